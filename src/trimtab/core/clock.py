@@ -1,0 +1,43 @@
+"""Time, read in one place only, so that the same code runs live and on a virtual clock.
+
+Waiting is plain asyncio. A deadline is an absolute `now_ns` of the clock that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+class Clock(Protocol):
+    """What every room may ask of time."""
+
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds; differences only."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since the Unix epoch, UTC."""
+        ...
+
+    async def offload(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking or heavy work off the event loop; inline at a modelled cost in simulation."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock, and asyncio's default thread pool."""
+
+    now_ns = staticmethod(time.monotonic_ns)
+    wall_ns = staticmethod(time.time_ns)
+
+    async def offload(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(fn, *args, **kwargs)

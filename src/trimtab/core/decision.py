@@ -1,0 +1,94 @@
+"""What the decide stages hand on: features, rule traces, what is allowed, plans."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from trimtab.core.models import Tier, Variant
+
+At = Literal["decide", "route", "admit", "guard_out"]
+Degradation = Literal["window", "retrieval", "tier"]
+Path = Literal["cache-exact", "cache-semantic", "direct", "rag", "template", "refused"]
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """A value with the classifier's confidence in it, both in [0,1] where numeric."""
+
+    value: Any
+    confidence: float | None = None
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What the classifier says; None is unknown, which no rule takes for low risk."""
+
+    language: Feature | None = None
+    intent: Feature | None = None
+    complexity: Feature | None = None
+    risk: Feature | None = None
+
+
+class RuleTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule that was looked at: whether it hit, and the values it read."""
+
+    id: str
+    at: At
+    hit: bool
+    values: dict[str, Any]
+    error: str | None = None
+
+
+class OnFull(msgspec.Struct, frozen=True):
+    """What to do when a tier is full: wait at most `wait_ms`, then the next plan if `reroute`."""
+
+    wait_ms: float
+    reroute: bool
+
+
+class Effects(msgspec.Struct, frozen=True, kw_only=True):
+    """The sum of the rules that hit at one stage. Effects only restrict, so their order does not matter."""
+
+    forbid: frozenset[str] = frozenset()
+    """`cache`, `rag`, `tier:L`, `variant:x`."""
+    prefer: tuple[str, ...] = ()
+    guards: frozenset[str] = frozenset()
+    degrade: tuple[Degradation, ...] | None = None
+    on_full: OnFull | None = None
+    answer: str | None = None
+    """`template:NAME`."""
+    trace: tuple[RuleTrace, ...] = ()
+
+
+class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+    """What policy permits this request: the channel's declaration cut by the rules at `decide`."""
+
+    cache: bool
+    rag: bool
+    tiers: frozenset[Tier]
+    forbidden_variants: frozenset[str]
+    guards_in: tuple[str, ...]
+    guards_out: tuple[str, ...]
+    prefer: tuple[str, ...]
+    degrade: tuple[Degradation, ...]
+    answer: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to answer within `Allowed`."""
+
+    path: Literal["direct", "rag"]
+    variant: Variant
+    max_tokens: int
+    """Output tokens of each choice."""
+    choices: int
+    prompt_bound: int
+    """Tokens that the prompt can't exceed."""
+    estimate_nanousd: int | None
+    """Cost at the caps; None where the model has no price."""
+    degradations: tuple[Degradation, ...] = ()
+    index: str | None = None
+
+    @property
+    def tier(self) -> Tier:
+        return self.variant.tier

@@ -1,0 +1,275 @@
+"""Every way in which Trimtab says no, in one closed list: the code is on the wire, in the record and a metric's label.
+
+A `Refusal` is a value (expected, carries its reason to the caller); an exception is for the unexpected. Only
+`surfaces/server` turns either into HTTP.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from typing import NamedTuple
+
+import msgspec
+
+
+class Spec(NamedTuple):
+    """What a code means: HTTP status, whether the same request may succeed later, OpenAI's error `type`, cause, fix."""
+
+    status: int
+    retryable: bool
+    type: str
+    cause: str
+    fix: str
+
+
+_REQUEST, _AUTH, _PERMISSION = "invalid_request_error", "authentication_error", "permission_error"
+_NOT_FOUND, _RATE, _SERVER = "not_found_error", "rate_limit_error", "server_error"
+
+
+@unique
+class Code(Enum):
+    """The closed enum. `Code.X.name` in lower case is the wire code."""
+
+    # 400: the request can never be served as it stands
+    MALFORMED_HTTP = Spec(
+        400,
+        False,
+        _REQUEST,
+        "The bytes are not valid HTTP/1.1.",
+        "Use an HTTP client library; don't send both Content-Length and Transfer-Encoding.",
+    )
+    MALFORMED_JSON = Spec(
+        400,
+        False,
+        _REQUEST,
+        "The body is not valid JSON in UTF-8.",
+        "Send one JSON object; NaN and Infinity are not JSON.",
+    )
+    INVALID_REQUEST = Spec(
+        400, False, _REQUEST, "A field has a wrong type or value.", "The message names the field and what it takes."
+    )
+    FIELD_NOT_ALLOWED = Spec(
+        400,
+        False,
+        _REQUEST,
+        "A field would move caps, slots, tenancy or egress of the engine.",
+        "Leave the named field out; limits are set by the contract.",
+    )
+    INVALID_CONTRACT = Spec(
+        400,
+        False,
+        _REQUEST,
+        "A contract header or field can't be read.",
+        "See the wire reference for names, units and ranges.",
+    )
+    CHANNEL_REQUIRED = Spec(
+        400,
+        False,
+        _REQUEST,
+        "The key has no default channel and the request names none.",
+        "Send the header trimtab-channel.",
+    )
+    CONTEXT_LENGTH_EXCEEDED = Spec(
+        400,
+        False,
+        _REQUEST,
+        "The prompt is longer than the model's context.",
+        "Shorten the messages, or use a model with a larger context.",
+    )
+    LARGER_THAN_LIMIT = Spec(
+        400,
+        False,
+        _REQUEST,
+        "The request alone is larger than the rate limit's burst.",
+        "Send smaller requests, or have the burst raised.",
+    )
+    CONTENT_REFUSED = Spec(
+        400,
+        False,
+        _REQUEST,
+        "The provider's own filter refused the content.",
+        "Change the content; other models are not tried.",
+    )
+    UPSTREAM_REJECTED = Spec(
+        400, False, _REQUEST, "The model's server says that the request is wrong.", "The message is the server's."
+    )
+    # 401, 403, 404, 405
+    MISSING_API_KEY = Spec(401, False, _AUTH, "No API key was sent.", "Send Authorization: Bearer YOUR_KEY.")
+    INVALID_API_KEY = Spec(
+        401,
+        False,
+        _AUTH,
+        "The API key is unknown, revoked or expired.",
+        "Check the key, or make one with trimtab keys create.",
+    )
+    CHANNEL_NOT_ALLOWED = Spec(
+        403,
+        False,
+        _PERMISSION,
+        "The channel does not exist, or is not this key's.",
+        "Use a channel of the key's own tenant.",
+    )
+    MODEL_NOT_ALLOWED = Spec(
+        403,
+        False,
+        _PERMISSION,
+        "The channel does not let callers pin this model.",
+        "Send model: auto, or have the model added to the channel's pin list.",
+    )
+    SYSTEM_NOT_ALLOWED = Spec(
+        403, False, _PERMISSION, "The channel forbids system messages of the caller.", "Leave the system message out."
+    )
+    RESIDENCY_NOT_ALLOWED = Spec(
+        403,
+        False,
+        _PERMISSION,
+        "Nothing within the declared residency may answer.",
+        "Declare a model in the region, or another residency.",
+    )
+    MODEL_NOT_FOUND = Spec(
+        404,
+        False,
+        _NOT_FOUND,
+        "No model, variant, tier or alias has this name.",
+        "GET /v1/models lists what this key may send.",
+    )
+    ROUTE_NOT_FOUND = Spec(
+        404,
+        False,
+        _NOT_FOUND,
+        "There is nothing at this path.",
+        "See the wire reference for the paths that are served.",
+    )
+    METHOD_NOT_ALLOWED = Spec(
+        405, False, _REQUEST, "The path does not take this method.", "The Allow header lists the methods."
+    )
+    # 408, 413, 414, 431
+    REQUEST_TIMEOUT = Spec(
+        408, True, _REQUEST, "The request did not arrive in time.", "Send head and body without long pauses."
+    )
+    BODY_TOO_LARGE = Spec(
+        413,
+        False,
+        _REQUEST,
+        "The body is larger than server.max_body_bytes.",
+        "Send a smaller body, or have the limit raised.",
+    )
+    TARGET_TOO_LONG = Spec(414, False, _REQUEST, "The request target is too long.", "Put parameters in the body.")
+    HEADERS_TOO_LARGE = Spec(431, False, _REQUEST, "The header fields are too large.", "Send fewer or smaller headers.")
+    # 429: this tenant's rate, budget, cap or queue
+    RATE_LIMITED = Spec(
+        429,
+        True,
+        _RATE,
+        "The request or token rate of the key, tenant or channel is used up.",
+        "Retry after the told time.",
+    )
+    BUDGET_EXHAUSTED = Spec(
+        429, False, _RATE, "The budget of the period is spent.", "Wait for the next period, or have a grant added."
+    )
+    BUDGET_BUSY = Spec(
+        429,
+        True,
+        _RATE,
+        "The rest of the budget is reserved by requests that are still running.",
+        "Retry after the told time.",
+    )
+    COST_CAP = Spec(429, False, _RATE, "No plan fits the request's cost cap.", "Raise the cap, or shorten the request.")
+    NOTHING_ALLOWED = Spec(
+        429,
+        False,
+        _RATE,
+        "Policy, quality and latency leave no plan for this request.",
+        "trimtab explain shows which rule forbade what.",
+    )
+    QUEUE_FULL = Spec(
+        429,
+        True,
+        _RATE,
+        "Every allowed tier is full and the wait would break the contract.",
+        "Retry after the told time.",
+    )
+    # 499: only in records, the client is gone
+    CLIENT_CLOSED = Spec(
+        499,
+        False,
+        _REQUEST,
+        "The client closed the connection before the answer ended.",
+        "Nothing to do: what was produced is settled.",
+    )
+    # 5xx
+    INTERNAL_ERROR = Spec(
+        500,
+        True,
+        _SERVER,
+        "Trimtab failed; the log has the record's id and the trace.",
+        "Report it with the record's id.",
+    )
+    UPSTREAM_FAILED = Spec(
+        502,
+        True,
+        _SERVER,
+        "No model's server gave a usable answer.",
+        "trimtab explain lists each attempt with its reason.",
+    )
+    NO_REPLICA = Spec(503, True, _SERVER, "No healthy replica serves an allowed tier.", "Retry after the told time.")
+    DRAINING = Spec(
+        503, True, _SERVER, "The gateway is shutting down.", "Retry: another gateway, or the restarted one, answers."
+    )
+    OVERLOADED = Spec(503, True, _SERVER, "The gateway itself is late.", "Retry after the told time.")
+    STORE_LOST = Spec(
+        503,
+        True,
+        _SERVER,
+        "The shared store does not answer, and limits can't be checked.",
+        "Retry after the told time.",
+    )
+    DEADLINE_EXCEEDED = Spec(
+        504,
+        True,
+        _SERVER,
+        "The contract's deadline passed before the answer.",
+        "Raise the deadline, or shorten the request.",
+    )
+
+    @property
+    def wire(self) -> str:
+        """The code as clients, records and metrics see it."""
+        return self.name.lower()
+
+    @property
+    def status(self) -> int:
+        return self.value.status
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A considered no: which code, which rule or limit, in words what was seen and what would help."""
+
+    code: Code
+    message: str
+    rule: str | None = None
+    """Id of the policy rule, or name of the limit, that said so."""
+    param: str | None = None
+    """The request's field at fault, as a client would name it."""
+    retry_after_s: float | None = None
+    """Seconds until the same request may succeed; None: unknown or never."""
+    template: str | None = None
+    """Not an error: answer with this deterministic template."""
+    upstream: dict[str, object] | None = None
+    """The upstream's own error object where its words are the caller's business."""
+
+    @property
+    def status(self) -> int:
+        return self.code.value.status
+
+
+class TrimtabError(Exception):
+    """Base of what Trimtab raises for the unexpected."""
+
+
+class ConfigError(TrimtabError):
+    """The workspace can't be loaded; `problems` has one line each, with file, line, field and what to write."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

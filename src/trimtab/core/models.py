@@ -1,0 +1,80 @@
+"""Models, variants and prices as the workspace declares them: plain values that routing, spend and inference share."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from trimtab.core.document import Document
+from trimtab.core.money import Price
+
+Tier = Literal["S", "M", "L"]
+
+
+class Model(Document, frozen=True):
+    """A model and where it runs. `endpoint`: `engine:NAME` (embedded) or an http(s) base URL; several are replicas."""
+
+    endpoint: str | list[str]
+    tier: Tier
+    dialect: Literal["openai", "llamacpp"] = "openai"
+    upstream_name: str | None = None
+    """The name that the endpoint knows the model by; default: its name here."""
+    api_key: str | None = None
+    """`env:NAME` or `file:PATH`; a literal secret is refused."""
+    region: str | None = None
+    context: int = 4096
+    """Tokens of prompt and answer together."""
+    slots: int = 8
+    """Requests that one replica takes at once: the tier's concurrency tokens."""
+    prefill: bool = False
+    overrun_tokens: int = 0
+    """Tokens that the endpoint may produce beyond max_tokens, as its provider states."""
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint
+
+
+class QualityEstimate(Document, frozen=True):
+    """Measured quality: `lower` is the bound that plans are compared by; unknown is 0."""
+
+    value: float
+    lower: float
+    n: int
+    source: str
+
+
+class VariantDoc(Document, frozen=True):
+    """A model with a prompt, sampling and engine options."""
+
+    model: str
+    prompt: str | None = None
+    """Name of a file in prompts/, without .md."""
+    sampling: dict[str, Any] = {}
+    engine: dict[str, Any] = {}
+    max_tokens: int = 512
+    """Cap of an answer where the caller names none, and the most that a caller can ask for."""
+    quality: QualityEstimate | None = None
+    note: str = ""
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant ready to be routed to; `id` = name@ + 8 hex of its content."""
+
+    id: str
+    name: str
+    tier: Tier
+    model: str
+    upstream_model: str
+    dialect: Literal["openai", "llamacpp"]
+    region: str | None
+    context: int
+    prefill: bool
+    system: str | None
+    sampling: dict[str, Any]
+    engine: dict[str, Any]
+    max_tokens: int
+    quality_lower: float
+    price: Price | None
+    prompt_hash: str = ""

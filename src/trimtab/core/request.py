@@ -1,0 +1,104 @@
+"""What comes in and what goes out, free of any dialect: OpenAI's chat shapes are the common tongue of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from trimtab.core.contract import Asked
+from trimtab.core.errors import Refusal
+from trimtab.core.money import Usage
+
+Message: TypeAlias = dict[str, Any]
+"""One chat message in OpenAI's shape. Treated as immutable: who changes one makes a new dict."""
+
+Kind = Literal["chat"]
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """When the request reached us, on the clock of `now_ns`; `queued_ns` of it passed before our handler ran."""
+
+    at_ns: int
+    wall_ns: int
+    queued_ns: int = 0
+    loopback: bool = False
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The request line and headers (names in lower case, repeated ones joined by a comma)."""
+
+    method: str
+    route: str
+    headers: Mapping[str, str]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed and validated body."""
+
+    kind: Kind
+    model: str | None
+    messages: tuple[Message, ...]
+    stream: bool
+    include_usage: bool
+    max_tokens: int | None
+    n: int
+    temperature: float | None
+    extra: dict[str, Any]
+    """Every other field of the body, unknown ones included, unchanged on its way to the upstream."""
+    asked: Asked
+    """Contract terms found in the body."""
+    user: str | None
+    size: int
+    """Bytes of the body as it came."""
+
+    @property
+    def has_tools(self) -> bool:
+        return bool(self.extra.get("tools") or self.extra.get("functions"))
+
+    @property
+    def has_format(self) -> bool:
+        return self.extra.get("response_format") is not None
+
+
+class Request:
+    """Head at once, body on demand: a bad key or an overload costs no body."""
+
+    __slots__ = ("_read", "head")
+
+    def __init__(self, head: Head, read: Callable[[], Awaitable[Body | Refusal]]) -> None:
+        self.head = head
+        self._read = read
+
+    async def body(self) -> Body | Refusal:
+        """Read (bounded) and translate; called once, between ingress and bind."""
+        return await self._read()
+
+
+class Chunk(msgspec.Struct):
+    """One event of an answer: an OpenAI `chat.completion.chunk` as a dict, and usage where the upstream told it.
+
+    `data` keeps unknown fields; `usage` is already normalised and taken out of `data`.
+    """
+
+    data: dict[str, Any]
+    usage: Usage | None = None
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        return self.data.get("choices") or []
+
+
+class Completion(msgspec.Struct):
+    """A whole answer: an OpenAI `chat.completion` as a dict."""
+
+    data: dict[str, Any]
+    usage: Usage | None = None
+
+
+class Failure(msgspec.Struct):
+    """An error for the client: a body before the answer began, an event inside a stream after that."""
+
+    refusal: Refusal
+    record: str
