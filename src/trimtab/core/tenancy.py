@@ -5,8 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from trimtab.core.contract import Emit, OnMiss, PriorityName, Resume
 from trimtab.core.document import Document
+from trimtab.core.models import Tier
 
 
 class Rate(Document, frozen=True):
@@ -118,8 +121,8 @@ class GuardTerms(Document, frozen=True):
     """Which checks run on the way in and out; `restore`: placeholders become the caller's own values again on the way
     out; `deny`: texts that never leave."""
 
-    checks_in: list[str] = ["email"]
-    checks_out: list[str] = ["deny"]
+    checks_in: list[str] = msgspec.field(default_factory=lambda: ["email"])
+    checks_out: list[str] = msgspec.field(default_factory=lambda: ["deny"])
     restore: bool = True
     deny: list[str] = []
 
@@ -139,7 +142,7 @@ class Channel(Document, frozen=True):
     on_miss: OnMiss = "reroute"
     resume: Resume = "error"
     system: Literal["append", "forbid"] = "append"
-    tiers: list[Literal["S", "M", "L"]] = ["S", "M", "L"]
+    tiers: list[Tier] = msgspec.field(default_factory=lambda: ["S", "M", "L"])
     pin: list[str] = []
     capture: Literal["none", "redacted"] = "none"
     limits: Limits = Limits()
