@@ -78,3 +78,10 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     quality_lower: float
     price: Price | None
     prompt_hash: str = ""
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """Price of each model by its name here; a model that is absent has no price."""
+
+    id: str
+    models: dict[str, Price]

@@ -166,3 +166,20 @@ class Tenant(Document, frozen=True):
     limits: Limits = Limits()
     budgets: list[Budget] = []
     keys: list[Key] = []
+
+
+class KeyEntry(msgspec.Struct, frozen=True):
+    """A key with the tenant that it belongs to."""
+
+    tenant: Tenant
+    key: Key
+
+
+class Tenancy(msgspec.Struct, frozen=True):
+    """All tenants as one immutable value; `keys` is indexed by the key's SHA-256 in hex."""
+
+    id: str
+    tenants: dict[str, Tenant]
+    keys: dict[str, KeyEntry]
+    demo: bool = False
+    """Whether `tt-demo-*` keys are accepted on loopback."""
