@@ -1,0 +1,26 @@
+"""The journal of records: written by the data plane, read by everything that learns from many requests."""
+
+from trimtab.controlplane.records.disk import Disk
+from trimtab.controlplane.records.journal import Journal, JournalBusyError, JournalState
+from trimtab.controlplane.records.lookup import RecordNotFoundError, find, last, look_up, related
+from trimtab.controlplane.records.reader import Report, query, rows, verify
+from trimtab.controlplane.records.segment import CorruptSegment, Segment, segments
+
+__all__ = [
+    "CorruptSegment",
+    "Disk",
+    "Journal",
+    "JournalBusyError",
+    "JournalState",
+    "RecordNotFoundError",
+    "Report",
+    "Segment",
+    "find",
+    "last",
+    "look_up",
+    "query",
+    "related",
+    "rows",
+    "segments",
+    "verify",
+]
