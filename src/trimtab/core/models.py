@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from trimtab.core.document import Document
 from trimtab.core.money import Price
 
 Tier = Literal["S", "M", "L"]
 
+# Values of documents, with the bounds that the loader and the JSON Schema check.
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$", description="a-z, 0-9 and dashes")]
+"""Names of tenants and channels: they stand in headers, file names and metric labels."""
+ModelName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$", description="letters, digits and . _ : / -")
+]
+VariantName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="letters, digits, dots and dashes")
+]
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
 
 class Model(Document, frozen=True):
     """A model and where it runs. `endpoint`: `engine:NAME` (embedded) or an http(s) base URL; several are replicas."""
 
-    endpoint: str | list[str]
-    tier: Tier
+    endpoint: Annotated[str, Meta(examples=["engine:small"])] | list[str]
+    tier: Annotated[Tier, Meta(examples=["S"])]
     dialect: Literal["openai", "llamacpp"] = "openai"
     upstream_name: str | None = None
     """The name that the endpoint knows the model by; default: its name here."""
     api_key: str | None = None
     """`env:NAME` or `file:PATH`; a literal secret is refused."""
     region: str | None = None
-    context: int = 4096
+    context: Count = 4096
     """Tokens of prompt and answer together."""
-    slots: int = 8
+    slots: Count = 8
     """Requests that one replica takes at once: the tier's concurrency tokens."""
     prefill: bool = False
-    overrun_tokens: int = 0
+    overrun_tokens: Annotated[int, Meta(ge=0)] = 0
     """Tokens that the endpoint may produce beyond max_tokens, as its provider states."""
 
     @property
@@ -39,21 +52,21 @@ class Model(Document, frozen=True):
 class QualityEstimate(Document, frozen=True):
     """Measured quality: `lower` is the bound that plans are compared by; unknown is 0."""
 
-    value: float
-    lower: float
-    n: int
+    value: Share
+    lower: Share
+    n: Count
     source: str
 
 
 class VariantDoc(Document, frozen=True):
     """A model with a prompt, sampling and engine options."""
 
-    model: str
+    model: Annotated[str, Meta(description="the name of a model", examples=["small"])]
     prompt: str | None = None
     """Name of a file in prompts/, without .md."""
     sampling: dict[str, Any] = {}
     engine: dict[str, Any] = {}
-    max_tokens: int = 512
+    max_tokens: Count = 512
     """Cap of an answer where the caller names none, and the most that a caller can ask for."""
     quality: QualityEstimate | None = None
     note: str = ""

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from trimtab.core.contract import Emit, OnMiss, PriorityName, Resume
 from trimtab.core.document import Document
-from trimtab.core.models import Tier
+from trimtab.core.models import Share, Slug, Tier
+
+Hex64 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits, the SHA-256 of the key")]
+KeyId = Annotated[str, Meta(pattern="^key_[0-9a-f]{16}$", description="key_ and 16 hexadecimal digits")]
+Percentile = Annotated[float, Meta(gt=0.5, lt=1, examples=[0.95])]
+TtftMs = Annotated[float, Meta(gt=0, le=3_600_000, examples=[800])]
+ItlMs = Annotated[float, Meta(gt=0, le=3_600_000, examples=[80])]
+E2eMs = Annotated[float, Meta(gt=0, le=86_400_000, examples=[4000])]
+Time = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$",
+        description="a time like 2026-11-24T09:00:00Z (RFC 3339)",
+        examples=["2026-11-24T09:00:00Z"],
+    ),
+]
 
 
 class Rate(Document, frozen=True):
     """A GCRA limit: `per_s` sustained, at most `burst` at once. Unit: requests, or tokens."""
 
-    per_s: float
-    burst: int
+    per_s: Annotated[float, Meta(gt=0, le=1e9, examples=[10])]
+    burst: Annotated[int, Meta(ge=1, le=1_000_000_000, examples=[20])]
 
 
 class Limits(Document, frozen=True):
@@ -30,8 +46,8 @@ class Grant(Document, frozen=True):
     """Extra money for a budget until a time (RFC 3339), and who gave it."""
 
     usd: Decimal
-    until: str
-    by: str
+    until: Time
+    by: Annotated[str, Meta(min_length=1, description="the name of who gave it")]
 
 
 class Budget(Document, frozen=True):
@@ -46,34 +62,34 @@ class Budget(Document, frozen=True):
 class Key(Document, frozen=True):
     """An API key: only its SHA-256 is kept."""
 
-    id: str
-    name: str
-    sha256: str
-    last4: str
+    id: KeyId
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="a name of 1 to 100 characters")]
+    sha256: Hex64
+    last4: Annotated[str, Meta(min_length=4, max_length=4, description="the last 4 characters of the key")]
     default_channel: str | None = None
     persona: str | None = None
     market: str | None = None
     limits: Limits = Limits()
     budgets: list[Budget] = []
-    created_at: str = ""
-    expires_at: str | None = None
-    revoked_at: str | None = None
+    created_at: Annotated[str, Meta(pattern=r"^$|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S+$", description="a time")] = ""
+    expires_at: Time | None = None
+    revoked_at: Time | None = None
 
 
 class LatencyTargets(Document, frozen=True):
     """Declared latency in ms at `percentile`; `deadline_ms` defaults to three times `e2e_ms`."""
 
-    ttft_ms: float
-    itl_ms: float
-    e2e_ms: float
-    percentile: float = 0.95
-    deadline_ms: float | None = None
+    ttft_ms: TtftMs
+    itl_ms: ItlMs
+    e2e_ms: E2eMs
+    percentile: Percentile = 0.95
+    deadline_ms: E2eMs | None = None
 
 
 class QualityTargets(Document, frozen=True):
     """Least quality, in [0,1]."""
 
-    min: float
+    min: Annotated[Share, Meta(examples=[0.0])]
 
 
 class Targets(Document, frozen=True):
@@ -86,11 +102,11 @@ class Targets(Document, frozen=True):
 class TighterLatency(Document, frozen=True):
     """Latency terms of a route or persona; absent fields keep the channel's."""
 
-    ttft_ms: float | None = None
-    itl_ms: float | None = None
-    e2e_ms: float | None = None
-    percentile: float | None = None
-    deadline_ms: float | None = None
+    ttft_ms: TtftMs | None = None
+    itl_ms: ItlMs | None = None
+    e2e_ms: E2eMs | None = None
+    percentile: Percentile | None = None
+    deadline_ms: E2eMs | None = None
 
 
 class Override(Document, frozen=True):
@@ -109,11 +125,13 @@ class ChannelCost(Document, frozen=True):
 
 
 class CacheTerms(Document, frozen=True):
-    """`reuse`: whether answers without an explicit temperature may be reused. `ttl`: seconds. `ids: ignore`: redacted
-    values don't separate entries."""
+    """`reuse`: whether answers without an explicit temperature may be reused. `ids: ignore`: redacted values don't
+    separate entries. `unclassified`: whether a request whose complexity and risk nobody has told may use the cache;
+    policy reads it as `cache_unclassified`, and the default takes the unknown for risky."""
 
     reuse: bool = False
-    ttl_s: float = 3600.0
+    unclassified: Literal["deny", "allow"] = "deny"
+    ttl_s: Annotated[float, Meta(gt=0, le=2_592_000, examples=[3600])] = 3600.0
     ids: Literal["separate", "ignore"] = "separate"
 
 
@@ -155,8 +173,8 @@ class Channel(Document, frozen=True):
 class Tenant(Document, frozen=True):
     """A business unit: its keys, channels, limits and budgets."""
 
-    id: str
-    channels: dict[str, Channel]
+    id: Slug
+    channels: Annotated[dict[Slug, Channel], Meta(min_length=1)]
     name: str = ""
     residency: str | None = None
     languages: list[str] = []

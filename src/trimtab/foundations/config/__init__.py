@@ -1,0 +1,41 @@
+"""Documents in YAML: read with bounds, converted with every problem named by line, described as JSON Schema."""
+
+from trimtab.foundations.config.nodes import MAX_BYTES, DocumentError, compose, locate, read_text
+from trimtab.foundations.config.problem import Path, Problem, errors, render
+from trimtab.foundations.config.reader import MAX_USD, Reader
+from trimtab.foundations.config.schema import json_schema
+from trimtab.foundations.config.secret import (
+    Secret,
+    SecretError,
+    is_reference,
+    resolve_secret,
+    secret_shaped,
+    shown,
+)
+from trimtab.foundations.config.typos import did_you_mean, nearest
+from trimtab.foundations.config.watch import Fingerprint, fingerprint
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_USD",
+    "DocumentError",
+    "Fingerprint",
+    "Path",
+    "Problem",
+    "Reader",
+    "Secret",
+    "SecretError",
+    "compose",
+    "did_you_mean",
+    "errors",
+    "fingerprint",
+    "is_reference",
+    "json_schema",
+    "locate",
+    "nearest",
+    "read_text",
+    "render",
+    "resolve_secret",
+    "secret_shaped",
+    "shown",
+]
