@@ -1,0 +1,25 @@
+"""The policy engine: declared rules that restrict what a request may use, each with its trace and its own tests."""
+
+from trimtab.dataplane.policy.document import OnFullTerms, PolicyDocument, Rule, RuleTest, Then
+from trimtab.dataplane.policy.engine import DEGRADATIONS, CompiledRule, Policy, PolicyError, allowed, compile_policy
+from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, VERSION, Value, Variable, feature_values
+
+__all__ = [
+    "CONSTANTS",
+    "DEGRADATIONS",
+    "VARIABLES",
+    "VERSION",
+    "CompiledRule",
+    "OnFullTerms",
+    "Policy",
+    "PolicyDocument",
+    "PolicyError",
+    "Rule",
+    "RuleTest",
+    "Then",
+    "Value",
+    "Variable",
+    "allowed",
+    "compile_policy",
+    "feature_values",
+]
