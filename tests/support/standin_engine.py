@@ -31,7 +31,7 @@ def main() -> None:
     if order.spec.model == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
     listen = socket.create_server(("127.0.0.1", 0))
-    control.send(EngineReady(url="http://127.0.0.1:%d" % listen.getsockname()[1]))
+    control.send(EngineReady(url=f"http://127.0.0.1:{listen.getsockname()[1]}"))
     while True:
         connection, _ = listen.accept()
         with connection:

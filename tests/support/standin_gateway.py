@@ -47,7 +47,8 @@ async def run_gateway(workspace: Path, listen: socket.socket, control: GatewayCo
             writer.close()
 
     server = await asyncio.start_server(answer, sock=listen)
-    url = "http://%s:%d" % listen.getsockname()[:2]
+    host, port = listen.getsockname()[:2]
+    url = f"http://{host}:{port}"
     async for message in control:
         if isinstance(message, Engines):
             first = not told.engines.engines

@@ -42,6 +42,7 @@ class EngineKeeper:
         self._command = ["-m", module, "--workspace", str(workspace)]
         self._backoff = Backoff(clock)
         self._wanted = True
+        self._ending = False  # the present process ends because it was told to, or said that it must
         self._wake = asyncio.Event()
         self._child: Child | None = None
         self._stopping: asyncio.Task[int] | None = None
@@ -71,7 +72,7 @@ class EngineKeeper:
         """Ask for the process's end: SIGTERM, and SIGKILL 2 s later."""
         if not self._wanted:
             return
-        self._wanted = False
+        self._wanted, self._ending = False, True
         self._wake.set()
         if self._child is None:
             self._set("stopped")
@@ -86,28 +87,27 @@ class EngineKeeper:
 
     async def _live(self) -> None:
         """One process from its start to its end, and the pause after it."""
-        self._key = secrets.token_urlsafe(32)
+        self._key, self._ending = secrets.token_urlsafe(32), False
         try:
             self._child = child = await Child.start(self._command, self._hear)
         except OSError as error:
             await self._rest(f"no process could be started: {error}")
             return
         child.tell(Run(spec=self._spec, api_key=self._key))
-        if not self._wanted:  # stopped while it started
+        if self._ending:  # stopped while it started
             self._stopping = asyncio.ensure_future(child.stop(_GRACE_S))
         status = await child.ended()
         self._child = None
-        if self.status.state == "failed":
-            return
-        if not self._wanted:
-            self._set("stopped")
-        else:
+        if not self._ending:
             await self._rest(how_it_ended(status))
+        elif not self._wanted and self.status.state != "failed":
+            self._set("stopped")
 
     async def _rest(self, why: str) -> None:
         pause_s = self._backoff.pause_s()
         _log.warning("engine %s %s; starting it again in %g s", self._spec.name, why, pause_s)
         self._set("restarting", detail=why, restarts=self.status.restarts + 1)
+        self._wake.clear()
         await self._sleep(pause_s)
 
     async def _sleep(self, pause_s: float | None) -> None:
@@ -117,12 +117,12 @@ class EngineKeeper:
         self._wake.clear()
 
     def _hear(self, message: ToSupervisor) -> None:
-        if isinstance(message, EngineReady) and self._wanted and self._child is not None:
+        if isinstance(message, EngineReady) and not self._ending and self._child is not None:
             self._backoff.started()
             self._set("ready", url=message.url, api_key=self._key, pid=self._child.pid)
             _log.info("engine %s serves at %s (pid %d)", self._spec.name, message.url, self._child.pid)
         elif isinstance(message, EngineFailed):
-            self._wanted = False
+            self._wanted, self._ending = False, True
             self._set("failed", detail=message.reason)
             _log.error("engine %s can't start: %s", self._spec.name, message.reason)
 
