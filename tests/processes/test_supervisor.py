@@ -18,7 +18,7 @@ def test_tells_where_it_serves_and_gives_the_gateways_hints(tmp_path: Path) -> N
     """Once gateway and engines are up, address and hints are on stdout, and a clean stop ends with status 0."""
     with serving(tmp_path, "small=bundled", "medium=bundled") as server:
         assert server.printed == ["Trimtab serves at http://{}:{}".format(*server.address), "a hint"]
-        assert {e.name: e.state for e in server.ask().engines} == {"small": "ready", "medium": "ready"}
+        assert {e.name: e.state for e in server.settled().engines} == {"small": "ready", "medium": "ready"}
         server.signal(signal.SIGTERM)
         assert server.status() == 0
 
@@ -26,7 +26,7 @@ def test_tells_where_it_serves_and_gives_the_gateways_hints(tmp_path: Path) -> N
 def test_a_killed_engine_comes_back_at_an_address_that_the_gateway_is_told(tmp_path: Path) -> None:
     """After kill -9 of an engine the gateway is told that it is gone, and then of a new process with a new key."""
     with serving(tmp_path, "small=bundled", "medium=bundled") as server:
-        before = server.ask()
+        before = server.settled()
         pid = before.engine("small").pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -43,7 +43,7 @@ def test_a_killed_gateway_comes_back_while_engines_stay_and_callers_wait(tmp_pat
     """A connection made while no gateway runs waits in the backlog and is answered by the next; engines keep their
     processes."""
     with serving(tmp_path, "small=bundled") as server:
-        before = server.ask()
+        before = server.settled()
         os.kill(before.pid, signal.SIGSTOP)  # nobody accepts from here on
         with server.connect() as waiting:
             waiting.sendall(b"state\n")
@@ -137,8 +137,8 @@ def test_an_engine_that_cannot_start_is_said_once_and_the_rest_goes_on(tmp_path:
 def test_a_failed_engine_is_failed_to_the_gateway_until_asked_for_again(tmp_path: Path) -> None:
     """The gateway learns the reason; a request to start tries once more and reports once more."""
     with serving(tmp_path, "gone=missing") as server:
-        assert server.ask().engine("gone").state == "failed"
-        assert server.ask().engine("gone").detail == "the model file missing does not exist"
+        assert server.settled().engine("gone").state == "failed"
+        assert server.settled().engine("gone").detail == "the model file missing does not exist"
         server.ask("start gone")
         assert server.until(lambda state: state.engine("gone").state == "failed").engine("gone").restarts == 0
 
@@ -146,7 +146,7 @@ def test_a_failed_engine_is_failed_to_the_gateway_until_asked_for_again(tmp_path
 def test_stop_really_ends_an_engine_and_start_brings_it_back(tmp_path: Path) -> None:
     """`engine stop` ends the process and nobody restarts it; `engine start` gives a new one."""
     with serving(tmp_path, "small=bundled") as server:
-        pid = server.ask().engine("small").pid
+        pid = server.settled().engine("small").pid
         assert pid is not None
         server.ask("stop small")
         stopped = server.until(lambda state: state.engine("small").state == "stopped")
@@ -192,7 +192,7 @@ def test_a_broken_workspace_ends_with_its_problems_one_a_line(tmp_path: Path) ->
 def test_a_workspace_broken_later_does_not_end_the_supervisor(tmp_path: Path) -> None:
     """A gateway that dies after a bad edit is tried again until the edit is undone; engines stay warm."""
     with serving(tmp_path, "small=bundled") as server:
-        before = server.ask()
+        before = server.settled()
         (tmp_path / "broken").touch()
         os.kill(before.pid, signal.SIGKILL)
         with server.connect() as waiting:

@@ -52,6 +52,10 @@ class Serving:
         """Ask until the answer satisfies `check`."""
         return eventually(lambda: state if check(state := self.ask()) else None)
 
+    def settled(self) -> State:
+        """The gateway's state once it was told of every engine's first outcome."""
+        return self.until(lambda state: not any(e.state in ("starting", "restarting") for e in state.engines))
+
     def children(self) -> list[int]:
         """Living child processes of the supervisor."""
         return [pid for pid in all_pids() if parent_of(pid) == self.process.pid]
