@@ -1,0 +1,95 @@
+"""Checked documents to the immutable snapshot, each part named by its content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.controlplane.registry.documents import Documents
+from trimtab.core.canonical import digest
+from trimtab.core.models import Model, Prices, Variant, VariantDoc
+from trimtab.core.money import Price
+from trimtab.core.tenancy import KeyEntry, Tenancy
+from trimtab.dataplane.policy import PolicyDocument, compile_policy
+from trimtab.dataplane.snapshot import Release, Snapshot
+
+
+def snapshot(documents: Documents, prices: dict[str, Price]) -> Snapshot:
+    """The whole configuration. The documents must have passed `check`; raises PolicyError if the policy can't run."""
+    return Snapshot(tenancy=tenancy(documents), release=release(documents, prices), prices=_prices(prices))
+
+
+def tenancy(documents: Documents) -> Tenancy:
+    """Tenants by id and keys by hash; `ten_` + 12 hex of both and of `demo`."""
+    tenants = {tenant.id: tenant for tenant in documents.tenants.values()}
+    keys = {key.sha256: KeyEntry(tenant, key) for tenant in tenants.values() for key in tenant.keys}
+    demo = documents.settings.demo
+    return Tenancy("ten_" + digest([tenants, demo]), tenants, keys, demo)
+
+
+def release(documents: Documents, prices: dict[str, Price]) -> Release:
+    """Variants with their prompts, models, aliases, policy and templates; `rel_` + 12 hex of them, without prices."""
+    declared = documents.models
+    variants = {
+        name: variant(name, document, declared.models[document.model], documents.prompts, prices.get(document.model))
+        for name, document in declared.variants.items()
+    }
+    templates = _by_name(documents.templates)
+    content = [
+        declared.models,
+        {name: one.id for name, one in variants.items()},
+        {name: one.quality for name, one in declared.variants.items()},
+        declared.aliases,
+        _rules(documents.policy),
+        templates,
+    ]
+    return Release(
+        id="rel_" + digest(content),
+        variants=variants,
+        models=declared.models,
+        aliases=declared.aliases,
+        policy=compile_policy(documents.policy),
+        templates=templates,
+    )
+
+
+def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, str], price: Price | None) -> Variant:
+    """`id` = name@ + 8 hex of what shapes its answers: model, prompt, sampling, engine options, cap."""
+    system = prompts[document.prompt] if document.prompt else None
+    upstream = model.upstream_name or document.model
+    shape = [document.model, upstream, system, document.sampling, document.engine, document.max_tokens]
+    return Variant(
+        id=f"{name}@{digest(shape, 8)}",
+        name=name,
+        tier=model.tier,
+        model=document.model,
+        upstream_model=upstream,
+        dialect=model.dialect,
+        region=model.region,
+        context=model.context,
+        prefill=model.prefill,
+        system=system,
+        sampling=document.sampling,
+        engine=document.engine,
+        max_tokens=document.max_tokens,
+        quality_lower=document.quality.lower if document.quality else 0.0,
+        price=price,
+        prompt_hash=digest(system) if system else "",
+    )
+
+
+def _prices(prices: dict[str, Price]) -> Prices:
+    return Prices("prc_" + digest(prices), prices)
+
+
+def _rules(policy: PolicyDocument) -> list[Any]:
+    """What decides, without words and tests, in an order that the file's does not change."""
+    return sorted([rule.id, rule.at, rule.when, rule.priority, rule.then] for rule in policy.rules)
+
+
+def _by_name(templates: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """From language files to template name -> language -> text."""
+    names = sorted({name for texts in templates.values() for name in texts})
+    return {
+        name: {language: texts[name].strip() for language, texts in templates.items() if name in texts}
+        for name in names
+    }

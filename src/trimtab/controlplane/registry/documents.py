@@ -1,0 +1,180 @@
+"""The documents of a workspace as they are read: one value each, with every problem of every file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from trimtab.core.document import Document
+from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
+from trimtab.core.tenancy import Tenant
+from trimtab.dataplane.policy import PolicyDocument
+from trimtab.foundations.config import DocumentError, Problem, Reader, did_you_mean, read_text
+
+
+class Server(Document, frozen=True):
+    """Where the gateway listens, and what it takes."""
+
+    host: Annotated[str, Meta(min_length=1, description="an address to listen on", examples=["127.0.0.1"])] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, examples=[8080])] = 8080
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, examples=[8388608])] = 8 * 1024 * 1024
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+
+
+class Engine(Document, frozen=True):
+    """An embedded engine. `model`: `bundled`, or a GGUF file; `context`: tokens of each slot; `threads`: None is all
+    cores."""
+
+    model: Annotated[str, Meta(min_length=1, description="bundled, or the path of a GGUF file")] = "bundled"
+    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    context: Annotated[int, Meta(ge=128, le=1 << 20)] = 2048
+    threads: Count | None = None
+
+
+class Storage(Document, frozen=True):
+    """Where fast state lives. `memory`: in this process."""
+
+    url: str = "memory"
+
+
+class Settings(Document, frozen=True):
+    """trimtab.yaml: how the processes run. `demo`: accept `tt-demo-*` keys on loopback."""
+
+    server: Server = Server()
+    engines: dict[Slug, Engine] = {}
+    storage: Storage = Storage()
+    memory_limit_mib: Annotated[int, Meta(ge=64, examples=[2048])] | None = None
+    demo: bool = False
+
+
+class ModelsDocument(Document, frozen=True):
+    """models.yaml: endpoints, the variants built on them, and names that callers may send instead."""
+
+    models: Annotated[dict[ModelName, Model], Meta(min_length=1)]
+    variants: Annotated[dict[VariantName, VariantDoc], Meta(min_length=1)]
+    aliases: dict[ModelName, str] = {}
+
+
+class PriceDocument(Document, frozen=True):
+    """US dollars per million tokens: written out, or taken from the genai-prices package at load."""
+
+    input_usd_per_mtok: Decimal | None = None
+    output_usd_per_mtok: Decimal | None = None
+    cached_usd_per_mtok: Decimal | None = None
+    written_usd_per_mtok: Decimal | None = None
+    source: Literal["genai-prices"] | None = msgspec.field(name="from", default=None)
+    provider: str | None = None
+    model: str | None = None
+
+
+PricesDocument = dict[ModelName, PriceDocument]
+TemplatesDocument = dict[
+    Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="a-z, 0-9, dashes")],
+    Annotated[str, Meta(min_length=1, description="the text of the template")],
+]
+
+SETTINGS, MODELS, PRICES, POLICY = "trimtab.yaml", "models.yaml", "prices.yaml", "policy.yaml"
+PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md")
+"""What a change of makes a new configuration; for `foundations.config.fingerprint`."""
+TYPES: Mapping[str, Any] = {
+    "trimtab": Settings,
+    "models": ModelsDocument,
+    "prices": PricesDocument,
+    "policy": PolicyDocument,
+    "tenant": Tenant,
+    "templates": TemplatesDocument,
+}
+"""Document types by the name of their JSON Schema."""
+
+
+class Documents(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a workspace says. Tenants and templates are keyed by the file's stem."""
+
+    folder: FilePath
+    settings: Settings
+    models: ModelsDocument
+    prices: dict[str, PriceDocument]
+    policy: PolicyDocument
+    tenants: dict[str, Tenant]
+    prompts: dict[str, str]
+    templates: dict[str, dict[str, str]]
+
+
+def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
+    """All documents, or None with every problem that kept one from being read."""
+    if not (folder / SETTINGS).is_file():
+        hint = "Make one by: trimtab init DIR. Name another by --workspace DIR or TRIMTAB_WORKSPACE."
+        return None, [Problem(file=SETTINGS, message=f"no workspace here: {folder} has no {SETTINGS}", hint=hint)]
+    problems: list[Problem] = [*_strays(folder)]
+    values: dict[str, Any] = {}
+    for key, file, type_ in (
+        ("settings", SETTINGS, Settings),
+        ("models", MODELS, ModelsDocument),
+        ("prices", PRICES, PricesDocument),
+        ("policy", POLICY, PolicyDocument),
+    ):
+        values[key] = _one(folder, file, Reader(type_), problems)
+    values["tenants"] = _each(folder, "tenants", Reader(Tenant), problems)
+    values["templates"] = _each(folder, "templates", Reader(TemplatesDocument), problems)
+    values["prompts"] = _prompts(folder, problems)
+    if not values["tenants"] and not problems:
+        hint = "Write tenants/NAME.yaml; `trimtab init DIR` shows how."
+        problems.append(Problem(file="tenants", message="no tenant is declared", hint=hint))
+    if problems:
+        return None, problems
+    return Documents(folder=folder, **values), problems
+
+
+def _one(folder: FilePath, file: str, reader: Reader[Any], problems: list[Problem]) -> Any:
+    try:
+        value, found = reader.read(read_text(folder / file, file), file)
+    except DocumentError as error:
+        problems.append(error.problem)
+        return None
+    problems.extend(found)
+    return value
+
+
+def _each(folder: FilePath, part: str, reader: Reader[Any], problems: list[Problem]) -> dict[str, Any]:
+    files = sorted((folder / part).glob("*.yaml"))
+    return {path.stem: _one(folder, f"{part}/{path.name}", reader, problems) for path in files}
+
+
+def _prompts(folder: FilePath, problems: list[Problem]) -> dict[str, str]:
+    prompts = {}
+    for path in sorted((folder / "prompts").glob("*.md")):
+        try:
+            prompts[path.stem] = read_text(path, f"prompts/{path.name}").strip()
+        except DocumentError as error:
+            problems.append(error.problem)
+    return prompts
+
+
+def _strays(folder: FilePath) -> list[Problem]:
+    """Files that nothing reads, though they look as if: a document that never applies must not look applied."""
+    problems = []
+    known = [SETTINGS, MODELS, PRICES, POLICY]
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        if path.name not in known:
+            problems.append(_stray(path.name, did_you_mean(path.name, known)))
+    for part, suffix in (("tenants", ".yaml"), ("templates", ".yaml"), ("prompts", ".md")):
+        for path in sorted((folder / part).glob("[!.]*")):
+            if path.suffix != suffix or not path.is_file():
+                problems.append(_stray(f"{part}/{path.name}", f"Name it {part}/{path.stem}{suffix}, or move it away."))
+    return problems
+
+
+def _stray(file: str, hint: str) -> Problem:
+    return Problem(file=file, message="nothing reads this file", hint=hint)
+
+
+def file_of(part: str, stem: str) -> str:
+    """The file's name in messages: `tenants/commerce.yaml`."""
+    return f"{part}/{stem}.yaml"

@@ -1,0 +1,70 @@
+"""A folder of documents to one immutable workspace, or to all the reasons why not."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+
+import msgspec
+
+from trimtab.controlplane.registry import build
+from trimtab.controlplane.registry.check import cross_check
+from trimtab.controlplane.registry.documents import Documents, Settings, read
+from trimtab.controlplane.registry.prices import compile_prices
+from trimtab.core.clock import Clock, SystemClock
+from trimtab.core.errors import ConfigError
+from trimtab.dataplane.snapshot import Snapshot
+from trimtab.foundations.config import DocumentError, Problem, compose, errors, locate, read_text
+
+
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked workspace. `warnings`: what is taken, but deserves a look."""
+
+    folder: FilePath
+    settings: Settings
+    snapshot: Snapshot
+    warnings: tuple[Problem, ...]
+
+
+def load(folder: FilePath, clock: Clock | None = None) -> Workspace:
+    """Read, check and build. Raises ConfigError with every problem, one line each."""
+    workspace, problems = examine(folder, clock)
+    if workspace is None:
+        raise ConfigError([str(problem) for problem in errors(problems)])
+    return workspace
+
+
+def examine(folder: FilePath, clock: Clock | None = None) -> tuple[Workspace | None, list[Problem]]:
+    """As `load`, but with problems as values: errors first, then warnings, by file and line."""
+    documents, problems = read(folder)
+    if documents is None:
+        return None, _sorted(problems)
+    prices, found = compile_prices(documents.prices, (clock or SystemClock()).wall_ns())
+    problems = _placed(folder, [*found, *cross_check(documents, prices)])
+    if errors(problems):
+        return None, problems
+    return _built(documents, build.snapshot(documents, prices), problems), problems
+
+
+def _built(documents: Documents, snapshot: Snapshot, problems: list[Problem]) -> Workspace:
+    return Workspace(folder=documents.folder, settings=documents.settings, snapshot=snapshot, warnings=tuple(problems))
+
+
+def _placed(folder: FilePath, problems: list[Problem]) -> list[Problem]:
+    """Problems with their lines: positions are looked up only where there is something to say."""
+    roots = {}
+    for file in {problem.file for problem in problems if problem.line is None and problem.file.endswith(".yaml")}:
+        try:
+            roots[file] = compose(read_text(folder / file, file), file)
+        except DocumentError:
+            continue  # the file changed under us, or is missing: the problem stands without a line
+    placed = [
+        msgspec.structs.replace(problem, line=locate(roots[problem.file], problem.path))
+        if problem.line is None and problem.file in roots
+        else problem
+        for problem in problems
+    ]
+    return _sorted(placed)
+
+
+def _sorted(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (problem.severity, problem.file, problem.line or 0))
