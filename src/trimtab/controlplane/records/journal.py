@@ -31,7 +31,8 @@ GROUP_BYTES: Final = 4 << 20
 SEGMENT_BYTES: Final = 64 << 20
 QUEUE_ROWS: Final = 16_384
 """Rows that wait while the disk refuses: about 64 MiB of memory."""
-_RETRY_S: Final = (0.1, 5.0)
+RETRY_S: Final = (0.1, 5.0)
+"""First and longest pause between tries of a disk that refuses."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Journal:
         group_s: float = GROUP_S,
         segment_bytes: int = SEGMENT_BYTES,
         queue_rows: int = QUEUE_ROWS,
+        retry_s: tuple[float, float] = RETRY_S,
         disk: Disk | None = None,
     ) -> None:
         disk = disk or Disk()
@@ -78,7 +80,7 @@ class Journal:
         except BaseException:
             os.close(self._lock_fd)
             raise
-        self._worker, self._group_s, self._queue_rows = worker, group_s, queue_rows
+        self._worker, self._group_s, self._queue_rows, self._retry_s = worker, group_s, queue_rows, retry_s
         self._writer = SegmentWriter(folder, worker, clock, disk, self.found, segment_bytes)
         self._seq = self._accepted = self._durable = self.found.seq
         self._rows: deque[Record] = deque()
@@ -181,7 +183,7 @@ class Journal:
 
     def _commit(self, rows: int) -> bool:
         """Retry until the disk takes the group; False: `close` gave up waiting."""
-        pause = _RETRY_S[0]
+        pause, longest = self._retry_s
         while True:
             try:
                 self._writer.commit()
@@ -195,7 +197,7 @@ class Journal:
                     self._lose(rows + len(self._rows), "closed while the disk refuses")
                     self._rows.clear()
                     return False
-            pause = min(2 * pause, _RETRY_S[1])
+            pause = min(2 * pause, longest)
 
     def _fail(self, error: OSError) -> None:
         with self._changed:

@@ -59,5 +59,5 @@ def link(body: bytes) -> Link | None:
     """Sequence number and chain of a row; None if they are not there, which a fitting CRC makes a foreign file."""
     try:
         return _link(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
