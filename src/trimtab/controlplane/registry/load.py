@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 import msgspec
 
 from trimtab.controlplane.registry import build
-from trimtab.controlplane.registry.check import cross_check
+from trimtab.controlplane.registry.checks import cross_check
 from trimtab.controlplane.registry.documents import Documents, Settings, read
 from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.clock import Clock, SystemClock
@@ -38,8 +38,9 @@ def examine(folder: FilePath, clock: Clock | None = None) -> tuple[Workspace | N
     documents, problems = read(folder)
     if documents is None:
         return None, _sorted(problems)
-    prices, found = compile_prices(documents.prices, (clock or SystemClock()).wall_ns())
-    problems = _placed(folder, [*found, *cross_check(documents, prices)])
+    wall_ns = (clock or SystemClock()).wall_ns()
+    prices, found = compile_prices(documents.prices, wall_ns)
+    problems = _placed(folder, [*found, *cross_check(documents, prices, wall_ns)])
     if errors(problems):
         return None, problems
     return _built(documents, build.snapshot(documents, prices), problems), problems

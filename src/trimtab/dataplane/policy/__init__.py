@@ -2,15 +2,19 @@
 
 from trimtab.dataplane.policy.document import OnFullTerms, PolicyDocument, Rule, RuleTest, Then
 from trimtab.dataplane.policy.engine import DEGRADATIONS, CompiledRule, Policy, PolicyError, allowed, compile_policy
+from trimtab.dataplane.policy.lint import EFFECTS, Names, Outcome, lint, reference, run_tests
 from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, VERSION, Value, Variable, feature_values
 
 __all__ = [
     "CONSTANTS",
     "DEGRADATIONS",
+    "EFFECTS",
     "VARIABLES",
     "VERSION",
     "CompiledRule",
+    "Names",
     "OnFullTerms",
+    "Outcome",
     "Policy",
     "PolicyDocument",
     "PolicyError",
@@ -22,4 +26,7 @@ __all__ = [
     "allowed",
     "compile_policy",
     "feature_values",
+    "lint",
+    "reference",
+    "run_tests",
 ]

@@ -142,7 +142,7 @@ def feature_values(features: Features) -> dict[str, Value]:
     return values
 
 
-def document() -> str:
+def tables() -> str:
     """The tables as Markdown, for the reference."""
     lines = [f"Variables of policy conditions, version {VERSION}.", ""]
     for at, table in VARIABLES.items():

@@ -25,7 +25,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         field = f"{render(self.path)}: " if self.path else ""
         tail = f" {self.hint}" if self.hint else ""
-        return f"{where}: {field}{self.message}{'' if self.message.endswith('.') else '.'}{tail}"
+        stop = "" if self.message.endswith((".", "?", "!")) else "."
+        return f"{where}: {field}{self.message}{stop}{tail}"
 
 
 def render(path: Path) -> str:

@@ -86,10 +86,7 @@ def _compile(type_: mi.Type) -> Walk:
 
     def walk(node: Node, path: Path, sink: _Sink) -> Any:
         if not isinstance(node, Scalar):
-            got = "a mapping" if isinstance(node, Mapping) else "a list"
-            return sink.bad(
-                node.line, path, f"expected {words.wanted(type_, path)}, got {got}", words.write(type_, path)
-            )
+            return _misfit(type_, node, path, sink)
         if node.is_null:
             return _blank(type_, node, path, sink)
         try:
@@ -243,10 +240,7 @@ def _struct(inner: mi.StructType) -> Walk:
 
     def walk(node: Node, path: Path, sink: _Sink) -> Any:
         if not isinstance(node, Mapping):
-            got = words.got(node)
-            return sink.bad(
-                node.line, path, f"expected {words.wanted(inner, path)}, got {got}", words.write(inner, path)
-            )
+            return _misfit(inner, node, path, sink)
         value = {}
         for key, child in node.entries.items():
             step = walks.get(key)
@@ -313,10 +307,7 @@ def _list(inner: mi.ListType) -> Walk:
 
     def walk(node: Node, path: Path, sink: _Sink) -> Any:
         if not isinstance(node, Sequence):
-            got = words.got(node)
-            return sink.bad(
-                node.line, path, f"expected {words.wanted(inner, path)}, got {got}", words.write(inner, path)
-            )
+            return _misfit(inner, node, path, sink)
         if len(node.items) < least:
             sink.bad(node.line, path, "is empty", words.write(inner, path))
         return [step(child, (*path, index), sink) for index, child in enumerate(node.items)]

@@ -1,0 +1,20 @@
+"""Checks across documents. Each is a function that says in its docstring what must hold; all of them always run."""
+
+from __future__ import annotations
+
+from trimtab.controlplane.registry.checks import channels, models, processes, tenants, texts
+from trimtab.controlplane.registry.checks.view import view
+from trimtab.controlplane.registry.documents import Documents
+from trimtab.core.money import Price
+from trimtab.foundations.config import Problem
+
+CHECKS = (*processes.CHECKS, *models.CHECKS, *channels.CHECKS, *tenants.CHECKS, *texts.CHECKS)
+
+
+def cross_check(documents: Documents, prices: dict[str, Price], wall_ns: int) -> list[Problem]:
+    """Every finding of every check; lines are filled in by the loader. `wall_ns` tells what has ended."""
+    seen = view(documents, prices, wall_ns)
+    return [problem for check in CHECKS for problem in check(seen)]
+
+
+__all__ = ["CHECKS", "cross_check"]

@@ -1,0 +1,201 @@
+"""models.yaml and prices.yaml: endpoints that can't be reached, names that hide each other, prices of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
+from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
+from trimtab.core.models import Model
+from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
+
+# Fields of a request that move caps, slots, tenancy or egress, or that the gateway writes itself.
+RESERVED = frozenset(
+    [
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "n_predict",
+        "ignore_eos",
+        "n_cmpl",
+        "id_slot",
+        "cache_salt",
+        "extra_key",
+        "priority",
+        "kv_transfer_params",
+        "user",
+        "metadata",
+        "trimtab",
+        "tools",
+        "response_format",
+    ]
+)
+
+
+def endpoints(view: View) -> Found:
+    """Every endpoint is a declared engine or a plain http(s) base URL."""
+    engines = view.documents.settings.engines
+    for name, model in view.documents.models.models.items():
+        path: Path = ("models", name, "endpoint")
+        if not model.endpoints:
+            yield error(MODELS, path, "names no endpoint", "Write endpoint: engine:NAME, or a base URL.")
+        for endpoint in model.endpoints:
+            if endpoint.startswith("engine:"):
+                yield from _embedded(endpoint.removeprefix("engine:"), name, model, engines)
+            else:
+                yield from _remote(endpoint, model, path)
+
+
+def _embedded(engine_name: str, name: str, model: Model, engines: dict[str, Engine]) -> Found:
+    engine = engines.get(engine_name)
+    path: Path = ("models", name)
+    if engine is None:
+        yield absent(MODELS, (*path, "endpoint"), "engine", engine_name, engines)
+        return
+    if model.dialect != "llamacpp":
+        yield error(MODELS, (*path, "dialect"), "an embedded engine speaks llamacpp", "Write dialect: llamacpp")
+    if model.slots > engine.slots:
+        message = f"{model.slots} slots, but the engine {engine_name} has {engine.slots}: the rest would wait unseen"
+        yield error(MODELS, (*path, "slots"), message, f"Write slots: {engine.slots}")
+    if model.context > engine.context:
+        message = f"{model.context} tokens, but the engine {engine_name} has {engine.context} a slot"
+        yield error(MODELS, (*path, "context"), message, f"Write context: {engine.context}")
+    if model.api_key:
+        yield error(MODELS, (*path, "api_key"), "an embedded engine gets its key at the start", "Delete the line.")
+
+
+def _remote(endpoint: str, model: Model, path: Path) -> Found:
+    example = "Write e.g. endpoint: https://api.example.com/v1"
+    try:
+        url = urlsplit(endpoint)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        yield error(MODELS, path, "is no URL", example)
+        return
+    if url.scheme not in ("http", "https") or not host:
+        yield error(MODELS, path, "is neither engine:NAME nor an http(s) base URL", example)
+    elif url.username or url.password:
+        yield error(MODELS, path, "has credentials in the URL", "Write them as api_key: env:NAME")
+    elif url.query or url.fragment:
+        yield error(MODELS, path, "has a query or fragment, which a base URL can't have", example)
+    elif _link_local(host):
+        yield error(MODELS, path, f"{host} is a link-local address, where clouds serve credentials", example)
+    elif url.scheme == "http" and model.api_key and host not in ("localhost", "127.0.0.1", "::1"):
+        yield warning(MODELS, path, "sends the api_key unencrypted", "Use https.")
+
+
+def _link_local(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_link_local
+    except ValueError:
+        return host == "metadata.google.internal"
+
+
+def shared_endpoints(view: View) -> Found:
+    """Two models on one endpoint would each count all of its slots as their own."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, model in view.documents.models.models.items():
+        for endpoint in model.endpoints:
+            place = endpoint.rstrip("/")
+            known = (place, "" if place.startswith("engine:") else model.upstream_name or name)
+            other = seen.setdefault(known, name)
+            if other != name:
+                message = f"{endpoint} is also the endpoint of {other}, so its slots would be counted twice"
+                yield error(MODELS, ("models", name, "endpoint"), message, "Give the two variants one model.")
+        for endpoint in sorted({one for one in model.endpoints if model.endpoints.count(one) > 1}):
+            path: Path = ("models", name, "endpoint")
+            yield error(MODELS, path, f"{endpoint} is listed more than once", "List each replica once.")
+
+
+def api_keys(view: View) -> Found:
+    """Secrets stand in documents by reference only."""
+    for name, model in view.documents.models.models.items():
+        path: Path = ("models", name, "api_key")
+        if model.api_key is None:
+            continue
+        if not is_reference(model.api_key):
+            hint = "Write api_key: env:NAME or api_key: file:PATH, and have this key replaced: it may have been seen."
+            yield error(MODELS, path, "holds a secret itself, or a reference that can't be read", hint)
+            continue
+        try:
+            resolve_secret(model.api_key, view.documents.folder)
+        except SecretError as problem:
+            yield warning(MODELS, path, str(problem), "The gateway needs it at its start.")
+
+
+def variants(view: View) -> Found:
+    """Models and prompts exist; caps leave room for a prompt; quality is stated the right way round."""
+    declared = view.documents.models
+    for name, variant in declared.variants.items():
+        path: Path = ("variants", name)
+        model = declared.models.get(variant.model)
+        if model is None:
+            yield absent(MODELS, (*path, "model"), "model", variant.model, declared.models)
+        elif variant.max_tokens >= model.context:
+            message = f"{variant.max_tokens} tokens of answer leave no room for a prompt in {model.context}"
+            yield error(MODELS, (*path, "max_tokens"), message, f"Write e.g. max_tokens: {max(1, model.context // 4)}")
+        if variant.prompt is not None and variant.prompt not in view.documents.prompts:
+            yield absent(MODELS, (*path, "prompt"), "prompt", variant.prompt, view.documents.prompts)
+        if variant.quality and variant.quality.lower > variant.quality.value:
+            yield error(MODELS, (*path, "quality", "lower"), "the lower bound is above the value")
+        for part, options in (("sampling", variant.sampling), ("engine", variant.engine)):
+            for key in sorted(RESERVED & options.keys()):
+                hint = "Write max_tokens beside it." if "tokens" in key or key == "n_predict" else "Delete the line."
+                yield error(MODELS, (*path, part, key), "is set by the gateway alone", hint)
+
+
+def names(view: View) -> Found:
+    """Callers may send models, variants, aliases and tier:X as `model`: none may hide another."""
+    declared = view.documents.models
+    for name in sorted(declared.models.keys() & declared.variants.keys()):
+        yield error(MODELS, ("variants", name), "is also the name of a model", "Give the variant another name.")
+    for name in [*declared.models, *declared.variants, *declared.aliases]:
+        if name == "auto" or name.startswith(("tier:", "engine:")):
+            part = next(part for part in ("models", "variants", "aliases") if name in getattr(declared, part))
+            yield error(
+                MODELS, (part, name), "is a reserved name", "auto, tier:X and engine:X have meanings of their own."
+            )
+    for name, target in declared.aliases.items():
+        if name in declared.models or name in declared.variants:
+            yield error(MODELS, ("aliases", name), "hides a model or variant of the same name", "Rename the alias.")
+        if not sendable(target, view):
+            known = ["auto", *declared.models, *declared.variants, *(f"tier:{tier}" for tier in tiers(view))]
+            yield absent(MODELS, ("aliases", name), "model, variant or tier", target, known)
+
+
+def idle_models(view: View) -> Found:
+    """A model that no variant runs on answers nothing."""
+    used = {variant.model for variant in view.documents.models.variants.values()}
+    for name in view.documents.models.models:
+        if name not in used:
+            yield warning(MODELS, ("models", name), "no variant runs on this model", "Add a variant, or remove it.")
+
+
+def prices(view: View) -> Found:
+    """A price of a model that is not there never applies."""
+    models = view.documents.models.models
+    for name in view.documents.prices:
+        if name not in models:
+            yield error(PRICES, (name,), "there is no model of this name", did_you_mean(name, models))
+
+
+def sendable(target: str, view: View) -> bool:
+    """Whether `target` means something as a request's `model`, aliases aside."""
+    declared = view.documents.models
+    if target == "auto" or target in declared.models or target in declared.variants:
+        return True
+    return target.startswith("tier:") and target.removeprefix("tier:") in tiers(view)
+
+
+def tiers(view: View) -> Iterable[str]:
+    """Tiers that have a variant, sorted."""
+    return sorted({candidate.model.tier for candidate in view.candidates})
+
+
+CHECKS = (endpoints, shared_endpoints, api_keys, variants, names, idle_models, prices)

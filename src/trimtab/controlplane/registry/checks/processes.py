@@ -1,0 +1,50 @@
+"""trimtab.yaml: what the processes can't do, or could not be meant to do."""
+
+from __future__ import annotations
+
+from trimtab.controlplane.registry.checks.view import Found, View, error, warning
+from trimtab.controlplane.registry.documents import SETTINGS
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def workers(view: View) -> Found:
+    """Several workers without a shared store would each allow the whole limit and spend the whole budget."""
+    count = view.documents.settings.server.workers
+    if count > 1:
+        message = f"{count} workers need a shared store: each would allow every limit and spend every budget in full"
+        yield error(SETTINGS, ("server", "workers"), message, "Write workers: 1")
+
+
+def storage(view: View) -> Found:
+    """A store that nothing connects to must not look connected."""
+    if view.documents.settings.storage.url != "memory":
+        yield error(SETTINGS, ("storage", "url"), "only memory is supported so far", "Write url: memory")
+
+
+def demo(view: View) -> Found:
+    """Behind a proxy every caller seems to come from loopback, so demo keys must not meet a public address."""
+    settings = view.documents.settings
+    if settings.demo and settings.server.host not in LOOPBACK:
+        message = f"demo keys are accepted while the server listens on {settings.server.host}"
+        yield error(SETTINGS, ("demo",), message, "Write demo: false, or server.host: 127.0.0.1")
+
+
+def engine_files(view: View) -> Found:
+    """A model file that is not there (the bundled one is looked for at the start)."""
+    for name, engine in view.documents.settings.engines.items():
+        if engine.model != "bundled" and not (view.documents.folder / engine.model).expanduser().is_file():
+            hint = "Write model: bundled, or the path of a GGUF file."
+            yield warning(SETTINGS, ("engines", name, "model"), f"the file {engine.model} does not exist here", hint)
+
+
+def idle_engines(view: View) -> Found:
+    """An engine that no model uses costs memory for nothing."""
+    used = {endpoint for model in view.documents.models.models.values() for endpoint in model.endpoints}
+    for name in view.documents.settings.engines:
+        if f"engine:{name}" not in used:
+            hint = f"Give a model endpoint: engine:{name}, or remove the engine."
+            yield warning(SETTINGS, ("engines", name), "no model uses this engine", hint)
+
+
+CHECKS = (workers, storage, demo, engine_files, idle_engines)

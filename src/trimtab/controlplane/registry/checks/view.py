@@ -1,0 +1,76 @@
+"""What the checks look at, and how they speak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from trimtab.controlplane.registry.documents import Documents, file_of
+from trimtab.core.models import Model, Tier, VariantDoc
+from trimtab.core.money import Price
+from trimtab.core.tenancy import Channel, Tenant
+from trimtab.foundations.config import Path, Problem, did_you_mean
+
+Found = Iterator[Problem]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A variant with the model that it runs on."""
+
+    name: str
+    document: VariantDoc
+    model: Model
+
+
+class View(msgspec.Struct, frozen=True):
+    """All documents, their prices, and the variants whose model exists."""
+
+    documents: Documents
+    prices: dict[str, Price]
+    wall_ns: int
+    candidates: tuple[Candidate, ...]
+
+    def within(self, tiers: Iterable[Tier]) -> list[Candidate]:
+        """The variants of these tiers."""
+        wanted = set(tiers)
+        return [candidate for candidate in self.candidates if candidate.model.tier in wanted]
+
+    def channels(self) -> Iterator[tuple[str, Tenant, str, Channel]]:
+        """(file, tenant, channel name, channel) of every channel."""
+        for stem, tenant in self.documents.tenants.items():
+            for name, channel in tenant.channels.items():
+                yield file_of("tenants", stem), tenant, name, channel
+
+
+def view(documents: Documents, prices: dict[str, Price], wall_ns: int) -> View:
+    """Puts variants and models together, once."""
+    models = documents.models.models
+    found = [
+        Candidate(name, document, models[document.model])
+        for name, document in documents.models.variants.items()
+        if document.model in models
+    ]
+    return View(documents, prices, wall_ns, tuple(found))
+
+
+def error(file: str, path: Path, message: str, hint: str = "") -> Problem:
+    return Problem(file=file, path=path, message=message, hint=hint)
+
+
+def warning(file: str, path: Path, message: str, hint: str = "") -> Problem:
+    return Problem(file=file, path=path, message=message, hint=hint, severity="warning")
+
+
+def absent(file: str, path: Path, kind: str, name: str, known: Iterable[str]) -> Problem:
+    """A name that stands for nothing."""
+    return error(file, path, f"there is no {kind} {name!r}", did_you_mean(name, known))
+
+
+def instant(text: str) -> datetime | None:
+    """An RFC 3339 time; None for one that no calendar has."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
