@@ -1,0 +1,44 @@
+"""`trimtab explain RECORD`: why a request was answered as it was. Works on the files, with the gateway stopped too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("record")
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("workspace"),
+    envvar="TRIMTAB_WORKSPACE",
+    show_default=True,
+    help="Folder of the workspace.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+def explain(record: str, workspace: Path, as_json: bool) -> None:
+    """Explain RECORD: an id, the beginning of one, or `last`."""
+    from trimtab.controlplane import records
+
+    folder = workspace / "var" / "records"
+    try:
+        row = records.look_up(folder, record)
+        later = records.related(folder, row)
+    except (records.RecordNotFoundError, records.CorruptSegment) as error:
+        click.echo(f"explain: {error}", err=True)
+        sys.exit(1)
+    explanation = records.explain(row, later)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(explanation, enc_hook=repr))
+        return
+    from rich.console import Console
+
+    from trimtab.controlplane.records.render import WIDTH, render
+
+    terminal = sys.stdout.isatty()
+    render(explanation, Console(width=None if terminal else WIDTH, no_color=None if terminal else True))

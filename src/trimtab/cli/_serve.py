@@ -1,0 +1,74 @@
+"""`trimtab serve`: the supervisor in the foreground. What it says to a person goes to stdout, its log to stderr."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from trimtab.controlplane.registry import Settings
+    from trimtab.surfaces.processes import EngineSpec
+
+BROKEN: Final = 1
+PORT_TAKEN: Final = 3
+
+
+@click.command()
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("workspace"),
+    envvar="TRIMTAB_WORKSPACE",
+    show_default=True,
+    help="Folder of the workspace; `trimtab init` makes one.",
+)
+@click.option("--host", help="Address to listen on. Default: server.host of trimtab.yaml.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. Default: server.port of trimtab.yaml.")
+def serve(workspace: Path, host: str | None, port: int | None) -> None:
+    """Serve WORKSPACE until Ctrl-C or SIGTERM, which drain; a second one stops at once.
+
+    Exit codes: 0 after a clean stop, 1 if the workspace is broken, 3 if the address can't be had.
+    """
+    import asyncio
+    import logging
+
+    from trimtab.controlplane.registry import load
+    from trimtab.core.errors import ConfigError
+    from trimtab.surfaces.processes import Supervisor
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    workspace = workspace.resolve()
+    try:
+        settings = load(workspace).settings
+        sock = _listen(host or settings.server.host, settings.server.port if port is None else port)
+        sys.exit(asyncio.run(Supervisor(workspace, sock, engine_specs(settings), click.echo).run()))
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(BROKEN)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from trimtab.surfaces.processes import PortTakenError, listen
+
+    try:
+        return listen(host, port)
+    except PortTakenError as error:
+        click.echo(f"{error}. Choose another: trimtab serve --port N, or server.port in trimtab.yaml", err=True)
+    except OSError as error:
+        click.echo(f"can't listen on {host} port {port}: {error.strerror or error}", err=True)
+    sys.exit(PORT_TAKEN)
+
+
+def engine_specs(settings: Settings) -> list[EngineSpec]:
+    """The engines of trimtab.yaml as their processes are told of them."""
+    from trimtab.surfaces.processes import EngineSpec
+
+    return [
+        EngineSpec(name=name, model=engine.model, slots=engine.slots, context=engine.context, threads=engine.threads)
+        for name, engine in settings.engines.items()
+    ]
