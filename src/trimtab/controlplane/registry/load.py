@@ -8,12 +8,13 @@ import msgspec
 
 from trimtab.controlplane.registry import build
 from trimtab.controlplane.registry.checks import cross_check
-from trimtab.controlplane.registry.documents import Documents, Settings, read
+from trimtab.controlplane.registry.documents import POLICY, Documents, Settings, read
 from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError
+from trimtab.dataplane.policy import PolicyDocument
 from trimtab.dataplane.snapshot import Snapshot
-from trimtab.foundations.config import DocumentError, Problem, compose, errors, locate, read_text
+from trimtab.foundations.config import DocumentError, Problem, Reader, compose, errors, locate, read_text
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,17 @@ def examine(folder: FilePath, clock: Clock | None = None) -> tuple[Workspace | N
     if errors(problems):
         return None, problems
     return _built(documents, build.snapshot(documents, prices), problems), problems
+
+
+def read_policy(folder: FilePath) -> PolicyDocument:
+    """The policy document alone, unchecked but for its types. Raises ConfigError."""
+    try:
+        document, problems = Reader(PolicyDocument).read(read_text(folder / POLICY, POLICY), POLICY)
+    except DocumentError as error:
+        raise ConfigError([str(error.problem)]) from None
+    if document is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return document
 
 
 def _built(documents: Documents, snapshot: Snapshot, problems: list[Problem]) -> Workspace:

@@ -1,6 +1,7 @@
 """Documents in YAML: read with bounds, converted with every problem named by line, described as JSON Schema."""
 
 from trimtab.foundations.config.nodes import MAX_BYTES, DocumentError, compose, locate, read_text
+from trimtab.foundations.config.patch import PatchError, append_item, set_field
 from trimtab.foundations.config.problem import Path, Problem, errors, render
 from trimtab.foundations.config.reader import MAX_USD, Reader
 from trimtab.foundations.config.schema import json_schema
@@ -20,11 +21,13 @@ __all__ = [
     "MAX_USD",
     "DocumentError",
     "Fingerprint",
+    "PatchError",
     "Path",
     "Problem",
     "Reader",
     "Secret",
     "SecretError",
+    "append_item",
     "compose",
     "did_you_mean",
     "errors",
@@ -37,5 +40,6 @@ __all__ = [
     "render",
     "resolve_secret",
     "secret_shaped",
+    "set_field",
     "shown",
 ]

@@ -29,7 +29,7 @@ MAX_USD = 9_000_000
 class Reader(Generic[T]):
     """Reads documents of one type; made once, used for many files."""
 
-    def __init__(self, type_: type[T] | Any) -> None:
+    def __init__(self, type_: type[T]) -> None:
         self._type = type_
         self._walk = _compile(mi.type_info(type_))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab.controlplane.registry.checks import channels, models, processes, tenants, texts
+from trimtab.controlplane.registry.checks.tenants import key_problems
 from trimtab.controlplane.registry.checks.view import view
 from trimtab.controlplane.registry.documents import Documents
 from trimtab.core.money import Price
@@ -17,4 +18,4 @@ def cross_check(documents: Documents, prices: dict[str, Price], wall_ns: int) ->
     return [problem for check in CHECKS for problem in check(seen)]
 
 
-__all__ = ["CHECKS", "cross_check"]
+__all__ = ["CHECKS", "cross_check", "key_problems"]

@@ -13,28 +13,9 @@ from trimtab.foundations.config import Path, SecretError, did_you_mean, is_refer
 
 # Fields of a request that move caps, slots, tenancy or egress, or that the gateway writes itself.
 RESERVED = frozenset(
-    [
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "max_tokens",
-        "max_completion_tokens",
-        "n",
-        "n_predict",
-        "ignore_eos",
-        "n_cmpl",
-        "id_slot",
-        "cache_salt",
-        "extra_key",
-        "priority",
-        "kv_transfer_params",
-        "user",
-        "metadata",
-        "trimtab",
-        "tools",
-        "response_format",
-    ]
+    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools"}
+    | {"n_predict", "ignore_eos", "n_cmpl", "id_slot", "cache_salt", "extra_key", "priority", "kv_transfer_params"}
+    | {"user", "metadata", "trimtab", "response_format"}
 )
 
 

@@ -48,17 +48,21 @@ def key_doubles(view: View) -> Found:
 def keys(view: View) -> Found:
     """A key belongs to a channel, persona and market of its tenant, and its times are in order."""
     for file, tenant, index, key in _keys(view):
-        path: Path = ("keys", index)
-        if key.id != key_id(key.sha256):
-            yield error(file, (*path, "id"), "does not belong to this sha256", f"Write id: {key_id(key.sha256)}")
-        for kind, value, known in (
-            ("default_channel", key.default_channel, list(tenant.channels)),
-            ("persona", key.persona, tenant.personas),
-            ("market", key.market, tenant.markets),
-        ):
-            if value is not None and value not in known:
-                yield absent(file, (*path, kind), kind.removeprefix("default_"), value, known)
-        yield from _key_times(file, path, key)
+        yield from key_problems(file, tenant, ("keys", index), key)
+
+
+def key_problems(file: str, tenant: Tenant, path: Path, key: Key) -> Found:
+    """Of one key, in its own document; also asked before a key is made."""
+    if key.id != key_id(key.sha256):
+        yield error(file, (*path, "id"), "does not belong to this sha256", f"Write id: {key_id(key.sha256)}")
+    for kind, value, known in (
+        ("default_channel", key.default_channel, tenant.channels.keys()),
+        ("persona", key.persona, tenant.personas),
+        ("market", key.market, tenant.markets),
+    ):
+        if value is not None and value not in known:
+            yield absent(file, (*path, kind), kind.removeprefix("default_"), value, known)
+    yield from _key_times(file, path, key)
 
 
 def _key_times(file: str, path: Path, key: Key) -> Found:

@@ -1,0 +1,154 @@
+"""Keys: made, listed and revoked in the tenants' documents. The key itself is shown once and kept nowhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from trimtab.controlplane.registry.checks import key_problems
+from trimtab.controlplane.registry.documents import SETTINGS, file_of
+from trimtab.controlplane.registry.edit import EditError, change, locked
+from trimtab.core.clock import Clock, SystemClock
+from trimtab.core.errors import ConfigError
+from trimtab.core.keys import hash_key, key_id, make
+from trimtab.core.tenancy import Key, Tenant
+from trimtab.foundations.config import DocumentError, Reader, append_item, did_you_mean, read_text, set_field
+
+Status = Literal["active", "expired", "revoked"]
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key is made with."""
+
+    tenant: str
+    name: str
+    kind: Literal["live", "test"] = "live"
+    default_channel: str | None = None
+    persona: str | None = None
+    market: str | None = None
+    expires_at: str | None = None
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is listed."""
+
+    tenant: str
+    key: Key
+    status: Status
+
+
+def create(folder: Path, order: NewKey, clock: Clock | None = None) -> tuple[str, Key]:
+    """Make a key and write its hash. Gives the key's text, which can't be had again, and what is kept of it.
+
+    Raises ConfigError (the order names what the tenant lacks, or the document is broken), EditError.
+    """
+    clock = clock or SystemClock()
+    file = _file(folder, order.tenant)
+    text = make(order.kind)
+    sha256 = hash_key(text)
+    given = msgspec.structs.asdict(order)
+    fields = {"id": key_id(sha256), "name": order.name, "sha256": sha256, "last4": text[-4:]}
+    fields |= {name: given[name] for name in ("default_channel", "persona", "market") if given[name] is not None}
+    fields |= {"created_at": stamp(clock)} | ({"expires_at": order.expires_at} if order.expires_at else {})
+    try:
+        key = msgspec.convert(fields, Key)
+    except msgspec.ValidationError as error:
+        raise EditError(f"the key can't be made: {error}") from None
+
+    def edit(document: str, tenant: Tenant) -> str:
+        problems = [str(problem) for problem in key_problems(file, tenant, ("keys", len(tenant.keys)), key)]
+        if problems:
+            raise ConfigError(problems)
+        return append_item(document, ("keys",), fields)
+
+    def verify(before: Tenant, after: Tenant) -> bool:
+        return after == msgspec.structs.replace(before, keys=[*before.keys, key])
+
+    with locked(folder):
+        change(folder, file, Reader(Tenant), edit, verify, action="keys.create", subject=key.id, clock=clock)
+    return text, key
+
+
+def revoke(folder: Path, wanted: str, clock: Clock | None = None) -> tuple[str, Key]:
+    """Revoke the key of this id as of now. Gives its tenant's file and the key; revoking again changes nothing.
+
+    Works while other documents are broken: a leaked key can't wait for them. Raises ConfigError, EditError.
+    """
+    clock = clock or SystemClock()
+    if not (folder / SETTINGS).is_file():
+        raise EditError(f"no workspace here: {folder} has no {SETTINGS}")
+    with locked(folder):
+        file, index, key = _find(folder, wanted)
+        if key.revoked_at is not None:
+            return file, key
+        now = stamp(clock)
+
+        def edit(document: str, tenant: Tenant) -> str:
+            return set_field(document, ("keys", index, "revoked_at"), now)
+
+        def verify(before: Tenant, after: Tenant) -> bool:
+            rest = list(before.keys)
+            rest[index] = msgspec.structs.replace(rest[index], revoked_at=now)
+            return after == msgspec.structs.replace(before, keys=rest)
+
+        after = change(folder, file, Reader(Tenant), edit, verify, action="keys.revoke", subject=key.id, clock=clock)
+    return file, after.keys[index]
+
+
+def listed(folder: Path, clock: Clock | None = None) -> list[KeyRow]:
+    """Every key of every tenant. Raises ConfigError for tenants that can't be read."""
+    now = datetime.fromtimestamp((clock or SystemClock()).wall_ns() / 1e9, UTC)
+    found = []
+    for _, tenant in _tenants(folder, ""):
+        found += [KeyRow(tenant=tenant.id, key=key, status=_status(key, now)) for key in tenant.keys]
+    return found
+
+
+def stamp(clock: Clock) -> str:
+    """Now, in whole seconds, as documents write it."""
+    return datetime.fromtimestamp(clock.wall_ns() // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _status(key: Key, now: datetime) -> Status:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at and datetime.fromisoformat(key.expires_at) <= now else "active"
+
+
+def _file(folder: Path, tenant: str) -> str:
+    if not (folder / SETTINGS).is_file():
+        raise EditError(f"no workspace here: {folder} has no {SETTINGS}")
+    known = [path.stem for path in (folder / "tenants").glob("*.yaml")]
+    if tenant not in known:
+        raise EditError(f"there is no tenant {tenant!r}. {did_you_mean(tenant, known)}".rstrip())
+    return file_of("tenants", tenant)
+
+
+def _find(folder: Path, wanted: str) -> tuple[str, int, Key]:
+    for file, tenant in _tenants(folder, wanted):
+        for index, key in enumerate(tenant.keys):
+            if key.id == wanted:
+                return file, index, key
+    raise EditError(f"no tenant has a key {wanted!r}; `trimtab keys list` shows their ids (key_ and 16 digits)")
+
+
+def _tenants(folder: Path, mentioning: str) -> list[tuple[str, Tenant]]:
+    """(file, tenant) of each document whose text mentions something; the others are not even parsed."""
+    reader = Reader(Tenant)
+    found = []
+    for path in sorted((folder / "tenants").glob("*.yaml")):
+        file = f"tenants/{path.name}"
+        try:
+            text = read_text(path, file)
+            if mentioning not in text:
+                continue
+            tenant, problems = reader.read(text, file)
+        except DocumentError as error:
+            raise ConfigError([str(error.problem)]) from None
+        if tenant is None:
+            raise ConfigError([str(problem) for problem in problems])
+        found.append((file, tenant))
+    return found
