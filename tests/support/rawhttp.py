@@ -50,6 +50,13 @@ class RawClient:
         for piece in data:
             self.writer.write(piece)
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Both ways of the connection: to pause reading, or to see what is unsent."""
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        return transport
+
     def half_close(self) -> None:
         self.writer.write_eof()
 

@@ -364,8 +364,11 @@ class Connection(asyncio.Protocol):
             self._reader.set_result(None)
 
     def keeps_alive(self, request: HttpRequest) -> bool:
-        """Whether another request may follow: the request wants it, its body has come whole, and nobody drains."""
-        return request.keep_alive and not (self._hub.draining or self._linger or self._parser.incoming is request)
+        """Whether another answer may follow: the request wants it, its body has come whole, nobody drains, and what
+        waits, or may still come, can be answered.
+        """
+        broken = request.failed or self._parser.incoming is request
+        return request.keep_alive and not (broken or self._hub.draining) and (not self._deaf or bool(self._queue))
 
     def send(self, data: bytes) -> None:
         if not self.gone:

@@ -94,14 +94,15 @@ class RequestParser:
 
     def feed(self, piece: bytes | memoryview) -> None:
         """Parse; HttpError if the bytes can't be served, any other exception is a fault of ours."""
-        if self.in_head or self.incoming is not None:
-            self._bound(len(piece))
+        self._fed += len(piece)
         try:
             self._llhttp.feed_data(piece)  # type: ignore[union-attr]  # None only after close()
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(piece, upgrade.args[0])
         except httptools.HttpParserError as exc:
             self._stopped(exc)
+        if self.in_head or self.incoming is not None:
+            self._bound()
 
     def _stopped(self, exc: httptools.HttpParserError) -> None:
         if self.deaf:  # bytes after the last request
@@ -114,9 +115,8 @@ class RequestParser:
         else:
             raise HttpError(Code.MALFORMED_HTTP, f"malformed request: {exc}") from None
 
-    def _bound(self, size: int) -> None:
+    def _bound(self) -> None:
         limits = self._limits
-        self._fed += size
         if self.incoming is not None:
             if self._fed - self.incoming.buffered > limits.max_header_bytes + 2 * SLICE + self._overhead:
                 raise HttpError(Code.MALFORMED_HTTP, "chunk extensions or trailers are too long")
