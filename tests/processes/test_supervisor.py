@@ -71,12 +71,16 @@ def test_a_killed_supervisor_takes_a_busy_gateway_with_it(tmp_path: Path) -> Non
         assert eventually(lambda: gone(pid))
 
 
-def test_ctrl_c_ends_all_with_status_0(tmp_path: Path) -> None:
-    """SIGINT to the whole process group, as a terminal sends it, is a clean stop."""
+def test_ctrl_c_drains_and_ends_all_with_status_0(tmp_path: Path) -> None:
+    """SIGINT to everybody at once, as a terminal sends it, cuts no stream and is a clean stop."""
     with serving(tmp_path, "small=bundled") as server:
         children = server.children()
-        for pid in (server.process.pid, *children):
-            os.kill(pid, signal.SIGINT)
+        with server.connect() as stream:
+            say(stream, "hold")
+            for pid in (server.process.pid, *children):
+                os.kill(pid, signal.SIGINT)
+            assert server.until(lambda state: state.draining).engine("small").state == "ready"
+            assert all(alive(pid) for pid in children)
         assert server.status() == 0
         assert gone(*children)
 

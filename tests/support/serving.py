@@ -90,7 +90,8 @@ def serving(workspace: Path, *arguments: str, lines: int = 2) -> Iterator[Servin
 
 def start(workspace: Path, *arguments: str, stderr: int | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "support.standin_serve", str(workspace), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     return subprocess.Popen(command, cwd=TESTS, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 

@@ -1,7 +1,7 @@
 """The journal of records: written by the data plane, read by everything that learns from many requests."""
 
 from trimtab.controlplane.records.disk import Disk
-from trimtab.controlplane.records.explain import Explanation, explain
+from trimtab.controlplane.records.explanation import Explanation, explain
 from trimtab.controlplane.records.journal import Journal, JournalBusyError, JournalState
 from trimtab.controlplane.records.lookup import RecordNotFoundError, find, last, look_up, related
 from trimtab.controlplane.records.reader import Report, query, rows, verify

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trimtab.controlplane.records.explain import UNKNOWN, Bar, Explanation, Mark
+from trimtab.controlplane.records.explanation import UNKNOWN, Bar, Explanation, Mark
 
 WIDTH = 100
 _BAR = 44

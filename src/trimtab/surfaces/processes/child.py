@@ -16,6 +16,7 @@ from trimtab.surfaces.processes.channel import Message, ToSupervisor, decode_to_
 
 _log = logging.getLogger(__name__)
 _LINE_BYTES = 1 << 20
+_STDERR = 2
 
 
 class Child:
@@ -42,7 +43,7 @@ class Child:
                 "--control",
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                stdout=_STDERR,
                 pass_fds=(theirs.fileno(), *descriptors),
                 start_new_session=True,
             )

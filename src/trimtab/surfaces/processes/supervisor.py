@@ -197,8 +197,11 @@ class Supervisor:
         if self._announced or self._ready is None or waiting or self._draining:
             return
         self._announced = True
-        for line in (f"Trimtab serves at {self._ready.url}", *self._ready.hints):
-            self._say(line)
+        try:
+            for line in (f"Trimtab serves at {self._ready.url}", *self._ready.hints):
+                self._say(line)
+        except OSError as error:  # a reader that has left is no reason to stop serving
+            _log.warning("supervisor: nobody reads what it says: %s", error)
 
     # Signals
 
