@@ -97,7 +97,7 @@ def _before_bracket(text: str, node: Mapping | Sequence, addition: str, occupied
     if offset >= len(text) or text[offset] not in "]}":
         raise PatchError("the list or mapping in brackets does not end where it should")
     head = text[:offset].rstrip(" ")
-    glue = "" if not occupied else " " if head.endswith(",") else ", "
+    glue = ", " if occupied and not head.rstrip().endswith(",") else ""
     return head + glue + addition + text[offset:]
 
 

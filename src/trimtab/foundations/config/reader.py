@@ -269,13 +269,19 @@ def _unknown(key: str, node: Mapping, types: dict[str, mi.Type]) -> str:
 def _deeper(key: str, types: dict[str, mi.Type], levels: int) -> str | None:
     """`targets.latency.ttft_ms` for a `ttft_ms` that was written too high up."""
     for outer, type_ in types.items():
-        inner, _ = words.unwrap(type_)
-        if isinstance(inner, mi.StructType) and levels:
+        inner = _struct_in(type_)
+        if inner is not None and levels:
             fields = {field.encode_name: field.type for field in inner.fields}
             found = key if key in fields else _deeper(key, fields, levels - 1)
             if found:
                 return f"{outer}.{found}"
     return None
+
+
+def _struct_in(type_: mi.Type) -> mi.StructType | None:
+    inner, _ = words.unwrap(type_)
+    options = inner.types if isinstance(inner, mi.UnionType) else (inner,)
+    return next((option for option in options if isinstance(option, mi.StructType)), None)
 
 
 def _dict(inner: mi.DictType) -> Walk:
@@ -330,11 +336,11 @@ def _union(inner: mi.UnionType) -> Walk:
         if kind in steps:
             raise TypeError(f"documents can't tell the alternatives of {inner} apart")
         steps[kind] = _compile(option)
-    fallback = next(iter(steps.values()))
 
     def walk(node: Node, path: Path, sink: _Sink) -> Any:
         if optional and isinstance(node, Scalar) and node.is_null:
             return None
-        return steps.get(type(node), fallback)(node, path, sink)
+        step = steps.get(type(node))
+        return step(node, path, sink) if step else _misfit(inner, node, path, sink)
 
     return walk
