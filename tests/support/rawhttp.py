@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -53,9 +53,7 @@ class RawClient:
     @property
     def transport(self) -> asyncio.Transport:
         """Both ways of the connection: to pause reading, or to see what is unsent."""
-        transport = self.writer.transport
-        assert isinstance(transport, asyncio.Transport)
-        return transport
+        return cast(asyncio.Transport, self.writer.transport)
 
     def half_close(self) -> None:
         self.writer.write_eof()

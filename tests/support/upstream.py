@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 import httptools
 import msgspec
@@ -313,8 +313,7 @@ class _Connection(asyncio.Protocol):
         self.drained.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.upstream.accepted += 1
         self.upstream._open.add(self)
         self.worker = asyncio.get_running_loop().create_task(self.work())

@@ -1,0 +1,407 @@
+"""Every check across documents: the example with one fault has exactly that finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from support.workspaces import Sandbox
+from trimtab.core.keys import hash_key, key_id
+
+COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
+_OTHER = hash_key("another")
+
+
+class Fault(NamedTuple):
+    """In `file`, `old` becomes `new`; then `field` (or the file as a whole) is found at fault with these `words`."""
+
+    file: str
+    old: str
+    new: str
+    field: str
+    words: str
+    severity: str = "error"
+    at: str | None = None
+    """The file of the finding, where it is another."""
+
+
+FAULTS = {
+    # trimtab.yaml
+    "workers": Fault("trimtab.yaml", "workers: 1", "workers: 2", "server.workers", "need a shared store"),
+    "storage": Fault("trimtab.yaml", "url: memory", "url: redis://h", "storage.url", "only memory is supported"),
+    "demo in public": Fault("trimtab.yaml", "host: 127.0.0.1", "host: 0.0.0.0", "demo", "while the server listens on"),
+    "engine file": Fault(
+        "trimtab.yaml",
+        "  small:\n    model: bundled",
+        "  small:\n    model: m.gguf",
+        "engines.small.model",
+        "does not exist here",
+        "warning",
+    ),
+    "idle engine": Fault(
+        "trimtab.yaml", "engines:\n", "engines:\n  third: {}\n", "engines.third", "no model uses this engine", "warning"
+    ),
+    # models.yaml
+    "unknown engine": Fault(
+        "models.yaml", "engine:small", "engine:smal", "models.small.endpoint", "Did you mean small?"
+    ),
+    "no URL": Fault("models.yaml", "engine:small", "localhost:8000", "models.small.endpoint", "neither engine:NAME"),
+    "credentials in URL": Fault(
+        "models.yaml", "engine:small", "https://u:p@h/v1", "models.small.endpoint", "credentials in the URL"
+    ),
+    "query in URL": Fault("models.yaml", "engine:small", "https://h/v1?a=b", "models.small.endpoint", "a query"),
+    "metadata address": Fault(
+        "models.yaml", "engine:small", "http://169.254.169.254/v1", "models.small.endpoint", "link-local"
+    ),
+    "bad port": Fault("models.yaml", "engine:small", "http://h:99999/v1", "models.small.endpoint", "is no URL"),
+    "replica twice": Fault(
+        "models.yaml", "engine:small", "[http://h/v1, http://h/v1]", "models.small.endpoint", "listed more than once"
+    ),
+    "shared endpoint": Fault(
+        "models.yaml", "engine:medium", "engine:small", "models.medium.endpoint", "slots would be counted twice"
+    ),
+    "dialect": Fault("models.yaml", "dialect: llamacpp", "dialect: openai", "models.small.dialect", "speaks llamacpp"),
+    "slots": Fault("models.yaml", "slots: 4 #", "slots: 5 #", "models.small.slots", "Write slots: 4"),
+    "context": Fault("models.yaml", "context: 2048", "context: 4096", "models.small.context", "has 2048 a slot"),
+    "key of an engine": Fault(
+        "models.yaml",
+        "    tier: S",
+        "    api_key: env:X\n    tier: S",
+        "models.small.api_key",
+        "gets its key at the start",
+    ),
+    "literal secret": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "api_key: sk-abcdEFGH12345678abcd\n    endpoint: https://h/v1",
+        "models.small.api_key",
+        "have this key replaced",
+    ),
+    "unset secret": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "api_key: env:TRIMTAB_TEST_UNSET\n    endpoint: https://h/v1",
+        "models.small.api_key",
+        "TRIMTAB_TEST_UNSET is not set",
+        "warning",
+    ),
+    "unencrypted key": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "api_key: env:HOME\n    endpoint: http://far.example/v1",
+        "models.small.endpoint",
+        "unencrypted",
+        "warning",
+    ),
+    "variant's model": Fault(
+        "models.yaml", "model: medium", "model: mediun", "variants.medium-greedy.model", "Did you mean medium?"
+    ),
+    "variant's prompt": Fault(
+        "models.yaml", "prompt: brief", "prompt: breif", "variants.small-brief.prompt", "Did you mean brief?"
+    ),
+    "answer fills context": Fault(
+        "models.yaml", "max_tokens: 128", "max_tokens: 2048", "variants.small-brief.max_tokens", "no room for a prompt"
+    ),
+    "quality upside down": Fault(
+        "models.yaml",
+        "    max_tokens: 128",
+        "    quality: {value: 0.5, lower: 0.6, n: 9, source: x}\n    max_tokens: 128",
+        "variants.small-brief.quality.lower",
+        "above the value",
+    ),
+    "reserved sampling": Fault(
+        "models.yaml",
+        "temperature: 0}",
+        "max_tokens: 9}",
+        "variants.medium-greedy.sampling.max_tokens",
+        "gateway alone",
+    ),
+    "alias of nothing": Fault(
+        "models.yaml", "gpt-4o: auto", "gpt-4o: small-breif", "aliases.gpt-4o", "Did you mean small-brief?"
+    ),
+    "alias hides": Fault("models.yaml", "gpt-4o: auto", "small: auto", "aliases.small", "hides a model or variant"),
+    "reserved alias": Fault("models.yaml", "gpt-4o: auto", "auto: small", "aliases.auto", "is a reserved name"),
+    "one name twice": Fault(
+        "models.yaml",
+        "  small-brief:\n",
+        "  small: {model: small}\n  small-brief:\n",
+        "variants.small",
+        "name of a model",
+    ),
+    "idle model": Fault(
+        "models.yaml",
+        "models:\n",
+        "models:\n  other: {endpoint: 'http://127.0.0.1:1/v1', tier: S}\n",
+        "models.other",
+        "no variant runs on",
+        "warning",
+    ),
+    # prices.yaml
+    "price of nothing": Fault("prices.yaml", "small:\n", "smal:\n", "smal", "Did you mean small?"),
+    "half a price": Fault("prices.yaml", '  output_usd_per_mtok: "0.08"\n', "", "small", "a price needs both"),
+    "two sources": Fault(
+        "prices.yaml", "small:\n", "small:\n  from: genai-prices\n", "small", "either from: genai-prices, or"
+    ),
+    "stray provider": Fault("prices.yaml", "small:\n", "small:\n  provider: openai\n", "small", "only beside from"),
+    "unknown at genai-prices": Fault(
+        "prices.yaml",
+        'small:\n  input_usd_per_mtok: "0.02"\n  output_usd_per_mtok: "0.08"\n',
+        "small: {from: genai-prices, provider: openai, model: no-such-model}\n",
+        "small",
+        "genai-prices doesn't know it",
+    ),
+    "no price with a budget": Fault(
+        "prices.yaml",
+        'small:\n  input_usd_per_mtok: "0.02"\n  output_usd_per_mtok: "0.08"\n',
+        "",
+        "channels.chat",
+        "the budget can't be kept",
+        at=SUPPORT,
+    ),
+    # channels
+    "first token last": Fault(
+        COMMERCE,
+        "ttft_ms: 800",
+        "ttft_ms: 5000",
+        "channels.checkout-bot.targets.latency.ttft_ms",
+        "comes after the end",
+    ),
+    "deadline first": Fault(
+        COMMERCE,
+        "e2e_ms: 4000,",
+        "e2e_ms: 4000, deadline_ms: 3900,",
+        "channels.checkout-bot.targets.latency.deadline_ms",
+        "before their target",
+    ),
+    "persona's first token": Fault(
+        COMMERCE,
+        "latency: {e2e_ms: 3000}",
+        "latency: {e2e_ms: 500}",
+        "channels.checkout-bot.personas.member.latency.ttft_ms",
+        "comes after the end",
+    ),
+    "tier without variant": Fault(
+        COMMERCE, "tiers: [S, M]", "tiers: [S, L]", "channels.checkout-bot.tiers", "no variant is of tier L"
+    ),
+    "only empty tiers": Fault(HR, "tiers: [S, M]", "tiers: [L]", "channels.assistant.tiers", "nothing could answer"),
+    "pin of nothing": Fault(
+        SUPPORT, "medium-greedy]", "medium-gredy]", "channels.chat.pin[2]", "Did you mean medium-greedy?"
+    ),
+    "pin outside": Fault(
+        SUPPORT, "tiers: [S, M]", "tiers: [S]", "channels.chat.pin[1]", "a tier that the channel does not use"
+    ),
+    "baseline of nothing": Fault(
+        HR, "baseline: medium-greedy", "baseline: medium", "channels.assistant.baseline", "there is no variant"
+    ),
+    "route of nothing": Fault(
+        HR,
+        "    tiers: [S, M]",
+        "    routes: {/v1/chat: {quality: {min: 0}}}\n    tiers: [S, M]",
+        "channels.assistant.routes./v1/chat",
+        "there is no route",
+    ),
+    "persona of nothing": Fault(
+        COMMERCE, "      member:\n", "      memper:\n", "channels.checkout-bot.personas.memper", "Did you mean member?"
+    ),
+    "language of nothing": Fault(
+        HR,
+        "    tiers: [S, M]",
+        "    languages: [fr]\n    tiers: [S, M]",
+        "channels.assistant.languages[0]",
+        "no language",
+    ),
+    "residency of nothing": Fault(
+        HR, "    tiers: [S, M]", "    residency: eu\n    tiers: [S, M]", "channels.assistant.residency", "no model that"
+    ),
+    "quality of nobody": Fault(
+        HR, "quality: {min: 0}", "quality: {min: 0.5}", "channels.assistant.targets.quality.min", "known to reach 0.5"
+    ),
+    "cap for nothing": Fault(
+        HR,
+        'max_per_request_usd: "0.005"',
+        'max_per_request_usd: "0.000000001"',
+        "channels.assistant.cost.max_per_request_usd",
+        "The cheapest takes 0.00000128 USD",
+    ),
+    "deny without its check": Fault(
+        HR, "checks_out: [deny]", "checks_out: []", "channels.assistant.guards.deny", "Add deny to checks_out"
+    ),
+    "blank deny": Fault(HR, '"salary band"', '" "', "channels.assistant.guards.deny[1]", "found in every answer"),
+    # tenants
+    "file and id": Fault(HR, "id: hr\n", "id: people\n", "id", "in a file named hr.yaml"),
+    "language": Fault(HR, "languages: [en, de]", "languages: [en, German]", "languages[1]", "is no code like"),
+    "time zone": Fault(HR, "tz: Europe/Berlin}\n  - {p", "tz: Europe/Berlon}\n  - {p", "budgets[0].tz", "no time zone"),
+    "time zone outside": Fault(HR, "tz: Europe/Berlin}\n  - {p", "tz: ../x}\n  - {p", "budgets[0].tz", "no time zone"),
+    "period twice": Fault(HR, "period: month", "period: day", "budgets[1].period", "a second budget a day"),
+    "nothing to spend": Fault(HR, 'usd: "5"', 'usd: "0"', "budgets[0].usd", "is refused", "warning"),
+    "grant that ended": Fault(
+        HR,
+        'usd: "5",',
+        'usd: "5", grants: [{usd: 1, until: "2020-01-01T00:00:00Z", by: me}],',
+        "budgets[0].grants[0]",
+        "no longer applies",
+        "warning",
+    ),
+    "grant without a date": Fault(
+        HR,
+        'usd: "5",',
+        'usd: "5", grants: [{usd: 1, until: "2020-02-30T00:00:00Z", by: me}],',
+        "budgets[0].grants[0].until",
+        "no date of the calendar",
+    ),
+    "budget above the tenant's": Fault(
+        COMMERCE, 'usd: "10"', 'usd: "21"', "channels.checkout-bot.cost.budgets[0].usd", "never applies", "warning"
+    ),
+    "rate above the tenant's": Fault(
+        HR,
+        "    tiers: [S, M]",
+        "    limits: {requests: {per_s: 9, burst: 99}}\n    tiers: [S, M]",
+        "channels.assistant.limits.requests",
+        "the whole tenant has 5",
+        "warning",
+    ),
+    "burst below any request": Fault(
+        HR, "burst: 40000", "burst: 20", "limits.tokens.burst", "smaller than any request"
+    ),
+    # keys
+    "key of no channel": Fault(
+        HR, "default_channel: assistant", "default_channel: asistant", "keys[0].default_channel", "mean assistant?"
+    ),
+    "key of no market": Fault(COMMERCE, "market: de", "market: at", "keys[0].market", "there is no market 'at'"),
+    "key of no persona": Fault(COMMERCE, "market: de", "persona: gest", "keys[0].persona", "Did you mean guest?"),
+    "key's id": Fault(HR, "id: key_9", "id: key_8", "keys[0].id", "does not belong to this sha256"),
+    "expires before it was made": Fault(
+        HR,
+        "    last4: o-hr",
+        "    last4: o-hr\n    created_at: 2026-02-01T00:00:00Z\n    expires_at: 2026-01-31T23:00:00Z",
+        "keys[0].expires_at",
+        "is before created_at",
+    ),
+    "expires on no day": Fault(
+        HR,
+        "    last4: o-hr",
+        "    last4: o-hr\n    expires_at: 2027-02-29T00:00:00Z",
+        "keys[0].expires_at",
+        "no date of",
+    ),
+    # texts and policy
+    "secret in a prompt": Fault(
+        "prompts/brief.md",
+        "Never invent",
+        "Use sk-proj-abcdEFGH1234ijkl. Never invent",
+        "",
+        "looks like an sk- API key",
+    ),
+    "secret in a template": Fault(
+        "templates/en.yaml", "refusal: I'm", "refusal: AKIAABCDEFGH12345678 I'm", "refusal", "looks like an AWS"
+    ),
+    "template of no language": Fault("templates/fr.yaml", "handover:", "handofer:", "", "lacks handover", "warning"),
+    "rule of no variant": Fault(
+        "policy.yaml", 'prefer: ["tier:S"]', 'prefer: ["variant:small"]', "rules[1].then.prefer", "no variant small"
+    ),
+    "rule of no tenant": Fault(
+        "policy.yaml",
+        'when: "latency_e2e_ms < 800.0"',
+        "when: \"latency_e2e_ms < 800.0 && tenant != 'comerce'\"",
+        "rules[1].when",
+        "Did you mean commerce?",
+        "warning",
+    ),
+    "rule breaks its test": Fault(
+        "policy.yaml", "tier_free <= 0", "tier_free <= 1", "rules[3].tests[1]", "the rule hits with tier_free=1"
+    ),
+}
+
+
+def test_the_example_has_no_findings(tmp_path: Path) -> None:
+    """What init writes passes every check without a warning."""
+    assert Sandbox(tmp_path).problems() == []
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
+    """The finding has the file, the line of the field, the severity, and words that help."""
+    sandbox = Sandbox(tmp_path).replace(fault.file, fault.old, fault.new)
+    found = [str(problem) for problem in sandbox.problems()]
+    file = fault.at or fault.file
+    mine = [
+        problem
+        for problem in sandbox.problems()
+        if problem.file == file and fault.words in str(problem) and fault.severity == problem.severity
+    ]
+    assert mine, found
+    field = f": {fault.field}: " if fault.field else ": "
+    assert any(field in str(problem) for problem in mine), found
+    if fault.field:
+        last = fault.field.rsplit(".", 1)[-1].split("[")[0] if not fault.field.endswith("/v1/chat") else "/v1/chat"
+        line = (sandbox.folder / file).read_text().splitlines()[(mine[0].line or 0) - 1]
+        assert last in line or "[" in fault.field or last in ("endpoint", "ttft_ms"), (line, mine[0])
+
+
+def test_a_key_is_one_key(tmp_path: Path) -> None:
+    """The same hash in two tenants is refused: it would be somebody else's key."""
+    sandbox = Sandbox(tmp_path)
+    hr = (sandbox.folder / HR).read_text()
+    sandbox.append(
+        SUPPORT, hr[hr.index("  - id: key_") :].replace("default_channel: assistant", "default_channel: chat")
+    )
+    found = [str(problem) for problem in sandbox.problems()]
+    assert any("keys[1].sha256: is the same as at tenants/hr.yaml keys[0]" in line for line in found), found
+
+
+def test_demo_keys_without_demo_are_told(tmp_path: Path) -> None:
+    """With demo: false the demo keys are no keys, and each is told; other keys are not."""
+    sandbox = Sandbox(tmp_path).replace("trimtab.yaml", "demo: true\n", "demo: false\n")
+    sandbox.append(HR, f"  - {{id: {key_id(_OTHER)}, name: real, sha256: {_OTHER}, last4: abcd}}\n")
+    found = sandbox.problems()
+    assert [(problem.file, problem.severity) for problem in found] == [
+        (COMMERCE, "warning"),
+        (HR, "warning"),
+        (SUPPORT, "warning"),
+    ]
+
+
+def test_templates_that_the_gateway_needs_are_required(tmp_path: Path) -> None:
+    """Without the template of a refusal a guard would have nothing to answer with."""
+    sandbox = Sandbox(tmp_path)
+    for language in ("en", "de", "fr"):
+        sandbox.replace(f"templates/{language}.yaml", "unavailable:", "unavailble:")
+    found = [str(problem) for problem in sandbox.problems()]
+    assert any("the template unavailable is missing" in line and "unavailble?" in line for line in found), found
+
+
+def test_languages_without_templates_are_told(tmp_path: Path) -> None:
+    """A tenant's language without a template file is a warning; a file named by no language is an error."""
+    sandbox = Sandbox(tmp_path).replace(HR, "languages: [en, de]", "languages: [en, pt-BR]")
+    (warning,) = sandbox.problems()
+    assert warning.severity == "warning"
+    assert "templates/pt.yaml" in str(warning)
+    (sandbox.folder / "templates/fr.yaml").rename(sandbox.folder / "templates/francais.yaml")
+    assert any("is not named by a language" in str(problem) for problem in sandbox.problems())
+
+
+def test_prompts_that_nothing_uses_are_told(tmp_path: Path) -> None:
+    """A prompt that no variant names is never sent."""
+    (found,) = Sandbox(tmp_path).write("prompts/old.md", "Be kind.").problems()
+    assert str(found) == "prompts/old.md: no variant uses this prompt. Name it in models.yaml."
+
+
+def test_a_secret_in_a_prompt_is_named_by_line_and_not_repeated(tmp_path: Path) -> None:
+    """The finding has the line, never the value."""
+    (found,) = Sandbox(tmp_path).append("prompts/brief.md", "\nsk-proj-abcdEFGH1234ijkl\n").problems()
+    assert found.line == 3
+    assert "abcdEFGH" not in str(found)
+
+
+def test_a_channel_without_a_price_or_budget_is_warned(tmp_path: Path) -> None:
+    """Without a budget a missing price is a warning: only the cap of a request can't be kept."""
+    sandbox = Sandbox(tmp_path)
+    text = (sandbox.folder / HR).read_text()
+    start, end = text.index("budgets:"), text.index("channels:")
+    sandbox.write(HR, text[:start] + text[end:])
+    sandbox.replace("prices.yaml", 'small:\n  input_usd_per_mtok: "0.02"\n  output_usd_per_mtok: "0.08"\n', "")
+    found = [problem for problem in sandbox.problems() if problem.file == HR]
+    assert [problem.severity for problem in found] == ["warning"]
+    assert "max_per_request_usd can't be kept" in found[0].message
