@@ -87,6 +87,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     estimate_nanousd: int | None
     """Cost at the caps; None where the model has no price."""
     degradations: tuple[Degradation, ...] = ()
+    dropped_turns: int = 0
+    """How many of the oldest messages (system ones not counted) the window lost."""
     index: str | None = None
 
     @property

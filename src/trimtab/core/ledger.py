@@ -51,6 +51,11 @@ class Ledger:
         else:
             row[1] += (end_ns - start_ns) / MS
 
+    def waited(self) -> None:
+        """Book what passed between arrival and our handler, if anything did."""
+        if self.arrival.queued_ns:
+            self.spent("accept", self.arrival.at_ns, self.arrival.at_ns + self.arrival.queued_ns)
+
     def elapsed_ms(self) -> float:
         """Since arrival, the wait before our handler included."""
         return (self.clock.now_ns() - self.arrival.at_ns) / MS

@@ -43,6 +43,9 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     include_usage: bool
     max_tokens: int | None
+    """Of each choice."""
+    cap_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """The name that the caller gave the cap, and its upstream knows it by."""
     n: int
     temperature: float | None
     extra: dict[str, Any]

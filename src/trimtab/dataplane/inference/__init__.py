@@ -1,0 +1,26 @@
+"""Inference: from a plan to a stream of chunks, attempt after attempt, and what was used."""
+
+from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content
+from trimtab.dataplane.inference.assemble import Assembler
+from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode
+from trimtab.dataplane.inference.dialer import Dialer, Origin
+from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
+from trimtab.dataplane.inference.generate import generate
+from trimtab.dataplane.inference.usage import wire as wire_usage
+
+__all__ = [
+    "NOT_ALLOWED",
+    "Answering",
+    "Assembler",
+    "AttemptFailed",
+    "Dialer",
+    "Fault",
+    "Fleet",
+    "Origin",
+    "Replica",
+    "ReplicaView",
+    "encode",
+    "generate",
+    "is_content",
+    "wire_usage",
+]

@@ -66,6 +66,11 @@ class Answer(Protocol):
     headers: dict[str, str]
     """Names in lower case; repeated fields joined by a comma."""
 
+    @property
+    def is_over(self) -> bool:
+        """All of the body has come, read or not, or never will: closing costs no connection any more."""
+        ...
+
     async def read_some(self) -> bytes:
         """The next piece as it came, b"" at the end. Raises ConnectionLost if the body ends before it should,
         MalformedAnswer if its framing is broken. Cancelling it closes the connection.

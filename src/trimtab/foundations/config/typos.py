@@ -29,8 +29,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     plain = _plain(word)
     best: tuple[int, int, int, str] | None = None
     for name in known:
+        most = max(1, min(len(name), len(word)) // 3)
+        if abs(len(name) - len(word)) > most:  # no need to count, and a caller's long word costs nothing
+            continue
         far = distance(plain, _plain(name))
-        if far > max(1, min(len(name), len(word)) // 3):
+        if far > most:
             continue
         score = (far, -_common_prefix(word, name), abs(len(word) - len(name)), name)
         best = score if best is None else min(best, score)

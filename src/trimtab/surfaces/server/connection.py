@@ -291,8 +291,8 @@ class Connection(asyncio.Protocol):
         if reply.started:
             reply.abort()
         elif not (reply.ended or self.gone):
-            known = isinstance(exc, HttpError)
-            _answer(reply, exc if known else HttpError(Code.INTERNAL_ERROR, Code.INTERNAL_ERROR.value.cause))
+            fault = exc if isinstance(exc, HttpError) else None
+            _answer(reply, fault or HttpError(Code.INTERNAL_ERROR, Code.INTERNAL_ERROR.value.cause))
 
     def _next(self) -> None:
         """Nothing is being answered: take what waits, or go idle. A client that does not read gets no next answer."""

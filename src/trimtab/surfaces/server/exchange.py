@@ -209,11 +209,15 @@ class HttpReply:
 
     async def write(self, data: bytes) -> None:
         """Send `data` now, as one chunk; waits while the client is too slow to take what was sent before."""
+        self.push(data)
+        await self._wire.writable()
+
+    def push(self, data: bytes) -> None:
+        """As `write`, without waiting: for the last words to a client that may not be reading."""
         if not self.started or self.ended:
             raise RuntimeError("write() belongs between start() and end()")
         if data:
             self._send_body(data)
-        await self._wire.writable()
 
     def _send_body(self, data: bytes) -> None:
         if self._framing == _CHUNKED:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 from trimtab.core.clock import Clock
 from trimtab.surfaces.server.connection import Connection
@@ -45,6 +46,18 @@ class Listener:
             self._server = await loop.create_server(lambda: Connection(self._hub), sock=sock, backlog=_BACKLOG)
         else:
             self._server = await loop.create_server(lambda: Connection(self._hub), host, port, backlog=_BACKLOG)
+
+    async def start_unix(self, path: Path) -> None:
+        """Listen on a Unix socket that only its owner may use. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(str(path))
+            path.chmod(0o600)  # noqa: ASYNC240 - one call at the start
+            self._server = await loop.create_unix_server(lambda: Connection(self._hub), sock=sock, backlog=_BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
 
     @property
     def port(self) -> int:

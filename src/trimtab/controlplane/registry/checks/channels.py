@@ -195,6 +195,17 @@ def guards(view: View) -> Found:
                 yield error(file, (*path, index), "is blank, and would be found in every answer", "Delete the line.")
 
 
+def not_yet(view: View) -> Found:
+    """What is not built yet must not look applied."""
+    for file, _, name, channel in view.channels():
+        if channel.emit == "sentence":
+            hint = "Write emit: answer (nothing leaves unverified) or emit: token."
+            yield error(file, ("channels", name, "emit"), "sentence is not supported yet", hint)
+        if channel.resume == "continue":
+            hint = "Write resume: error, or resume: hold (nothing leaves before the answer is whole)."
+            yield error(file, ("channels", name, "resume"), "continue is not supported yet", hint)
+
+
 CHECKS = (
     latency,
     channel_tiers,
@@ -206,4 +217,5 @@ CHECKS = (
     caps,
     unpriced,
     guards,
+    not_yet,
 )

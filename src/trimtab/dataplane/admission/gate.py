@@ -1,0 +1,167 @@
+"""Concurrency tokens: so many requests at once per model, the rest in a bounded queue by class, then by arrival.
+
+A ticket ends in exactly one of three ways: *success* and *dropped* teach the estimate of service time, *ignored* (the
+request never ran, or failed fast) does not, so that quick failures can't fake a fast tier (Netflix
+concurrency-limits). The expected wait is `ceil((waiting + 1) / slots)` services of exponentially averaged length: a
+first form, until the iteration model predicts it.
+
+A token that comes free goes to the first waiter in the same turn of the loop, so that nobody overtakes the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Mapping
+from itertools import count
+from typing import Literal
+
+import msgspec
+
+from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
+
+Ending = Literal["success", "dropped", "ignored"]
+_WEIGHT = 0.1  # of the newest service time in the average
+
+
+class GateView(msgspec.Struct, frozen=True):
+    """A gate at a glance. `expected_wait_ms`: None while no service has been seen."""
+
+    free: int
+    slots: int
+    waiting: int
+    expected_wait_ms: float | None
+
+
+class Ticket:
+    """Permission to run one request; give it back by `end`, at any time and any number of times."""
+
+    __slots__ = ("_ended", "_gate", "_since_ns")
+
+    def __init__(self, gate: Gate, since_ns: int) -> None:
+        self._gate, self._since_ns, self._ended = gate, since_ns, False
+
+    def end(self, how: Ending = "ignored") -> None:
+        """Synchronous, idempotent: the first ending counts."""
+        if not self._ended:
+            self._ended = True
+            self._gate.give_back(self._since_ns, how)
+
+
+class Gate:
+    """The tokens of one model. `slots` may change at any time; a smaller number takes effect as tickets end."""
+
+    def __init__(self, clock: Clock, slots: int) -> None:
+        self._clock = clock
+        self.slots = slots
+        self._used = 0
+        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting = 0
+        self._order = count()
+        self._service_ms: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Gate {self._used} of {self.slots} used, {self._waiting} waiting>"
+
+    def view(self) -> GateView:
+        wait = None
+        if self._service_ms is not None and self.slots:
+            rounds = -(-(self._waiting + 1) // self.slots) if self._used >= self.slots else 0
+            wait = rounds * self._service_ms
+        return GateView(max(0, self.slots - self._used), self.slots, self._waiting, wait)
+
+    def resize(self, slots: int) -> None:
+        self.slots = slots
+        self._hand_out()
+
+    async def admit(self, rank: int, wait_s: float) -> Ticket | None:
+        """A ticket, at once or after at most `wait_s`; None: not in time. The smaller `rank` goes first."""
+        if self._used < self.slots and not self._waiting:
+            return self._take()
+        if wait_s <= 0:
+            return None
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queue, (rank, next(self._order), turn))
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(wait_s):
+                await turn
+        except BaseException as gone:
+            if turn.done() and not turn.cancelled():  # the token was handed over while we were leaving
+                self._used -= 1
+                self._hand_out()
+            else:
+                self._leave(turn)
+            if isinstance(gone, TimeoutError):
+                return None
+            raise
+        return Ticket(self, self._clock.now_ns())
+
+    def give_back(self, since_ns: int, how: Ending) -> None:
+        """A ticket has ended."""
+        assert self._used > 0, "more tickets ended than were given"
+        self._used -= 1
+        if how != "ignored":
+            took_ms = (self._clock.now_ns() - since_ns) / NS_PER_MS
+            old = self._service_ms
+            self._service_ms = took_ms if old is None else old + _WEIGHT * (took_ms - old)
+        self._hand_out()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody runs, nobody waits."""
+        return not self._used and not self._waiting
+
+    def _take(self) -> Ticket:
+        self._used += 1
+        return Ticket(self, self._clock.now_ns())
+
+    def _hand_out(self) -> None:
+        """Free tokens to waiters, in order; the token is the waiter's from this moment."""
+        while self._queue and self._used < self.slots:
+            turn = heapq.heappop(self._queue)[2]
+            if not turn.done():
+                self._waiting -= 1
+                self._used += 1
+                turn.set_result(None)
+
+    def _leave(self, turn: asyncio.Future[None]) -> None:
+        """A waiter goes; its entry is taken out, so that a queue of the impatient stays as long as its waiters."""
+        self._waiting -= 1
+        turn.cancel()
+        if len(self._queue) > 2 * self._waiting + 16:
+            self._queue = [entry for entry in self._queue if not entry[2].done()]
+            heapq.heapify(self._queue)
+
+
+class Gates:
+    """One gate per model, by its name."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._gates: dict[str, Gate] = {}
+
+    def resize(self, slots: Mapping[str, int]) -> None:
+        """Tokens per model as of now; a model that is not named has none. Tickets already given go on."""
+        for name, gate in self._gates.items():
+            gate.resize(slots.get(name, 0))
+        for name, number in slots.items():
+            if name not in self._gates:
+                self._gates[name] = Gate(self._clock, number)
+        for name in [name for name, gate in self._gates.items() if name not in slots and gate.is_empty]:
+            del self._gates[name]
+
+    def of(self, model: str) -> Gate | None:
+        """None for a model that has no replica."""
+        gate = self._gates.get(model)
+        return gate if gate is not None and gate.slots else None
+
+    def views(self) -> dict[str, GateView]:
+        return {name: gate.view() for name, gate in self._gates.items()}
+
+
+def retry_after_s(view: GateView) -> float:
+    """Seconds until a token is expected; one second where nothing is known."""
+    if view.expected_wait_ms is None:
+        return 1.0
+    return max(0.05, view.expected_wait_ms * NS_PER_MS / NS_PER_S)

@@ -1,0 +1,417 @@
+"""Deliver: the ways in which an answer leaves. Live (chunk by chunk, through the guards), whole (checked before any of
+it leaves), stored, as a template, or as a refusal.
+
+A fault before the first byte has left is handed back as a value, so that the next plan can answer; after it the caller
+gets an error event and a transfer that is visibly cut, never a clean end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from trimtab.core.clock import NS_PER_S
+from trimtab.core.decision import Path, Plan
+from trimtab.core.errors import Code, Refusal
+from trimtab.core.money import Usage, usd
+from trimtab.core.request import Chunk, Completion
+from trimtab.dataplane import settle
+from trimtab.dataplane.cache import Entry, replay
+from trimtab.dataplane.guard import OutScreen, template_text
+from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, wire_usage
+from trimtab.dataplane.plane import Headers
+from trimtab.dataplane.run import Decision, Run, Template
+
+_MISSABLE = frozenset(
+    {Code.QUEUE_FULL, Code.NO_REPLICA, Code.UPSTREAM_FAILED, Code.DEADLINE_EXCEEDED, Code.BUDGET_BUSY}
+)
+"""Refusals that `on_miss: template` turns into an answer: the contract can't be met just now."""
+_NO_USAGE = Usage(prompt=0, completion=0)
+
+
+class NotAnswered(msgspec.Struct, frozen=True):
+    """A plan did not answer, and nothing has left: `reason` for the record, `last`: no other plan is to be tried."""
+
+    refusal: Refusal
+    reason: str
+    last: bool = False
+
+
+# --- an upstream's answer -------------------------------------------------------------------------------------------
+
+
+async def answer(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
+    """Hand an answer on that has begun to come. None: the client has it, or has been told that it broke."""
+    assert run.bound is not None
+    assert run.body is not None
+    run.plan = plan
+    contract = run.bound.contract
+    if run.body.stream and contract.emit == "token" and contract.resume != "hold":
+        return await _live(run, plan, answering)
+    return await _whole(run, plan, answering)
+
+
+async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
+    screen = _screen(run)
+    keep = Assembler() if run.flight is not None else None
+    verdict = _verdict(run, screen)
+    if verdict is not None:
+        await _replace(run, plan, verdict)
+        return None
+    clock = run.ledger.clock
+    try:
+        async for chunk in answering:
+            if keep is not None:
+                keep.add(chunk.data)
+            out: Chunk | None = chunk
+            if not screen.passes:
+                began_ns = clock.now_ns()
+                out = screen.feed(chunk)
+                run.ledger.spent("guard_out", began_ns, clock.now_ns())
+                if screen.violation is not None:
+                    await _stopped(run, plan, screen)
+                    return None
+            if out is not None:
+                if not run.started:
+                    _took(run, plan, answering)
+                    _start(run, "direct", stream=True)
+                await _send(run, out)
+    except AttemptFailed as failure:
+        return _broken(run, failure)
+    for rest in screen.finish():
+        await _send(run, rest)
+    if not run.started:
+        _took(run, plan, answering)
+        _start(run, "direct", stream=True)
+    run.record.attempts[-1].outcome = "success"
+    run.record.guards.extend(screen.rows())
+    if keep is not None:
+        run.whole = keep.completion()
+    settle.account(run)
+    await _end_stream(run, run.usage or _NO_USAGE, answering.raw_usage)
+    return None
+
+
+async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
+    """Nothing leaves before all of it is there and checked; a fault can still be hidden by the next plan."""
+    screen = _screen(run)
+    raw = Assembler()
+    clean = raw if screen.passes else Assembler()
+    clock = run.ledger.clock
+    try:
+        async for chunk in answering:
+            raw.add(chunk.data)
+            if not screen.passes:
+                began_ns = clock.now_ns()
+                out = screen.feed(chunk)
+                run.ledger.spent("guard_out", began_ns, clock.now_ns())
+                if screen.violation is not None:
+                    break
+                if out is not None:
+                    clean.add(out.data)
+    except AttemptFailed as failure:
+        return _broken(run, failure)
+    if screen.violation is not None:
+        await _stopped(run, plan, screen)
+        return None
+    for rest in screen.finish():
+        clean.add(rest.data)
+    verdict = _verdict(run, screen)
+    if verdict is not None:
+        await _replace(run, plan, verdict)
+        return None
+    _took(run, plan, answering)
+    run.record.attempts[-1].outcome = "success"
+    run.record.guards.extend(screen.rows())
+    run.whole = raw.completion()
+    settle.account(run)
+    await _complete(run, "direct", clean.completion(), run.usage or _NO_USAGE, answering.raw_usage)
+    return None
+
+
+def _broken(run: Run, failure: AttemptFailed) -> NotAnswered | None:
+    """The upstream failed after its first content."""
+    fault = failure.fault
+    attempt = run.record.attempts[-1]
+    attempt.outcome, attempt.reason = "dropped", fault.reason
+    run.close_upstream()
+    settle.count_usage(run)
+    run.answering = None
+    if not run.started:
+        return NotAnswered(fault.refusal, fault.reason, last=fault.consequence == "final")
+    break_off(run, fault.refusal)
+    return None
+
+
+async def _stopped(run: Run, plan: Plan, screen: OutScreen) -> None:
+    """A check found what must not leave: the upstream is hung up on, a template takes the rest's place."""
+    run.close_upstream()
+    run.end_flight()
+    run.record.attempts[-1].outcome = "success"
+    run.record.guards.extend(screen.rows())
+    await _replace(run, plan, _verdict(run, screen) or Template("refusal", "content_filter"))
+
+
+async def _replace(run: Run, plan: Plan, verdict: Template) -> None:
+    """The template instead of the answer, or after what has already left of it."""
+    run.close_upstream()
+    run.end_flight()
+    settle.account(run)
+    if not run.started:
+        await template(run, verdict)
+        return
+    assert run.body is not None
+    text = _text(run, verdict)
+    run.record.finish_reason = verdict.finish_reason
+    for index in range(plan.choices):
+        choice = {"index": index, "delta": {"content": text}, "finish_reason": verdict.finish_reason}
+        await _send(run, Chunk({"choices": [choice]}))
+    await _end_stream(run, run.usage or _NO_USAGE, {})
+
+
+# --- other ways -----------------------------------------------------------------------------------------------------
+
+
+async def stored(run: Run, entry: Entry) -> None:
+    """A stored answer, through the guards again: what must not leave may have been declared after it was stored."""
+    run.stored = entry
+    run.record.tier, run.record.variant = entry.tier, entry.variant
+    screen = _screen(run)
+    chunks = replay(entry)
+    if not screen.passes:
+        began_ns = run.ledger.clock.now_ns()
+        fed = [screen.feed(chunk) for chunk in chunks]
+        chunks = [chunk for chunk in fed if chunk is not None] + screen.finish()
+        run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
+        run.record.guards.extend(screen.rows())
+    if screen.violation is not None:
+        await template(run, _verdict(run, screen) or Template("refusal", "content_filter"))
+        return
+    settle.account(run)
+    whole = Assembler()
+    for chunk in chunks:
+        whole.add(chunk.data)
+    await _complete(run, "cache-exact", whole.completion(), entry.usage or _NO_USAGE, {})
+
+
+async def template(run: Run, wanted: Template) -> None:
+    """A deterministic answer in a language of the tenant; every choice gets the same."""
+    settle.account(run)
+    text = _text(run, wanted)
+    count = run.body.n if run.body is not None else 1
+    message = {"role": "assistant", "content": text}
+    choices = [
+        {"index": index, "message": dict(message), "logprobs": None, "finish_reason": wanted.finish_reason}
+        for index in range(count)
+    ]
+    run.end_flight()
+    await _complete(run, "template", {"choices": choices}, run.usage or _NO_USAGE, {})
+
+
+async def miss(run: Run, refusal: Refusal, decision: Decision) -> None:
+    """No plan answered: what the contract says of that."""
+    contract, body = decision.bound.contract, decision.body
+    if contract.on_miss != "template" or refusal.code not in _MISSABLE:
+        refuse(run, refusal)
+    elif body.has_tools or body.has_format:  # a machine would take the template's words for data
+        if refusal.status != 503:
+            refusal = msgspec.structs.replace(refusal, code=Code.NO_REPLICA)
+        refuse(run, refusal)
+    else:
+        run.record.code, run.record.rule = refusal.code.wire, refusal.rule
+        await template(run, Template("unavailable", "stop"))
+
+
+def refuse(run: Run, refusal: Refusal) -> None:
+    """The whole answer is a no; inside a stream it is an error event."""
+    if run.started:
+        break_off(run, refusal)
+        return
+    run.close_upstream()
+    settle.account(run)
+    record = run.record
+    record.status, record.code, record.rule, record.path = refusal.status, refusal.code.wire, refusal.rule, "refused"
+    run.started = True
+    run.reply.fail(refusal, _headers(run), record.id)
+
+
+def break_off(run: Run, refusal: Refusal) -> None:
+    """A stream ends before its time, and says so."""
+    run.close_upstream()
+    settle.account(run)
+    record = run.record
+    record.status, record.code, record.rule = refusal.status, refusal.code.wire, refusal.rule
+    run.reply.fail(refusal, [], record.id)
+
+
+def gone(run: Run) -> None:
+    """The client hung up: nobody is told anything, what was produced is settled."""
+    run.close_upstream()
+    if run.record.status is None or run.started:
+        run.record.status, run.record.code = Code.CLIENT_CLOSED.status, Code.CLIENT_CLOSED.wire
+        if run.record.attempts and run.record.attempts[-1].outcome == "ignored":
+            run.record.attempts[-1].reason = "cancelled"
+
+
+# --- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _screen(run: Run) -> OutScreen:
+    assert run.bound is not None
+    guards = run.bound.channel.guards
+    return OutScreen(run.guards_out, guards.deny, run.placeholders, guards.restore)
+
+
+def _verdict(run: Run, screen: OutScreen) -> Template | None:
+    """What policy makes of the guards' findings; asked once for a clean answer, and again when a check has fired."""
+    violated = screen.violation is not None
+    values = {
+        **run.values,
+        "guard_score": 0.0 if violated else 1.0,
+        "guard_violation": violated,
+        "guard_check": screen.violation or "",
+    }
+    began_ns = run.ledger.clock.now_ns()
+    effects = run.configuration.snapshot.release.policy.look("guard_out", values)
+    run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
+    known = {(trace.id, trace.at): index for index, trace in enumerate(run.record.rules)}
+    for trace in effects.trace:
+        place = known.get((trace.id, trace.at))
+        if place is None:
+            run.record.rules.append(trace)
+        else:
+            run.record.rules[place] = trace
+    if effects.answer is None:
+        return None
+    run.record.rule = next((trace.id for trace in effects.trace if trace.hit), None)
+    return Template(effects.answer.removeprefix("template:"), "content_filter")
+
+
+def _took(run: Run, plan: Plan, answering: Answering) -> None:
+    record = run.record
+    record.tier, record.variant, record.replica = plan.tier, plan.variant.id, answering.replica.id
+
+
+def _text(run: Run, wanted: Template) -> str:
+    assert run.bound is not None
+    languages = [*run.bound.channel.languages, *run.bound.tenant.languages]
+    return template_text(run.configuration.snapshot.release.templates, wanted.name, languages)
+
+
+def _start(run: Run, path: Path, *, stream: bool) -> None:
+    record = run.record
+    record.path, record.status = path, 200
+    run.started = True
+    run.reply.start(200, _headers(run, whole=not stream), stream=stream)
+
+
+async def _send(run: Run, chunk: Chunk) -> None:
+    """One chunk of a live stream, under our name."""
+    assert run.body is not None
+    if is_content(chunk.data):
+        run.mark_content()
+        for choice in chunk.choices:
+            if choice.get("finish_reason") is not None:
+                run.record.finish_reason = choice["finish_reason"]
+    chunk.data.update(_identity(run))
+    chunk.data["object"] = "chat.completion.chunk"
+    await run.reply.write(chunk)
+
+
+async def _end_stream(run: Run, usage: Usage, raw: Any) -> None:
+    assert run.body is not None
+    if run.body.include_usage:
+        data = {**_identity(run), "object": "chat.completion.chunk", "choices": []}
+        data["usage"] = wire_usage(usage, raw)
+        data["trimtab"] = _extras(run)
+        await run.reply.write(Chunk(data))
+    await run.reply.end()
+
+
+async def _complete(run: Run, path: Path, completion: dict[str, Any], usage: Usage, raw: Any) -> None:
+    """A whole answer, in the form that the caller wants it."""
+    assert run.body is not None
+    choices = completion["choices"]
+    run.record.finish_reason = choices[0].get("finish_reason") if choices else None
+    if run.body.stream:
+        _start(run, path, stream=True)
+        for chunk in _pieces(choices):
+            await _send(run, chunk)
+        await _end_stream(run, usage, raw)
+        return
+    run.record.path, run.record.status = path, 200
+    data = {**completion, **_identity(run), "object": "chat.completion", "usage": wire_usage(usage, raw)}
+    data["trimtab"] = _extras(run)
+    _start(run, path, stream=False)
+    await run.reply.write(Completion(data))
+    await run.reply.end()
+
+
+def _pieces(choices: Iterable[dict[str, Any]]) -> list[Chunk]:
+    """Whole choices as a stream: the message as one delta, then the finish."""
+    chunks = []
+    for choice in choices:
+        delta = dict(choice["message"])
+        calls = delta.get("tool_calls")
+        if calls:
+            delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+        first: dict[str, Any] = {"index": choice["index"], "delta": delta, "finish_reason": None}
+        if choice.get("logprobs"):
+            first["logprobs"] = choice["logprobs"]
+        chunks.append(Chunk({"choices": [first]}))
+        last = {"index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
+        chunks.append(Chunk({"choices": [last]}))
+    return chunks
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """Id, time and model of an answer: the record's id, when it arrived, who answered."""
+    record = run.record
+    return {
+        "id": "chatcmpl-" + record.id.removeprefix("rec_"),
+        "created": record.t_wall_ns // NS_PER_S,
+        "model": (record.variant or "trimtab").partition("@")[0],
+    }
+
+
+def _extras(run: Run) -> dict[str, Any]:
+    record = run.record
+    cost = record.cost.settled_nanousd
+    return {
+        "record": record.id,
+        "path": record.path,
+        "tier": record.tier,
+        "variant": record.variant,
+        "cost_usd": None if cost is None else usd(cost),
+        "stages": {name: [round(start, 3), round(took, 3)] for name, (start, took) in record.stages.items()},
+        "sources": [],
+    }
+
+
+def _headers(run: Run, *, whole: bool = False) -> Headers:
+    record = run.record
+    headers = [("trimtab-record", record.id), ("x-request-id", record.id)]
+    for name, value in (("path", record.path), ("tier", record.tier), ("variant", record.variant)):
+        if value is not None:
+            headers.append((f"trimtab-{name}", value))
+    if whole and record.cost.settled_nanousd is not None:
+        headers.append(("trimtab-cost-usd", usd(record.cost.settled_nanousd)))
+    timing = ", ".join([f"{name};dur={row[1]:.2f}" for name, row in record.stages.items()])
+    headers.append(("server-timing", timing))
+    if run.bound is not None:
+        bound = run.bound
+        for view in run.plane.limiter.view(bound.entry, bound.name, bound.channel):
+            headers.append((f"x-ratelimit-limit-{view.unit}", str(view.limit)))
+            headers.append((f"x-ratelimit-remaining-{view.unit}", str(view.remaining)))
+            headers.append((f"x-ratelimit-reset-{view.unit}", _duration(view.reset_s)))
+    return headers
+
+
+def _duration(seconds: float) -> str:
+    """As OpenAI writes it: `6m0s`, `1.5s`, `20ms`."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}m{rest:.0f}s" if minutes else f"{rest:.3g}s"

@@ -1,0 +1,186 @@
+"""Texts that must never leave, found in a stream that is cut anywhere.
+
+Aho-Corasick over folded characters (fold.py). After each character the automaton's state is the longest beginning of a
+deny text that the stream ends in; its length is what has to be held back, and all before it can go. So a text is held
+only while it may still become part of a deny text, nothing of a deny text ever leaves, and what leaves does not depend
+on how the stream is cut: the state is a function of the characters alone.
+
+Why not a window as long as the longest deny text: it holds back every stream, all the time, for its whole length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from functools import lru_cache
+from typing import Final
+
+from trimtab.dataplane.guard.fold import fold, folded
+
+_CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+
+
+class Automaton:
+    """Immutable; made by `automaton`. States are numbers, 0 is the start."""
+
+    __slots__ = ("begins", "begins_json", "depth", "ends", "fail", "goto")
+
+    def __init__(self, texts: set[str]) -> None:
+        self.goto: list[dict[str, int]] = [{}]
+        self.depth = [0]
+        self.ends = [False]
+        for text in sorted(texts):
+            self._add(text)
+        self.fail = [0] * len(self.goto)
+        self._link()
+        # Where nothing has begun, the next place to look at is found by one search: a first character of a deny text,
+        # or anything that folding may turn into one.
+        first = "".join(sorted({form for text in texts for form in (text[0], text[0].upper()) if form.isascii()}))
+        self.begins = re.compile(f"[{re.escape(first)}\x80-\U0010ffff]")
+        self.begins_json = re.compile(rf"[{re.escape(first)}\x80-\U0010ffff\\]")
+
+    def step(self, state: int, character: str) -> int:
+        goto = self.goto
+        while character not in goto[state]:
+            if not state:
+                return 0
+            state = self.fail[state]
+        return goto[state][character]
+
+    def finds(self, text: str) -> bool:
+        """Whether a whole text holds a deny text."""
+        stream = DenyStream(self, json=False)
+        stream.feed(text)
+        return stream.violated
+
+    def _add(self, text: str) -> None:
+        state = 0
+        for character in text:
+            following = self.goto[state].get(character)
+            if following is None:
+                following = self.goto[state][character] = len(self.goto)
+                self.goto.append({})
+                self.depth.append(self.depth[state] + 1)
+                self.ends.append(False)
+            state = following
+        self.ends[state] = True
+
+    def _link(self) -> None:
+        """Each state's longest proper ending that begins a deny text too; breadth first, so shorter ones are ready."""
+        queue = deque(self.goto[0].values())
+        while queue:
+            state = queue.popleft()
+            for character, following in self.goto[state].items():
+                self.fail[following] = self.step(self.fail[state], character)
+                self.ends[following] |= self.ends[self.fail[following]]
+                queue.append(following)
+
+
+@lru_cache(maxsize=512)
+def automaton(texts: tuple[str, ...]) -> Automaton | None:
+    """Compiled once for each list of deny texts; None if all of them are blank."""
+    compared = {folded(text) for text in texts} - {""}
+    return Automaton(compared) if compared else None
+
+
+class DenyStream:
+    """One stream of text. `json`: the stream is JSON, and what its escapes stand for is what is compared.
+
+    `held`: the characters that may still become part of a deny text, each with how many folded ones it counts for.
+    """
+
+    __slots__ = ("_automaton", "_folded", "_json", "_partial", "_space", "_state", "held", "violated")
+
+    def __init__(self, automaton: Automaton, *, json: bool) -> None:
+        self._automaton = automaton
+        self._json = json
+        self._state = 0
+        self._space = False
+        self._folded = 0
+        """Folded characters in `held`."""
+        self._partial = ""
+        """An escape of which the rest is yet to come."""
+        self.held: deque[tuple[str, int]] = deque()
+        self.violated = False
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.held or self._partial)
+
+    def feed(self, text: str, last: bool = False) -> str:
+        """What may go now, of this text and what was held. `last`: nothing may be held any longer.
+
+        The state outlives the end: should more text come after it, a deny text across that border is still found.
+        """
+        if self.violated:
+            return ""
+        text, self._partial = self._partial + text, ""
+        released: list[str] = []
+        begins = self._automaton.begins_json if self._json else self._automaton.begins
+        position = 0
+        while position < len(text):
+            if not self._state:
+                begin = begins.search(text, position)
+                if begin is None:
+                    released.append(text[position:])
+                    break
+                released.append(text[position : begin.start()])
+                position = begin.start()
+                self._space = False
+            raw, meant = self._unit(text, position, last)
+            if not raw:
+                self._partial = text[position:]
+                break
+            position += len(raw)
+            if self._take(raw, meant, released):
+                return "".join(released)
+        if last:
+            released += [raw for raw, _ in self.held]
+            self.held.clear()
+            self._folded = 0
+        return "".join(released)
+
+    def _unit(self, text: str, position: int, last: bool) -> tuple[str, str]:
+        """The next character as written, and what it means; nothing written: an escape that is not whole yet."""
+        character = text[position]
+        if not self._json or character != "\\":
+            return character, character
+        escape = text[position : position + 6]
+        letter = escape[1:2]
+        if letter != "u":
+            if letter or last:
+                return escape[:2], _CONTROLS.get(letter, letter or "\\")
+            return "", ""
+        digits = escape[2:]
+        if not _HEX.issuperset(digits):
+            return "\\u", "u"
+        if len(digits) == 4:
+            return escape, chr(int(digits, 16))
+        return ("\\u", "u") if last else ("", "")
+
+    def _take(self, raw: str, meant: str, released: list[str]) -> bool:
+        """Go on by one character, and let go what can't be part of a match any more. True: a deny text is whole."""
+        automaton, state, count = self._automaton, self._state, 0
+        for character in fold(meant):
+            if character == " ":
+                if self._space:
+                    continue
+                self._space = True
+            else:
+                self._space = False
+            state = automaton.step(state, character)
+            count += 1
+            if automaton.ends[state]:
+                self.violated = True
+                return True
+        self._state = state
+        held = self.held
+        held.append((raw, count))
+        self._folded += count
+        needed = automaton.depth[state]
+        while held and self._folded - held[0][1] >= needed:
+            raw, count = held.popleft()
+            self._folded -= count
+            released.append(raw)
+        return False

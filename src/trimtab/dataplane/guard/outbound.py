@@ -1,0 +1,228 @@
+"""The way out: each text of an answer is a guarded stream of its own, so nothing forbidden leaves however it is cut.
+
+A guarded stream is one text field of one choice's delta (`content`, `reasoning_content`, `refusal`, any other), or one
+tool call's arguments. It is restored first and then searched, since what the client would read is what counts. Text
+that may still become a deny text or a placeholder is held, all other goes at once; the choice's finish lets go what is
+still held, in the same chunk.
+
+`logprobs` tell tokens one by one, the forbidden ones too. A choice's entries wait until none of its text is held and
+then go with the chunk that lets the last of it go; so they are complete and in order, but may come later than their
+text.
+
+Other strings (unknown fields, nested ones too) are searched and restored each by itself: a text that an unknown field
+spreads over several chunks is not joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from trimtab.core.record import GuardRow
+from trimtab.core.request import Chunk
+from trimtab.dataplane.guard.checks import CHECKS_OUT, known
+from trimtab.dataplane.guard.delta import ChoiceState, GuardedStream, Name, part_of, tool_calls
+from trimtab.dataplane.guard.deny import Automaton, DenyStream, automaton
+from trimtab.dataplane.guard.restore import Forms, RestoreStream, forms
+from trimtab.dataplane.guard.walk import rewrite
+
+_ENVELOPE: Final = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+)
+_CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
+
+
+class OutScreen:
+    """One request's answer on its way out. See the module.
+
+    The chunk in which a deny text becomes whole still gives what stood before it; `violation` is set by then, and
+    nothing comes after.
+    """
+
+    __slots__ = ("_checks", "_choices", "_deny", "_envelope", "_forms", "_restored", "_values", "passes", "violation")
+
+    def __init__(
+        self, checks: Sequence[str], deny: Sequence[str], values: tuple[tuple[str, str], ...], restore: bool
+    ) -> None:
+        """Raises ValueError for an unknown check."""
+        self._checks = known(checks, CHECKS_OUT)
+        self._deny: Automaton | None = automaton(tuple(deny)) if "deny" in self._checks else None
+        self._values = values if restore else ()
+        self._forms: dict[bool, Forms] = {}
+        self._restored = 0
+        self._choices: dict[int, ChoiceState] = {}
+        self._envelope: dict[str, Any] = {}
+        self.passes = self._deny is None and not self._values
+        """Nothing can be found or restored: chunks need not come here at all."""
+        self.violation: str | None = None
+        """The check that found what must not leave."""
+
+    def feed(self, chunk: Chunk) -> Chunk | None:
+        """The chunk as it may leave now; None if nothing of it may. A chunk that loses nothing is the same object."""
+        if self.passes:
+            return chunk
+        if self._stopped():
+            return None
+        data = self._others(chunk.data, _ENVELOPE)
+        self._envelope = data
+        kept: list[dict[str, Any]] = []
+        changed = False
+        for choice in chunk.choices:
+            if self._stopped():
+                changed = True
+                break
+            clean, empty = self._choice(choice)
+            changed = changed or clean is not choice
+            # with usage the chunk is sent anyway, and one without choices would mean the end
+            if not empty or chunk.usage is not None:
+                kept.append(clean)
+        if not changed:
+            return chunk if data is chunk.data else Chunk(data, chunk.usage)
+        return Chunk({**data, "choices": kept}, chunk.usage) if kept else None
+
+    def finish(self) -> list[Chunk]:
+        """What is still held where a stream ended without a finish reason."""
+        chunks: list[Chunk] = []
+        for index, state in self._choices.items():
+            if self._stopped():
+                break
+            choice: dict[str, Any] = {
+                "index": index,
+                "delta": self._rest(state, {}, frozenset()),
+                "finish_reason": None,
+            }
+            logprobs = self._ready_logprobs(state)
+            if logprobs is not None:
+                choice["logprobs"] = logprobs
+            if choice["delta"] or logprobs is not None:
+                chunks.append(Chunk({**self._envelope, "choices": [choice]}))
+        return chunks
+
+    def rows(self) -> list[GuardRow]:
+        """One for each check, and one for what was restored."""
+        rows = [
+            GuardRow(stage="out", check=check, hits=int(hit), action="blocked" if hit else "none")
+            for check, hit in ((check, self.violation == check) for check in self._checks)
+        ]
+        if self._values:
+            streams = [stream.restore for state in self._choices.values() for stream in state.streams.values()]
+            hits = self._restored + sum(stream.hits for stream in streams if stream is not None)
+            rows.append(GuardRow(stage="out", check="restore", hits=hits, action="restored" if hits else "none"))
+        return rows
+
+    def _stopped(self) -> bool:
+        return self.violation is not None
+
+    def _choice(self, choice: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The choice as it may leave, and whether the screen took all that it said."""
+        state = self._choices.setdefault(choice.get("index", 0), ChoiceState())
+        choice = self._others(choice, _CHOICE)
+        delta = choice.get("delta") or {}
+        finish = choice.get("finish_reason")
+        clean = self._delta(state, delta, last=bool(finish))
+        logprobs = choice.get("logprobs")
+        if logprobs:
+            state.logprobs.append(logprobs)
+        ready = self._ready_logprobs(state) if state.logprobs else logprobs
+        violated = self._stopped()
+        if clean is delta and ready is logprobs and not violated:
+            return choice, False
+        choice = {**choice, "delta": clean}
+        if ready is not logprobs:
+            choice["logprobs"] = ready
+        if violated:
+            choice["finish_reason"] = finish = None
+        said = any(clean.values()) or finish or ready or any(choice[name] for name in choice.keys() - _CHOICE)
+        return choice, not said
+
+    def _delta(self, state: ChoiceState, delta: dict[str, Any], last: bool) -> dict[str, Any]:
+        """The delta as it may leave: the same object, or a copy without what became empty."""
+        changed: dict[str, Any] = {}
+        fed: set[Name] = set()
+
+        def text(name: Name, value: str) -> str:
+            fed.add(name)
+            return self._text(state, name, value, last)
+
+        for field, value in delta.items():
+            new: Any = value
+            if isinstance(value, str):
+                if field != "role":
+                    new = text((field,), value)
+            elif field == "tool_calls" and isinstance(value, list):
+                new = tool_calls(value, text)
+            elif field == "function_call" and isinstance(value, dict):
+                new = part_of((field,), value, "arguments", text)
+            elif isinstance(value, (dict, list)):
+                new = rewrite(value, self._whole)
+            if new is not value:
+                changed[field] = new
+        clean = delta
+        if changed:
+            clean = {field: value for field, value in (delta | changed).items() if value or field not in changed}
+        return self._rest(state, clean, fed) if last else clean
+
+    def _rest(self, state: ChoiceState, delta: dict[str, Any], fed: set[Name] | frozenset[Name]) -> dict[str, Any]:
+        """`delta` and what is held in the streams that it does not feed."""
+        for name, stream in state.streams.items():
+            if name in fed or not stream.holds:
+                continue
+            text = self._text(state, name, "", True)
+            if not text:
+                continue
+            if len(name) == 1:
+                delta = {**delta, str(name[0]): text}
+            elif name[0] == "function_call":
+                delta = {**delta, "function_call": {**(delta.get("function_call") or {}), "arguments": text}}
+            else:
+                index, part, field = name
+                call = {"index": index, part: {field: text}}
+                delta = {**delta, "tool_calls": [*(delta.get("tool_calls") or ()), call]}
+        return delta
+
+    def _text(self, state: ChoiceState, name: Name, value: str, last: bool) -> str:
+        """Feed one guarded stream; the same object if all of it may go."""
+        if self._stopped():
+            return ""
+        stream = state.streams.get(name)
+        if stream is None:
+            stream = state.streams[name] = self._stream(json=name[-1] == "arguments")
+        out = stream.feed(value, last)
+        if stream.deny is not None and stream.deny.violated:
+            self.violation = "deny"
+        return value if out == value else out
+
+    def _stream(self, json: bool) -> GuardedStream:
+        return GuardedStream(
+            RestoreStream(self._forms_of(json)) if self._values else None,
+            DenyStream(self._deny, json=json) if self._deny is not None else None,
+        )
+
+    def _forms_of(self, json: bool) -> Forms:
+        made = self._forms.get(json)
+        if made is None:
+            made = self._forms[json] = forms(self._values, json=json)
+        return made
+
+    def _ready_logprobs(self, state: ChoiceState) -> dict[str, Any] | None:
+        return None if self._stopped() else state.ready_logprobs()
+
+    def _others(self, fields: dict[str, Any], screened: frozenset[str]) -> dict[str, Any]:
+        """`fields` with the strings of those that nobody else screens looked at one by one."""
+        if fields.keys() <= screened:
+            return fields
+        rest = {name: value for name, value in fields.items() if name not in screened}
+        clean = rewrite(rest, self._whole)
+        return fields if clean is rest else {**fields, **clean}
+
+    def _whole(self, text: str) -> str:
+        """A string that is looked at by itself."""
+        if self._values:
+            stream = RestoreStream(self._forms_of(json=False))
+            restored = stream.feed(text, last=True)
+            self._restored += stream.hits
+            text = text if restored == text else restored
+        if self._deny is not None and self._deny.finds(text):
+            self.violation = "deny"
+            return ""
+        return text

@@ -1,0 +1,267 @@
+"""One attempt: a request to one replica, and the chunks of its answer.
+
+Opened is not answered: an attempt counts as begun when its first content has come. Until then its chunks (a role, an
+empty delta, a filter's annotation) wait here, so that a fault before the first content can be hidden by another plan;
+after it a fault is the caller's to see, as an event that says so.
+
+An answer is whole when every choice has a finish reason and the body ended as HTTP says, with or without `[DONE]`;
+`[DONE]` without a finish reason, or the end of the body without either, is a cut, whatever the transfer says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from trimtab.core.decision import Plan
+from trimtab.core.money import Usage
+from trimtab.core.request import Chunk
+from trimtab.dataplane.inference.dialect import Fault, error_object, failed, fault_of_event, fault_of_status
+from trimtab.dataplane.inference.dialer import (
+    Answer,
+    ConnectFailed,
+    ConnectionLost,
+    Dialer,
+    MalformedAnswer,
+    UpstreamError,
+)
+from trimtab.dataplane.inference.fleet import Fleet, Replica
+from trimtab.dataplane.inference.sse import EventParser
+from trimtab.dataplane.inference.usage import UsageReducer
+
+MAX_ERROR_BYTES = 65536
+MAX_WHOLE_BYTES = 16 << 20
+UNREACHABLE_REST_S = 2.0
+_CONTENT = ("content", "reasoning_content", "refusal", "tool_calls", "function_call", "audio")
+_decode = msgspec.json.decode
+
+
+class AttemptFailed(Exception):  # noqa: N818 - named by what happened
+    """The attempt is over; `fault` says what that means."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.reason)
+        self.fault = fault
+
+
+class Answering:
+    """Chunks of one attempt, in order: `async for chunk in answering`. Raises AttemptFailed in the middle.
+
+    `close` at any time: the upstream sees the hang-up in the same turn of the loop. `produced` is the text so far, for
+    counting where the upstream does not.
+    """
+
+    def __init__(self, plan: Plan, replica: Replica, fleet: Fleet) -> None:
+        self.plan, self.replica = plan, replica
+        self._fleet = fleet
+        self._answer: Answer | None = None
+        self._events = EventParser()
+        self._ready: deque[dict[str, Any]] = deque()
+        self._usage = UsageReducer(plan.variant.dialect, plan.choices)
+        self._finished: set[int] = set()
+        self._ended = self._open = False
+        self.produced: list[str] = []
+
+    async def begin(self, dialer: Dialer, data: bytes) -> None:
+        """Send, and return when the first content is there. Raises AttemptFailed; cancelling closes the connection."""
+        self._fleet.began(self.replica)
+        self._open = True
+        try:
+            await self._send(dialer, data)
+            while not self._ended and not self._has_content():
+                await self._read()
+        except UpstreamError as error:
+            raise AttemptFailed(self._fault_of(error)) from None
+        finally:
+            if not self._has_content():
+                self.close()
+        if not self._ready:
+            raise AttemptFailed(failed("empty answer", "the model's server ended its answer before it began"))
+
+    async def _send(self, dialer: Dialer, data: bytes) -> None:
+        replica = self.replica
+        headers = [("content-type", "application/json"), ("accept", "text/event-stream"), *replica.headers]
+        answer = self._answer = await dialer.send(replica.origin, "POST", replica.path, headers, data)
+        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if answer.status != 200:
+            said = self._scrubbed(await answer.read_all(MAX_ERROR_BYTES))
+            raise AttemptFailed(fault_of_status(answer.status, answer.headers, said))
+        if kind == "application/json":
+            self._whole(self._scrubbed(await answer.read_all(MAX_WHOLE_BYTES)))
+        elif kind != "text/event-stream":
+            raise MalformedAnswer(f"the answer's type is {kind or 'not told'}, not text/event-stream")
+
+    def _whole(self, data: bytes) -> None:
+        """A server that does not stream, or an error under 200."""
+        error = error_object(data)
+        if error is not None:
+            raise AttemptFailed(fault_of_event(error))
+        body = _object(data)
+        choices = body.pop("choices", None)
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices) or not choices:
+            raise MalformedAnswer("the answer has no choices")
+        for choice in choices:
+            message = choice.pop("message", None)
+            delta = dict(message) if isinstance(message, dict) else {}
+            calls = delta.get("tool_calls")
+            if isinstance(calls, list):
+                delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]
+            choice["delta"] = delta
+        self._take({**body, "object": "chat.completion.chunk", "choices": choices})
+        self._ended = True
+
+    async def _read(self) -> None:
+        """One more piece of the body, as chunks into `_ready`."""
+        assert self._answer is not None
+        piece = await self._answer.read_some()
+        if not piece:
+            self._end()
+            return
+        for event in self._events.feed(piece):
+            if self._ended:
+                break
+            if event.strip() == b"[DONE]":
+                self._done()
+                break
+            chunk = _object(event)
+            if chunk.get("error") or chunk.get("object") == "error":
+                raise AttemptFailed(fault_of_event(error_object(self._scrubbed(event)) or {}))
+            self._take(chunk)
+
+    def _take(self, chunk: dict[str, Any]) -> None:
+        self._usage.take(chunk)
+        choices = chunk.get("choices")
+        if choices is None:
+            choices = chunk["choices"] = []
+        if not isinstance(choices, list):
+            raise MalformedAnswer("a chunk's choices are no list")
+        for choice in choices:
+            if not isinstance(choice, dict):
+                raise MalformedAnswer("a chunk's choice is no object")
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                self._note(delta)
+            elif delta is not None:
+                raise MalformedAnswer("a chunk's delta is no object")
+            if choice.get("finish_reason") is not None:
+                self._finished.add(choice.get("index", 0))
+        if choices or len(chunk) > len(_ENVELOPE & chunk.keys()):
+            self._ready.append(chunk)
+
+    def _note(self, delta: dict[str, Any]) -> None:
+        """Keep what was produced, for counting."""
+        for name in ("content", "reasoning_content"):
+            text = delta.get(name)
+            if isinstance(text, str) and text:
+                self.produced.append(text)
+        for call in delta.get("tool_calls") or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if isinstance(function, dict):
+                self.produced += [text for text in (function.get("name"), function.get("arguments")) if text]
+
+    def _done(self) -> None:
+        if len(self._finished) < self.plan.choices:
+            raise AttemptFailed(failed("no finish reason", "the model's server ended its answer in the middle"))
+        self._ended = True
+
+    def _end(self) -> None:
+        """The body has ended as HTTP says."""
+        if not self._events.is_clean:
+            raise MalformedAnswer("the answer ends in the middle of an event")
+        self._done()
+
+    def _has_content(self) -> bool:
+        return any(is_content(chunk) for chunk in self._ready)
+
+    def __aiter__(self) -> Answering:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while not self._ready:
+            if self._ended:
+                self._finish()
+                raise StopAsyncIteration
+            try:
+                await self._read()
+            except UpstreamError as error:
+                raise AttemptFailed(self._fault_of(error)) from None
+        return Chunk(self._ready.popleft())
+
+    @property
+    def is_whole(self) -> bool:
+        """Every choice came to its end."""
+        return self._ended and len(self._finished) >= self.plan.choices
+
+    @property
+    def told(self) -> bool:
+        """Whether the upstream itself said how much was used."""
+        return self._usage.is_known
+
+    def usage(self) -> Usage:
+        """As far as the upstream has told."""
+        return self._usage.result()
+
+    @property
+    def raw_usage(self) -> Mapping[str, Any]:
+        return self._usage.raw
+
+    def _finish(self) -> None:
+        """After the last chunk. The transfer's own end may still be on its way: it is read aside, since the caller's
+        answer is whole, and closing now would cost the connection."""
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.is_over:
+            self._fleet.linger(answer)
+        self.close()
+
+    def close(self) -> None:
+        """Idempotent, synchronous."""
+        if self._open:
+            self._open = False
+            self._fleet.ended(self.replica)
+        if self._answer is not None:
+            self._answer.close()
+
+    def _fault_of(self, error: UpstreamError) -> Fault:
+        match error:
+            case ConnectFailed():
+                return failed("no connection", "the model's server can't be reached", rest_s=UNREACHABLE_REST_S)
+            case ConnectionLost(received=received):
+                reason = "cut" if received else "hung up"
+                return failed(reason, "the connection to the model's server broke")
+            case MalformedAnswer():
+                return failed("malformed answer", f"the model's server did not answer as it should: {error}")
+            case _:
+                return failed("failed", "the model's server failed")
+
+    def _scrubbed(self, data: bytes) -> bytes:
+        """An error's text without our credential, should the server repeat it."""
+        for name, value in self.replica.headers:
+            if name in ("authorization", "api-key", "x-api-key"):
+                secret = value.removeprefix("Bearer ").encode()
+                data = data.replace(secret, b"***") if secret else data
+        return data
+
+
+_ENVELOPE = frozenset({"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier"})
+
+
+def is_content(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk says anything: text, a tool's call, or an end."""
+    for choice in chunk["choices"]:
+        delta = choice.get("delta") or {}
+        if choice.get("finish_reason") is not None or any(delta.get(name) for name in _CONTENT):
+            return True
+    return False
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedAnswer("an event is not JSON") from None
+    if not isinstance(value, dict):
+        raise MalformedAnswer("an event is no object")
+    return value

@@ -1,0 +1,180 @@
+"""OpenAI's chat dialect towards upstreams: the request's bytes, and what an error answer means for us.
+
+Always streamed, also for callers who don't stream: llama.cpp (and others) notice a hang-up only while they write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from trimtab.core.decision import Plan
+from trimtab.core.errors import Code, Refusal
+from trimtab.core.request import Body, Message
+
+NOT_ALLOWED: Mapping[str, frozenset[str]] = {
+    dialect: frozenset(
+        {"n_predict", "ignore_eos", "n_cmpl", "id_slot", "cache_salt", "extra_key", "priority", "kv_transfer_params"}
+    )
+    for dialect in ("openai", "llamacpp")
+}
+"""Fields of callers that would move caps, slots, tenancy or egress, by dialect."""
+
+Consequence = Literal["retry", "next", "final"]
+"""Another replica may help; this model can't, another may; nobody can, and the caller is told."""
+
+_encode = msgspec.json.Encoder().encode
+_CONTEXT = re.compile(r"context|too long|maximum.*tokens|exceed_context", re.IGNORECASE)
+_FILTER = re.compile(r"content.?(filter|policy|management)|responsibleai|safety", re.IGNORECASE)
+_RETRYABLE = frozenset({408, 409, 425, 429})
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an attempt failed: `reason` for the record (short, ours), the refusal if it was the last one."""
+
+    consequence: Consequence
+    reason: str
+    refusal: Refusal
+    rest_s: float | None = None
+    """The replica wants to be left alone, or can't be reached."""
+
+
+def encode(plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
+    """The request of one attempt. What the plan decides (caps, prompt, engine) is written over what the caller said."""
+    variant = plan.variant
+    options = body.extra.get("stream_options")
+    request: dict[str, Any] = {
+        **variant.sampling,
+        **body.extra,
+        **variant.engine,
+        "model": variant.upstream_model,
+        "messages": [{"role": "system", "content": variant.system}, *messages] if variant.system else messages,
+        "stream": True,
+        "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
+        body.cap_field: plan.max_tokens,
+    }
+    if body.temperature is not None:
+        request["temperature"] = body.temperature
+    if plan.choices > 1:
+        request["n"] = plan.choices
+    if variant.dialect == "llamacpp":
+        request["timings_per_token"] = True  # exact usage, also of a stream that is cut
+    return _encode(request)
+
+
+def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fault:
+    """What an answer that is not 200 means. The body may be anything."""
+    error = error_object(data)
+    said = str(error.get("message", ""))[:500] if error else ""
+    reason = f"http {status}"
+    if status in (401, 402, 403):  # our credential or our account there: the caller can't mend it
+        return _failed("next", reason, f"the model's server refused us ({status})")
+    if 400 <= status < 500 and status not in _RETRYABLE:
+        return _rejected(status, error, said, reason)
+    if status == 429 and error and _names(error) & {"insufficient_quota", "billing_hard_limit_reached"}:
+        return _failed("next", "no money there", "the provider's account is out of money")
+    message = f"the model's server answered {status}"
+    return _failed("retry", reason, message, rest_s=retry_after_s(headers))
+
+
+def fault_of_event(error: Any) -> Fault:
+    """An error inside a stream that began with 200."""
+    fields = error if isinstance(error, dict) else {"message": str(error)}
+    if _FILTER.search(" ".join(_names(fields))):
+        return _content_refused(fields)
+    said = str(fields.get("message") or fields.get("type") or "")[:200]
+    return _failed("retry", "error event", f"the model's server reported an error: {said}".rstrip(": "))
+
+
+def failed(reason: str, message: str, *, rest_s: float | None = None) -> Fault:
+    """A fault of the way or the server: another replica may do better."""
+    return _failed("retry", reason, message, rest_s=rest_s)
+
+
+def error_object(data: bytes) -> dict[str, Any] | None:
+    """The error of a JSON body, wherever its server puts it: an object or text under `error`, or the top level."""
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(body, list) and body:
+        body = body[0]
+    if not isinstance(body, dict):
+        return None
+    error = body.get("error", body if body.get("object") == "error" else None)
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, dict) else None
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """`retry-after-ms`, else `retry-after` in seconds (RFC 9110 section 10.2.3; a date is taken for a second)."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            seconds = float(text) * scale
+        except ValueError:
+            return 1.0
+        return seconds if 0 <= seconds < 86_400 else 1.0
+    return None
+
+
+def _rejected(status: int, error: dict[str, Any] | None, said: str, reason: str) -> Fault:
+    """400, 404, 413, 422: the request, or the model's name there."""
+    names = " ".join(_names(error or {}))
+    if error is not None and _FILTER.search(names):
+        return _content_refused(error)
+    if status != 404 and (_CONTEXT.search(names) or _CONTEXT.search(said)):
+        message = said or Code.CONTEXT_LENGTH_EXCEEDED.value.cause
+        refusal = Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=message, param="messages", upstream=_quoted(error))
+        return Fault(consequence="next", reason="context length", refusal=refusal)
+    if status in (400, 413, 422) and error is not None:
+        refusal = Refusal(
+            code=Code.UPSTREAM_REJECTED, message=said or Code.UPSTREAM_REJECTED.value.cause, upstream=_quoted(error)
+        )
+        return Fault(consequence="final", reason=reason, refusal=refusal)
+    return _failed("next", reason, f"the model's server answered {status}")
+
+
+def _content_refused(error: dict[str, Any]) -> Fault:
+    refusal = Refusal(
+        code=Code.CONTENT_REFUSED,
+        message=str(error.get("message") or Code.CONTENT_REFUSED.value.cause)[:500],
+        upstream=_quoted(error),
+    )
+    return Fault(consequence="final", reason="content filter", refusal=refusal)
+
+
+def _failed(consequence: Consequence, reason: str, message: str, rest_s: float | None = None) -> Fault:
+    return Fault(
+        consequence=consequence,
+        reason=reason,
+        refusal=Refusal(code=Code.UPSTREAM_FAILED, message=message),
+        rest_s=rest_s,
+    )
+
+
+def _names(error: Mapping[str, Any]) -> set[str]:
+    """What an error calls itself."""
+    inner = error.get("innererror")
+    parts = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
+    return {str(part) for part in parts if part is not None}
+
+
+def _quoted(error: dict[str, Any] | None) -> dict[str, object] | None:
+    """OpenAI's four fields of the upstream's error; nothing else of it leaves (it may hold addresses or keys)."""
+    if error is None:
+        return None
+    kept: dict[str, object] = {}
+    for name in ("message", "type", "param", "code"):
+        value = error.get(name)
+        if isinstance(value, str):
+            kept[name] = value[:1000]
+        elif isinstance(value, int):
+            kept[name] = value
+    return kept or None

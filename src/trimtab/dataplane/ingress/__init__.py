@@ -1,0 +1,22 @@
+"""The way in: whose key it is, what the request may spend and must reach, which models it may name."""
+
+from trimtab.dataplane.ingress.authenticate import authenticate
+from trimtab.dataplane.ingress.bind import Bound, bind, bind_terms
+from trimtab.dataplane.ingress.models import Catalogue, Target, resolve, sendable
+from trimtab.dataplane.ingress.terms import HEADERS, TermError, asked_in_body, asked_in_headers, refusal
+
+__all__ = [
+    "HEADERS",
+    "Bound",
+    "Catalogue",
+    "Target",
+    "TermError",
+    "asked_in_body",
+    "asked_in_headers",
+    "authenticate",
+    "bind",
+    "bind_terms",
+    "refusal",
+    "resolve",
+    "sendable",
+]

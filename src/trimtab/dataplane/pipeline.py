@@ -1,0 +1,368 @@
+"""The life of one request: `answer` is the table of DESIGN section 2, in its order.
+
+decide (1-7) says what may happen, fulfil (8-11) makes it happen, settle (12) closes the account, whatever happened. A
+refusal is a value; an exception is a fault of ours. What a request holds is in its `Run` and is given back in the
+`finally` before anything is awaited, so that a client that hangs up at any point leaves nothing reserved, running or
+waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from trimtab.core.clock import NS_PER_S
+from trimtab.core.decision import Allowed, Features, Plan
+from trimtab.core.errors import Code, Refusal
+from trimtab.core.ledger import Ledger
+from trimtab.core.record import PlanRow, Record
+from trimtab.core.request import Arrival, Body, Request
+from trimtab.dataplane import deliver, ingress, policy, routing, settle
+from trimtab.dataplane.admission import Ticket, retry_after_s
+from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
+from trimtab.dataplane.classify import classify
+from trimtab.dataplane.deliver import NotAnswered
+from trimtab.dataplane.guard import screen_in
+from trimtab.dataplane.inference import Fault, encode, generate
+from trimtab.dataplane.ingress import Bound
+from trimtab.dataplane.plane import DataPlane, Reply
+from trimtab.dataplane.run import Decision, Run, Template, request_values
+from trimtab.dataplane.spend import Lease
+from trimtab.foundations.derive import tenant_secret
+from trimtab.foundations.tokens import prompt_bound, text_bytes
+
+_log = logging.getLogger(__name__)
+_COUNT_ASIDE_BYTES = 32_768
+"""Prompts above this are counted off the event loop."""
+_TEMPLATE = "template:"
+
+
+async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPlane) -> Record:
+    """Answer one request under its contract, and leave its record. Cancelled when the client hangs up."""
+    run = Run(Ledger(plane.clock, arrival, plane.ids.record_id()), reply, plane)
+    try:
+        decided = await decide(request, run)
+        if isinstance(decided, Refusal):
+            deliver.refuse(run, decided)
+        elif isinstance(decided, Template):
+            await deliver.template(run, decided)
+        elif isinstance(decided, Entry):
+            await deliver.stored(run, decided)
+        else:
+            await fulfil(decided, run)
+    except asyncio.CancelledError:
+        deliver.gone(run)
+        raise
+    except Exception:  # noqa: BLE001 - whatever it was, the caller gets an answer and the record is written
+        _log.exception("request %s failed", run.record.id)
+        deliver.refuse(run, Refusal(code=Code.INTERNAL_ERROR, message=Code.INTERNAL_ERROR.value.cause))
+    finally:
+        with run.ledger.stage("settle"):  # 12
+            settle.close(run)
+        settle.write(run)
+    return run.record
+
+
+# --- decide ---------------------------------------------------------------------------------------------------------
+
+
+async def decide(request: Request, run: Run) -> Decision | Template | Entry | Refusal:
+    """Stages 1 to 7: who asks, what it may spend, what policy permits, a stored answer or a ranked list of plans."""
+    ledger, plane, record, snapshot = run.ledger, run.plane, run.record, run.configuration.snapshot
+    record.snapshots, record.route = snapshot.names, request.head.route
+    ledger.waited()
+    with ledger.stage("ingress"):  # 1
+        entry = ingress.authenticate(request.head, ledger.arrival, snapshot.tenancy, plane.clock.wall_ns())
+        if isinstance(entry, Refusal):
+            return entry
+        record.tenant, record.key_id, record.market = entry.tenant.id, entry.key.id, entry.key.market
+        if plane.draining:
+            return Refusal(code=Code.DRAINING, message=Code.DRAINING.value.cause, retry_after_s=1.0)
+        if (refused := plane.limiter.charge_request(entry)) is not None:
+            return refused
+    with ledger.stage("body"):
+        body = await request.body()
+        if isinstance(body, Refusal):
+            return body
+        run.body, record.stream = body, body.stream
+    with ledger.stage("bind"):  # 2
+        bound = ingress.bind(request.head, body, entry, ledger.arrival, run.configuration.catalogue, plane.secret)
+        if isinstance(bound, Refusal):
+            return bound
+        run.bound = bound
+        settle.note_bound(record, bound)
+        if (refused := _charge(run, bound, body)) is not None:
+            return refused
+    with ledger.stage("guard_in"):  # 3
+        screened = screen_in(body.messages, body.extra, bound.channel.guards.checks_in)
+        record.guards.extend(screened.rows)
+        body = run.body = settle.redacted(body, screened)
+        run.placeholders = screened.values
+    with ledger.stage("classify"):  # 4
+        features = record.features = classify(body.messages)
+    with ledger.stage("decide"):  # 5
+        run.values = request_values(bound, body, features, run.prompt_bound, request.head.route)
+        allowed, trace = policy.allowed(snapshot.release.policy, run.values, bound.channel)
+        record.rules.extend(trace)
+        run.guards_out = allowed.guards_out
+        if allowed.answer is not None:
+            return Template(allowed.answer.removeprefix(_TEMPLATE), "content_filter")
+    with ledger.stage("cache"):  # 6
+        stored = await _look_up(run, bound, body, features, allowed)
+        if stored is not None:
+            return stored
+    with ledger.stage("route"):  # 7
+        return await _route(run, bound, body, allowed)
+
+
+def _charge(run: Run, bound: Bound, body: Body) -> Refusal | None:
+    """The channel's request rate, and tokens by estimate: a quarter of the prompt's bytes, trued up at settle."""
+    limiter = run.plane.limiter
+    if (refused := limiter.charge_channel(bound.tenant, bound.name, bound.channel)) is not None:
+        return refused
+    tokens = prompt_bound(body.messages, body.extra)
+    if tokens is None:
+        message = "only text can be bounded in tokens: images, audio and files are not taken here"
+        return Refusal(code=Code.INVALID_REQUEST, message=message, param="messages")
+    run.prompt_bound = tokens
+    refused = limiter.charge_tokens(bound.entry, bound.name, bound.channel, tokens // 4)
+    if refused is None:
+        run.charged_tokens = tokens // 4
+    return refused
+
+
+async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allowed: Allowed) -> Entry | Refusal | None:
+    """A stored answer; else None, with the single flight in the run if this request is to fill the cache."""
+    bypass = bypass_reason(
+        temperature=body.temperature,
+        n=body.n,
+        logprobs=bool(body.extra.get("logprobs")),
+        has_tools=body.has_tools,
+        terms=bound.channel.cache,
+    )
+    if not allowed.cache or bypass is not None:
+        return None
+    snapshot, variants = run.configuration.snapshot, run.configuration.catalogue.variants
+    language = features.language.value if features.language else None
+    key = cache_key(
+        tenant=bound.tenant.id,
+        tenant_secret=tenant_secret(run.plane.secret, bound.tenant.id),
+        messages=body.messages,
+        values=run.placeholders,
+        fields={**body.extra, "model": body.model, "max_tokens": body.max_tokens, "temperature": body.temperature},
+        terms=bound.channel.cache,
+        scope=(bound.name, bound.contract.residency, snapshot.release.id, bound.persona, language),
+    )
+
+    def takes(entry: Entry) -> bool:
+        variant = variants.get(entry.variant_name)
+        return (
+            variant is not None
+            and variant.tier in allowed.tiers
+            and variant.name not in allowed.forbidden_variants
+            and variant.quality_lower >= bound.contract.quality.min
+            and bound.target.takes(variant)
+            and usable(entry, run.placeholders)
+        )
+
+    found = await run.plane.cache.look_up(key, takes, _left_s(run, bound))
+    if isinstance(found, Entry):
+        return found
+    if found is None:
+        return Refusal(code=Code.DEADLINE_EXCEEDED, message="an equal request did not end before the deadline")
+    run.flight = found
+    return None
+
+
+async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decision | Template | Refusal:
+    rules = run.configuration.snapshot.release.policy
+    too_long = await _too_long(run, body)
+    question = routing.Question(
+        messages=body.messages,
+        body=body,
+        contract=bound.contract,
+        allowed=allowed,
+        takes=bound.target.takes,
+        left_nanousd=run.plane.budgets.left(bound.entry, bound.name, bound.channel),
+        fits_context=lambda variant: variant.model not in too_long,
+    )
+    variants = tuple(run.configuration.catalogue.variants.values())
+    ranked, refusal = routing.rank(variants, question, lambda own: rules.look("route", {**run.values, **own}))
+    rows = [routing.row_of(plan) for plan in ranked.plans]
+    run.record.rules.extend(ranked.trace)
+    run.record.plans = [*rows, *ranked.left_out]
+    if ranked.answer is not None:
+        return Template(ranked.answer.removeprefix(_TEMPLATE), "content_filter")
+    if refusal is not None:
+        return refusal
+    return Decision(bound=bound, body=body, allowed=allowed, plans=ranked.plans, rows=tuple(rows))
+
+
+async def _too_long(run: Run, body: Body) -> frozenset[str]:
+    """Models whose context can't hold the prompt, counted only where its bound does not settle the question.
+
+    An estimated count is believed only when it is twice over: the upstream itself knows better.
+    """
+    doubtful = [one for one in run.configuration.catalogue.models.items() if run.prompt_bound > one[1].context]
+    if not doubtful:
+        return frozenset()
+    text = "\n".join(settle.texts(body.messages))
+    found = set()
+    for name, model in doubtful:
+        counter = run.configuration.counters[name]
+        if text_bytes(text) > _COUNT_ASIDE_BYTES:
+            tokens = await run.plane.clock.offload(counter.count, text)
+        else:
+            tokens = counter.count(text)
+        if tokens // (1 if counter.source == "counted" else 2) >= model.context:
+            found.add(name)
+    return frozenset(found)
+
+
+# --- fulfil ---------------------------------------------------------------------------------------------------------
+
+
+async def fulfil(decision: Decision, run: Run) -> None:
+    """Stages 8 to 11: plan after plan until one answers; before its first byte has left, the next one may still."""
+    bound = decision.bound
+    missed = Refusal(code=Code.NOTHING_ALLOWED, message=Code.NOTHING_ALLOWED.value.cause)
+    try:
+        async with asyncio.timeout(_left_s(run, bound)):
+            for number, (plan, row) in enumerate(zip(decision.plans, decision.rows, strict=True)):
+                others = len(decision.plans) - number - 1
+                outcome = await _try(run, plan, row, others, decision)
+                if outcome is None:
+                    return
+                missed, row.outcome = outcome.refusal, outcome.reason
+                if outcome.last:
+                    break
+    except TimeoutError:
+        passed = f"the deadline of {bound.contract.latency.deadline_ms:.0f} ms has passed"
+        missed = Refusal(code=Code.DEADLINE_EXCEEDED, message=passed)
+        run.end_ticket("dropped")
+    if run.started:
+        deliver.break_off(run, missed)
+    else:
+        await deliver.miss(run, missed, decision)
+
+
+async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decision) -> NotAnswered | None:
+    """One plan: a token, its money, its model. None: the client has its answer, or an error event after a start."""
+    ledger, plane, bound, body = run.ledger, run.plane, decision.bound, decision.body
+    run.prices[plan.variant.id] = plan.variant.price
+    with ledger.stage("admit"):  # 8
+        ticket = await _admit(run, plan, others, bound)
+        if isinstance(ticket, NotAnswered):
+            return ticket
+        run.ticket = ticket
+    with ledger.stage("reserve"):  # 9
+        lease = await _reserve(run, plan, bound)
+        if isinstance(lease, Refusal):
+            run.end_ticket("ignored")
+            return NotAnswered(lease, lease.code.wire)
+        run.lease = lease
+        plan = _within(run, plan, lease)
+    # 10, retrieve, is for RAG plans, which routing offers once a channel has a corpus
+    with ledger.stage("infer"):  # 11
+        run.sent = routing.windowed(body.messages, plan.dropped_turns)
+        begun = await generate(
+            plan,
+            encode(plan, run.sent, body),
+            fleet=plane.fleet,
+            dialer=plane.dialer,
+            ledger=ledger,
+            deadline_ns=bound.deadline_ns,
+            others=others,
+        )
+        if isinstance(begun, Fault):
+            broken: NotAnswered | None = NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
+        else:
+            run.answering = begun
+            row.outcome = "taken"
+            broken = await deliver.answer(run, plan, begun)
+    if broken is not None:
+        run.end_ticket("dropped")
+    return broken
+
+
+async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | NotAnswered:
+    """A concurrency token of the plan's model, now or after the wait that policy and contract leave."""
+    gate = run.plane.gates.of(plan.variant.model)
+    if gate is None:
+        message = f"no replica of tier {plan.tier} is there just now"
+        return NotAnswered(Refusal(code=Code.NO_REPLICA, message=message, retry_after_s=1.0), "no replica")
+    view = gate.view()
+    effects = run.configuration.snapshot.release.policy.look(
+        "admit",
+        {
+            **run.values,
+            "tier": plan.tier,
+            "tier_free": view.free,
+            "tier_slots": view.slots,
+            "tier_waiting": view.waiting,
+            "expected_wait_ms": view.expected_wait_ms,
+        },
+    )
+    run.record.rules.extend(effects.trace)
+    left_ms = _left_s(run, bound) * 1000
+    on_miss = bound.contract.on_miss
+    most_ms, reroute = left_ms if on_miss == "wait" else bound.contract.latency.ttft_ms, True
+    if effects.on_full is not None:
+        most_ms, reroute = effects.on_full.wait_ms, effects.on_full.reroute
+    if on_miss == "refuse":
+        most_ms, reroute = 0.0, False
+    ticket = await gate.admit(int(bound.contract.rank), min(most_ms, left_ms) / 1000)
+    if ticket is not None:
+        return ticket
+    view = gate.view()
+    message = f"tier {plan.tier} is full: all {view.slots} slots are taken and {view.waiting} requests wait"
+    refusal = Refusal(code=Code.QUEUE_FULL, message=message, retry_after_s=retry_after_s(view))
+    return NotAnswered(refusal, "queue full", last=not (reroute and others))
+
+
+async def _reserve(run: Run, plan: Plan, bound: Bound) -> Lease | Refusal:
+    """Money for the plan's caps, on top of what failed attempts have spent; less of it if there is less, but never less
+    than pays for the prompt and a short answer. Who must wait for money holds no token that others could run with."""
+    spent = settle.spent_nanousd(run)
+    price = plan.variant.price
+    want = least = spent + (plan.estimate_nanousd or 0)
+    if price is not None:
+        fewest = min(plan.max_tokens, routing.LEAST_OUTPUT)
+        least = spent + price.most(plan.prompt_bound, fewest * plan.choices)
+
+    async def reserved(wait_s: float) -> Lease | Refusal:
+        return await run.plane.budgets.reserve(
+            bound.entry, bound.name, bound.channel, want=want, least=least, wait_s=wait_s, instead_of=run.lease
+        )
+
+    lease = await reserved(0.0)
+    if isinstance(lease, Lease) or lease.code is not Code.BUDGET_BUSY or bound.contract.on_miss == "refuse":
+        return lease
+    run.end_ticket("ignored")
+    wait_s = min(bound.contract.latency.ttft_ms / 1000, _left_s(run, bound))
+    lease = await reserved(wait_s)
+    if isinstance(lease, Refusal):
+        return lease
+    run.lease = lease
+    gate = run.plane.gates.of(plan.variant.model)
+    run.ticket = None if gate is None else await gate.admit(int(bound.contract.rank), wait_s)
+    if run.ticket is None:
+        return Refusal(code=Code.QUEUE_FULL, message=f"tier {plan.tier} is full", retry_after_s=1.0)
+    return lease
+
+
+def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
+    """The plan with its output cut to the money that was granted."""
+    price, estimate = plan.variant.price, plan.estimate_nanousd
+    if price is None or estimate is None:
+        return plan
+    run.record.cost.estimate_nanousd, run.record.cost.reserved_nanousd = estimate, lease.granted
+    granted = lease.granted - settle.spent_nanousd(run)
+    if granted >= estimate:
+        return plan
+    affordable = price.tokens_for(granted, plan.prompt_bound) // plan.choices
+    return settle.capped(plan, max(1, min(plan.max_tokens, affordable)))
+
+
+def _left_s(run: Run, bound: Bound) -> float:
+    return (bound.deadline_ns - run.ledger.clock.now_ns()) / NS_PER_S

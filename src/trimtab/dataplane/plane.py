@@ -1,0 +1,91 @@
+"""The data plane's parts as one value, and the port of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from trimtab.core.clock import Clock
+from trimtab.core.errors import Refusal
+from trimtab.core.ids import Ids
+from trimtab.core.record import Record, RecordSink
+from trimtab.core.request import Chunk, Completion
+from trimtab.dataplane.admission import Gates
+from trimtab.dataplane.cache import AnswerCache
+from trimtab.dataplane.inference import Dialer, Fleet
+from trimtab.dataplane.ingress import Catalogue
+from trimtab.dataplane.snapshot import Snapshot
+from trimtab.dataplane.spend import Budgets, Limiter
+from trimtab.foundations.tokens import TokenCounter
+
+Headers = list[tuple[str, str]]
+
+
+class Reply(Protocol):
+    """Where an answer goes, free of any dialect. One task uses it; `start` once, then `write`s, then `end`; or `fail`.
+
+    A whole answer is one `write` of a Completion; a stream is `write`s of Chunks.
+    """
+
+    def start(self, status: int, headers: Headers, *, stream: bool) -> None: ...
+    async def write(self, item: Chunk | Completion) -> None:
+        """Send now; waits while the client is too slow (back-pressure). Cancelled when the client is gone."""
+        ...
+
+    async def end(self) -> None:
+        """The answer is whole."""
+        ...
+
+    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
+        """Never waits. Before `start`: the error as the whole answer. After it: an error event, and the transfer is cut
+        so that no reader can take what it has for the whole."""
+        ...
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """One loaded workspace as the data plane uses it; swapped whole, a request keeps the one it began with."""
+
+    snapshot: Snapshot
+    catalogue: Catalogue
+    counters: Mapping[str, TokenCounter]
+    """By model."""
+
+
+class DataPlane:
+    """What `answer` works with. Only `configuration`, `draining` and the counts change after it was built."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ids: Ids,
+        sink: RecordSink,
+        dialer: Dialer,
+        configuration: Configuration,
+        secret: bytes,
+        cache_bytes: int,
+    ) -> None:
+        self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
+        self.configuration = configuration
+        self.secret = secret
+        self.limiter = Limiter(clock)
+        self.budgets = Budgets(clock)
+        self.cache = AnswerCache(clock, cache_bytes)
+        self.gates = Gates(clock)
+        self.fleet = Fleet(clock)
+        self.draining = False
+        self.requests = 0
+        self.stages: dict[str, int] = {}
+        """How many requests went through each stage since the start."""
+        self.outcomes: dict[str, int] = {}
+        """Requests by path, or by refusal code."""
+
+    def count(self, record: Record) -> None:
+        """One request has ended."""
+        self.requests += 1
+        for stage in record.stages:
+            self.stages[stage] = self.stages.get(stage, 0) + 1
+        outcome = record.code or record.path or "unknown"
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1

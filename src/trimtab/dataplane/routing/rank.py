@@ -1,0 +1,233 @@
+"""Routing: from what is allowed to a ranked list of plans, and a reason for every variant that is not on it.
+
+A plan is one variant with its caps. Order: what policy prefers, then plans that the money covers whole, then cheapest
+first, then by tier and name, so that equal requests rank equally. Latency is kept by policy (`prefer`) and admission;
+a prediction per plan comes with the iteration model.
+
+Degrading is what the policy's route rules say, in their order: *window* drops the oldest turns until the plan fits its
+money, *tier* puts cheaper plans first, which order by cost does already. What still does not fit is cut in its output
+tokens, down to `LEAST_OUTPUT`, since a short answer within budget beats a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from trimtab.core.contract import Contract
+from trimtab.core.decision import Allowed, Degradation, Effects, Plan, RuleTrace
+from trimtab.core.errors import Code, Refusal
+from trimtab.core.models import Variant
+from trimtab.core.money import NANO, usd
+from trimtab.core.record import PlanRow
+from trimtab.core.request import Body, Message
+from trimtab.dataplane.routing.window import least_dropped, windowed
+from trimtab.foundations.tokens import prompt_bound, text_bytes
+
+LEAST_OUTPUT = 16
+"""Output tokens below which an answer is not worth its prompt."""
+
+Look = Callable[[Mapping[str, bool | int | float | str | list[str] | None]], Effects]
+"""The policy's rules at `route`, for one plan's values."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What routing needs of one request. `left_nanousd`: what the tightest budget has; None: there is no budget.
+    `fits_context`: whether a variant's context can hold the prompt, asked only where the token bound says that it
+    might not."""
+
+    messages: tuple[Message, ...]
+    body: Body
+    contract: Contract
+    allowed: Allowed
+    takes: Callable[[Variant], bool]
+    left_nanousd: int | None
+    fits_context: Callable[[Variant], bool]
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """Plans, best first; rows for the record (ranked ones first, then those left out, with the reason); the trace of
+    the rules looked at. `answer`: a rule's template in place of any plan."""
+
+    plans: tuple[Plan, ...]
+    left_out: tuple[PlanRow, ...]
+    trace: tuple[RuleTrace, ...]
+    answer: str | None = None
+
+
+def rank(variants: Sequence[Variant], question: Question, look: Look) -> tuple[Ranked, Refusal | None]:
+    """Plans within what is allowed, or the refusal that says why there is none."""
+    plans: list[tuple[Plan, bool]] = []
+    left_out: list[PlanRow] = []
+    traces: list[RuleTrace] = []
+    prefer: dict[str, None] = dict.fromkeys(question.allowed.prefer)
+    for variant in variants:
+        reason = _excluded(variant, question)
+        if reason is None:
+            found, effects = _plan(variant, question, look)
+            traces.extend(effects.trace)
+            prefer.update(dict.fromkeys(effects.prefer))
+            if effects.answer is not None:
+                return Ranked((), tuple(left_out), tuple(traces), effects.answer), None
+            if isinstance(found, Plan):
+                plans.append((found, _covered(found, question)))
+                continue
+            reason = found
+        left_out.append(_row(variant, reason))
+    order = tuple(prefer)
+    plans.sort(key=lambda one: _order(one[0], one[1], order))
+    ranked = Ranked(tuple(plan for plan, _ in plans), tuple(left_out), tuple(traces))
+    return ranked, None if plans else _refusal(left_out, question)
+
+
+def _excluded(variant: Variant, question: Question) -> str | None:
+    """Why this variant may not answer; cheap tests only."""
+    allowed, contract = question.allowed, question.contract
+    if not question.takes(variant):
+        return "not asked for"
+    if variant.tier not in allowed.tiers:
+        return "tier not allowed"
+    if variant.name in allowed.forbidden_variants:
+        return "forbidden by policy"
+    if contract.residency is not None and variant.region != contract.residency:
+        return "residency"
+    if variant.quality_lower < contract.quality.min:
+        return "quality"
+    return None
+
+
+def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str, Effects]:
+    """One variant's plan after the rules at `route`, or the reason why it can't be one."""
+    body = question.body
+    cap = min(variant.max_tokens, body.max_tokens or variant.max_tokens)
+    bound = bound_of(variant, question.messages, body)
+    money = _money(question)
+    projected = None if variant.price is None else variant.price.most(bound, cap * body.n)
+    effects = look(_values(variant, projected, money, question))
+    if f"tier:{variant.tier}" in effects.forbid or f"variant:{variant.name}" in effects.forbid:
+        return "forbidden by policy", effects
+    degradations: tuple[Degradation, ...] = ()
+    dropped = 0
+    if projected is not None and projected > money and effects.degrade:
+        if "window" in effects.degrade:
+            dropped = _shrink(variant, question, cap, money)
+            if dropped:
+                bound = bound_of(variant, windowed(question.messages, dropped), body)
+                degradations = ("window",)
+        if "tier" in effects.degrade and variant.price is not None and variant.price.most(bound, cap * body.n) > money:
+            degradations = (*degradations, "tier")
+    if bound + cap > variant.context and not question.fits_context(variant):
+        return "context", effects
+    if variant.price is not None:
+        cap = min(cap, variant.price.tokens_for(money, bound) // body.n)
+        if cap < min(LEAST_OUTPUT, body.max_tokens or LEAST_OUTPUT):
+            return "cost", effects
+    plan = Plan(
+        path="direct",
+        variant=variant,
+        max_tokens=cap,
+        choices=body.n,
+        prompt_bound=bound,
+        estimate_nanousd=None if variant.price is None else variant.price.most(bound, cap * body.n),
+        degradations=degradations,
+        dropped_turns=dropped,
+    )
+    return plan, effects
+
+
+def bound_of(variant: Variant, messages: Sequence[Message], body: Body) -> int:
+    """Tokens that the variant's prompt can't exceed. The caller has refused what can't be bounded."""
+    bound = prompt_bound(messages, body.extra)
+    assert bound is not None, "media is refused before routing"
+    return bound + (text_bytes(variant.system) if variant.system else 0)
+
+
+def _shrink(variant: Variant, question: Question, cap: int, money: int) -> int:
+    """How many of the oldest turns go so that the plan fits its money; as many as may go, if none does."""
+    price, body = variant.price, question.body
+    assert price is not None
+    rest = bound_of(variant, (), body)
+    fewest = least_dropped(question.messages, lambda bound: price.most(bound + rest, cap * body.n) <= money)
+    if fewest is not None:
+        return fewest
+    possible = least_dropped(question.messages, lambda bound: price.most(bound + rest, LEAST_OUTPUT * body.n) <= money)
+    return possible or 0
+
+
+def _money(question: Question) -> int:
+    """Nano-dollars that this request may cost: its cap, or what the tightest budget has left."""
+    cap = question.contract.cost.max_per_request_nanousd
+    return cap if question.left_nanousd is None else min(cap, question.left_nanousd)
+
+
+def _values(
+    variant: Variant, projected: int | None, money: int, question: Question
+) -> dict[str, bool | int | float | str | list[str] | None]:
+    left = question.left_nanousd
+    return {
+        "projected_cost_usd": None if projected is None else projected / NANO,
+        "budget_left_usd": None if left is None else left / NANO,
+        "budget_usd": money / NANO,
+    }
+
+
+def _covered(plan: Plan, question: Question) -> bool:
+    """Whether the plan keeps its whole window and its whole answer."""
+    asked = min(plan.variant.max_tokens, question.body.max_tokens or plan.variant.max_tokens)
+    return plan.max_tokens == asked and "tier" not in plan.degradations
+
+
+def _order(plan: Plan, covered: bool, prefer: tuple[str, ...]) -> tuple[int, bool, int, str, str]:
+    names = (f"variant:{plan.variant.name}", f"tier:{plan.tier}")
+    place = min((index for index, name in enumerate(prefer) if name in names), default=len(prefer))
+    tier = "SML".index(plan.tier)
+    estimate = plan.estimate_nanousd if plan.estimate_nanousd is not None else 1 << 62
+    return (place, not covered, estimate, str(tier), plan.variant.name)
+
+
+def _row(variant: Variant, reason: str) -> PlanRow:
+    return PlanRow(
+        variant=variant.id,
+        tier=variant.tier,
+        path="direct",
+        max_tokens=variant.max_tokens,
+        estimate_nanousd=None,
+        degradations=[],
+        outcome=reason,
+    )
+
+
+def row_of(plan: Plan) -> PlanRow:
+    """A plan as the record keeps it."""
+    return PlanRow(
+        variant=plan.variant.id,
+        tier=plan.tier,
+        path=plan.path,
+        max_tokens=plan.max_tokens,
+        estimate_nanousd=plan.estimate_nanousd,
+        degradations=list(plan.degradations),
+    )
+
+
+def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
+    """The one reason that, removed, would have left a plan: the last test that a variant failed."""
+    reasons = {row.outcome for row in left_out} - {"not asked for", "tier not allowed"}
+    if "cost" in reasons:
+        cap, left = question.contract.cost.max_per_request_nanousd, question.left_nanousd
+        if left is not None and left < cap:
+            message = f"${usd(left)} is left of the budget, which pays for no answer of {LEAST_OUTPUT} tokens"
+            return Refusal(code=Code.BUDGET_EXHAUSTED, message=message)
+        message = f"the cap of ${usd(cap)} pays for no answer of {LEAST_OUTPUT} tokens to this prompt"
+        return Refusal(code=Code.COST_CAP, message=message, rule="max_per_request")
+    if "context" in reasons:
+        return Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=_too_long(), param="messages")
+    if reasons == {"residency"}:
+        message = f"no allowed model is in {question.contract.residency}"
+        return Refusal(code=Code.RESIDENCY_NOT_ALLOWED, message=message, rule="residency")
+    named = ", ".join(f"{row.variant}: {row.outcome}" for row in left_out) or "no variant is declared"
+    return Refusal(code=Code.NOTHING_ALLOWED, message=f"no plan is left ({named})")
+
+
+def _too_long() -> str:
+    return "the prompt is longer than the context of every model that may answer"

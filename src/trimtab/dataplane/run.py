@@ -1,0 +1,135 @@
+"""One request in progress: its ledger, what it holds and must give back, and what the last stage needs of the first.
+
+Between stages go frozen values; this is what must outlive them, so that a request that ends anywhere (refused, broken,
+its client gone) can be settled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trimtab.core.decision import Allowed, Features, Plan
+from trimtab.core.ledger import Ledger
+from trimtab.core.money import Price, Usage
+from trimtab.core.record import PlanRow, Record
+from trimtab.core.request import Body, Message
+from trimtab.core.tenancy import KeyEntry
+from trimtab.dataplane.admission import Ending, Ticket
+from trimtab.dataplane.cache import Entry, Flight
+from trimtab.dataplane.inference import Answering
+from trimtab.dataplane.ingress import Bound
+from trimtab.dataplane.plane import Configuration, DataPlane, Reply
+from trimtab.dataplane.policy import Value, feature_values
+from trimtab.dataplane.spend import Lease
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A deterministic answer in place of a model's."""
+
+    name: str
+    finish_reason: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fulfil` works through: plans, best first, each with its row in the record."""
+
+    bound: Bound
+    body: Body
+    allowed: Allowed
+    plans: tuple[Plan, ...]
+    rows: tuple[PlanRow, ...]
+
+
+class Run:
+    """See the module. `configuration` is the one that the request began with, whatever is loaded meanwhile."""
+
+    def __init__(self, ledger: Ledger, reply: Reply, plane: DataPlane) -> None:
+        self.ledger, self.reply, self.plane = ledger, reply, plane
+        self.configuration: Configuration = plane.configuration
+        # found out on the way, in this order
+        self.entry: KeyEntry | None = None
+        self.body: Body | None = None
+        self.bound: Bound | None = None
+        self.prompt_bound = 0
+        self.charged_tokens = 0
+        self.placeholders: tuple[tuple[str, str], ...] = ()
+        self.guards_out: tuple[str, ...] = ()
+        self.values: dict[str, Value | None] = {}
+        self.stored: Entry | None = None
+        self.plan: Plan | None = None
+        self.sent: tuple[Message, ...] = ()
+        self.prices: dict[str, Price | None] = {}
+        """Of every variant that was asked, by its id."""
+        self.usage: Usage | None = None
+        self.whole: dict[str, Any] | None = None
+        """The upstream's whole answer, as it may be stored."""
+        # held
+        self.flight: Flight | None = None
+        self.ticket: Ticket | None = None
+        self.lease: Lease | None = None
+        self.answering: Answering | None = None
+        # how far the answer is
+        self.started = False
+        self.settled = False
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.gaps_ms: list[float] = []
+
+    @property
+    def record(self) -> Record:
+        return self.ledger.record
+
+    def end_ticket(self, how: Ending) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            ticket.end(how)
+
+    def end_flight(self) -> None:
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            flight.end()
+
+    def close_upstream(self) -> None:
+        """The upstream sees the hang-up in this turn of the loop."""
+        if self.answering is not None:
+            self.answering.close()
+
+    def mark_content(self) -> None:
+        """Content leaves for the client now: the first is TTFT, the gaps between are inter-token times."""
+        now = self.ledger.clock.now_ns()
+        if self.last_ns is None:
+            self.first_ns = now
+        else:
+            self.gaps_ms.append((now - self.last_ns) / 1e6)
+        self.last_ns = now
+
+
+def request_values(
+    bound: Bound, body: Body, features: Features, prompt_tokens: int, route: str
+) -> dict[str, Value | None]:
+    """What every rule may read of a request, under the names of the policy's table; None is unknown."""
+    contract = bound.contract
+    return {
+        "tenant": bound.tenant.id,
+        "channel": bound.name,
+        "route": route,
+        "persona": bound.persona,
+        "market": bound.entry.key.market,
+        "priority": contract.priority,
+        "priority_rank": int(contract.rank),
+        "latency_ttft_ms": contract.latency.ttft_ms,
+        "latency_e2e_ms": contract.latency.e2e_ms,
+        "percentile": contract.latency.percentile,
+        "quality_min": contract.quality.min,
+        "cost_cap_usd": contract.cost.max_per_request_nanousd / 1_000_000_000,
+        "stream": body.stream,
+        "has_tools": body.has_tools,
+        "has_format": body.has_format,
+        "n": body.n,
+        "prompt_tokens": prompt_tokens,
+        "turns": len(body.messages),
+        "cache_unclassified": bound.channel.cache.unclassified == "allow",
+        **feature_values(features),
+    }

@@ -1,0 +1,58 @@
+"""Builds the data plane from ports, and puts a new configuration or fleet in place, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trimtab.core.clock import Clock
+from trimtab.core.ids import Ids
+from trimtab.core.record import RecordSink
+from trimtab.dataplane.inference import Dialer, Replica
+from trimtab.dataplane.ingress import Catalogue
+from trimtab.dataplane.plane import Configuration, DataPlane
+from trimtab.dataplane.snapshot import Snapshot
+from trimtab.foundations.tokens import TokenCounter
+
+CACHE_BYTES = 64 << 20
+
+
+def build(
+    *,
+    clock: Clock,
+    ids: Ids,
+    sink: RecordSink,
+    dialer: Dialer,
+    configuration: Configuration,
+    secret: bytes,
+    cache_bytes: int = CACHE_BYTES,
+) -> DataPlane:
+    """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes."""
+    if len(secret) < 16:
+        raise ValueError("the workspace secret has less than 16 bytes")
+    return DataPlane(
+        clock=clock,
+        ids=ids,
+        sink=sink,
+        dialer=dialer,
+        configuration=configuration,
+        secret=secret,
+        cache_bytes=cache_bytes,
+    )
+
+
+def configure(snapshot: Snapshot, counters: Mapping[str, TokenCounter]) -> Configuration:
+    """A snapshot ready for use. `counters` has one for each model of the release."""
+    release = snapshot.release
+    return Configuration(
+        snapshot=snapshot,
+        catalogue=Catalogue(release.variants, release.models, release.aliases),
+        counters=counters,
+    )
+
+
+def set_fleet(plane: DataPlane, replicas: Mapping[str, Sequence[Replica]]) -> None:
+    """The replicas that are there now, by model, and with them the concurrency tokens of each model."""
+    models = plane.configuration.catalogue.models
+    known = {name: tuple(found) for name, found in replicas.items() if name in models}
+    plane.fleet.update(known)
+    plane.gates.resize({name: models[name].slots * len(found) for name, found in known.items()})

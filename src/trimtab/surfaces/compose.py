@@ -1,0 +1,303 @@
+"""The composition root of a gateway process: workspace, journal, data plane, front door and admin socket, put together.
+
+`run_gateway` is what the gateway child runs. Everything that changes while it lives comes in here: engines from the
+supervisor, documents from the folder, a drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+from trimtab.controlplane import records
+from trimtab.controlplane.registry import PATTERNS, SECRET, Workspace, load
+from trimtab.core.clock import Clock, SystemClock
+from trimtab.core.errors import ConfigError, TrimtabError
+from trimtab.core.ids import ClockIds
+from trimtab.core.keys import hash_key
+from trimtab.core.record import Record
+from trimtab.dataplane import wiring
+from trimtab.dataplane.inference.adapters import Http1Dialer
+from trimtab.dataplane.plane import DataPlane
+from trimtab.foundations.config import Fingerprint, fingerprint
+from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
+from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
+from trimtab.surfaces.processes.model import ModelMissingError, model_file
+from trimtab.surfaces.replicas import replicas_of
+from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
+from trimtab.surfaces.server.admin import admin, socket_path
+from trimtab.surfaces.server.app import public
+
+POLL_S = 0.5
+QUIET_S = 0.2
+"""How long the documents must have been left alone before they are loaded: nobody reads a half-written file."""
+DRAIN_FLUSH_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+async def run_gateway(workspace: Path, listen: socket.socket, control: GatewayControl) -> None:
+    """Serve on `listen` until a Drain has come and the last stream has ended. Raises ConfigError for a workspace that
+    can't be loaded at the start; later a broken one is refused and the last good one serves."""
+    clock = SystemClock()
+    loaded = await clock.offload(load, workspace, clock)
+    gateway = await LiveGateway.open(loaded, clock, control)
+    try:
+        await gateway.serve(listen)
+    finally:
+        await gateway.close()
+
+
+class LiveGateway:
+    """One gateway process: see `server.admin.Gateway` for what the admin socket asks of it."""
+
+    def __init__(
+        self, workspace: Workspace, plane: DataPlane, journal: records.Journal, clock: Clock, control: GatewayControl
+    ) -> None:
+        self.plane = plane
+        self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
+        self._engines: dict[str, EngineStatus] = {}
+        self._seen: Fingerprint | None = None
+        self._problems: list[str] = []
+        self._loading = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, workspace: Workspace, clock: Clock, control: GatewayControl) -> LiveGateway:
+        """Everything but the sockets. Raises ConfigError where a part of the workspace can't be used."""
+        folder = workspace.folder
+        seen = await clock.offload(fingerprint, folder, PATTERNS)
+        counters = await clock.offload(_counters, workspace, {})
+        secret = _secret(folder)
+        try:
+            journal = await clock.offload(records.Journal, folder / "var" / "records", 0, clock)
+        except (TrimtabError, OSError) as error:
+            raise ConfigError([f"var/records: {error}"]) from error
+        plane = wiring.build(
+            clock=clock,
+            ids=ClockIds(clock),
+            sink=journal,
+            dialer=Http1Dialer(),
+            configuration=wiring.configure(workspace.snapshot, counters),
+            secret=secret,
+        )
+        gateway = cls(workspace, plane, journal, clock, control)
+        gateway._seen = seen
+        await gateway._restore()
+        gateway._set_fleet()
+        return gateway
+
+    async def serve(self, listen: socket.socket) -> None:
+        """Until drained."""
+        settings = self._workspace.settings
+        limits = HttpLimits(max_body_bytes=settings.server.max_body_bytes)
+        front = Listener(public(self.plane), self._clock, limits, _report)
+        back = Listener(admin(self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
+        path = socket_path(self._workspace.folder)
+        watcher = asyncio.create_task(self._watch())
+        try:
+            await back.start_unix(path)
+            await front.start(listen)
+            host, port = listen.getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            self._control.send(Ready(url=url, hints=hints(self._workspace, url)))
+            await self._obey()
+            self.plane.draining = True
+            front.drain()
+            await front.drained()
+        finally:
+            watcher.cancel()
+            await front.close()
+            await back.close()
+            path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """Connections to upstreams, then what waits in the journal."""
+        await self.plane.dialer.close()
+        await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
+
+    async def _obey(self) -> None:
+        """Take what the supervisor says, until it says to drain."""
+        async for message in self._control:
+            if isinstance(message, Drain):
+                return
+            if isinstance(message, Engines):
+                self._engines = {engine.name: engine for engine in message.engines}
+                self._set_fleet()
+
+    # configuration
+
+    async def _watch(self) -> None:
+        """Load what has changed on disk once nobody writes to it any more."""
+        folder, clock = self._workspace.folder, self._clock
+        while True:
+            await asyncio.sleep(POLL_S)
+            now = await clock.offload(fingerprint, folder, PATTERNS)
+            if now == self._seen:
+                continue
+            await asyncio.sleep(QUIET_S)
+            if await clock.offload(fingerprint, folder, PATTERNS) != now:
+                continue
+            try:
+                await self.reload()
+            except ConfigError:
+                continue  # said in the log; the last good one serves
+            except Exception:  # noqa: BLE001 - a document must never end the watcher
+                _log.exception("the workspace could not be loaded; the last good one serves")
+
+    async def reload(self) -> dict[str, Any]:
+        """Load the folder and swap it in; requests under way keep what they began with. Raises ConfigError."""
+        async with self._loading:
+            folder = self._workspace.folder
+            self._seen = await self._clock.offload(fingerprint, folder, PATTERNS)
+            try:
+                loaded = await self._clock.offload(load, folder, self._clock)
+            except ConfigError as error:
+                self._problems = error.problems
+                for problem in error.problems:
+                    _log.error("the changed workspace is refused, the last good one serves: %s", problem)
+                raise
+            counters = await self._clock.offload(_counters, loaded, dict(self.plane.configuration.counters))
+            before, self._workspace, self._problems = self._workspace, loaded, []
+            self.plane.configuration = wiring.configure(loaded.snapshot, counters)
+            self._set_fleet()
+            for part in ("server", "engines", "storage"):
+                if getattr(before.settings, part) != getattr(loaded.settings, part):
+                    _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
+            names = loaded.snapshot.names
+            _log.info("loaded %s %s %s", names.tenancy, names.release, names.prices)
+            return {"ok": True, "snapshots": names}
+
+    def _set_fleet(self) -> None:
+        try:
+            found = replicas_of(self.plane.configuration.catalogue.models, self._engines, self._workspace.folder)
+        except Exception:  # noqa: BLE001 - an engine's news must never end the gateway
+            _log.exception("the fleet could not be set; the old one stays")
+            return
+        wiring.set_fleet(self.plane, found)
+
+    async def _restore(self) -> None:
+        """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
+        tenancy = self.plane.configuration.snapshot.tenancy
+        folder = self._workspace.folder / "var" / "records"
+        since = self.plane.budgets.earliest_ns(tenancy)
+        found = await self._clock.offload(_spent, folder, since)
+        for row in found:
+            settled = row.cost.settled_nanousd
+            if settled and row.tenant is not None:
+                self.plane.budgets.restore(row.tenant, row.channel, row.key_id, row.t_wall_ns, settled, tenancy)
+
+    # what the admin socket asks
+
+    def state(self) -> dict[str, Any]:
+        plane = self.plane
+        return {
+            "snapshots": plane.configuration.snapshot.names,
+            "draining": plane.draining,
+            "problems": self._problems,
+            "requests": plane.requests,
+            "stages": plane.stages,
+            "outcomes": plane.outcomes,
+            "gates": plane.gates.views(),
+            "cache": plane.cache.stats,
+            "journal": self._journal.state(),
+            "engines": [_public(engine) for engine in self._engines.values()],
+        }
+
+    def budgets(self) -> list[Any]:
+        return list(self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
+
+    def fleet(self) -> dict[str, Any]:
+        return {"replicas": self.plane.fleet.views(), "engines": [_public(one) for one in self._engines.values()]}
+
+    def engine(self, name: str, verb: str) -> bool:
+        if name not in self._engines:
+            return False
+        self._control.send(StopEngine(name=name) if verb == "stop" else StartEngine(name=name))
+        return True
+
+
+def hints(workspace: Workspace, url: str) -> list[str]:
+    """Lines for the person who started it: the demo keys, and a first request that works as it stands."""
+    tenancy = workspace.snapshot.tenancy
+    demo = [
+        (f"tt-demo-{tenant}", f"{tenant}/{entry.key.default_channel or ''}")
+        for tenant in tenancy.tenants
+        if tenancy.demo and (entry := tenancy.keys.get(hash_key(f"tt-demo-{tenant}"))) is not None
+    ]
+    if not demo:
+        return [f"Make a key:  trimtab keys create --workspace {workspace.folder} --tenant TENANT --name NAME"]
+    width = max(len(key) for key, _ in demo)
+    lines = ["", "Demo keys (this machine only):", *(f"  {key.ljust(width)}  {channel}" for key, channel in demo)]
+    body = '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}'
+    lines += [
+        "",
+        "Try it:",
+        f"  curl -i {url}/v1/chat/completions -H 'Authorization: Bearer {demo[0][0]}' \\",
+        f"    -H 'Content-Type: application/json' -d '{body}'",
+        "",
+        f"Then see why:  trimtab explain last --workspace {workspace.folder}",
+        "Stop: Ctrl-C",
+    ]
+    return lines
+
+
+def _counters(workspace: Workspace, known: dict[str, TokenCounter]) -> dict[str, TokenCounter]:
+    """A counter per model: exact for embedded engines, learning for all others (kept over reloads)."""
+    counters: dict[str, TokenCounter] = {}
+    exact: dict[str, TokenCounter] = {}
+    for name, model in workspace.snapshot.release.models.items():
+        engine = workspace.settings.engines.get(model.endpoints[0].removeprefix("engine:"))
+        counter: TokenCounter | None = known.get(name)
+        if engine is not None and model.endpoints[0].startswith("engine:"):
+            try:
+                path = str(model_file(engine.model, workspace.folder))
+                counter = exact.get(path) or gguf_counter(Path(path))
+                exact[path] = counter
+            except (GgufError, ModelMissingError) as error:
+                _log.warning("tokens of %s are estimated: %s", name, error)
+        counters[name] = counter or RatioEstimator()
+    return counters
+
+
+def _spent(folder: Path, since_ns: int) -> list[Record]:
+    """Rows of money since then."""
+
+    def corrupt(found: records.CorruptSegment) -> None:
+        _log.error("budgets are restored without what is damaged: %s", found)
+
+    kinds = ("request", "adjust", "lost")
+    return list(records.query(folder, kinds=kinds, since_wall_ns=since_ns, on_corrupt=corrupt))
+
+
+def _secret(folder: Path) -> bytes:
+    try:
+        secret = (folder / SECRET).read_bytes()
+    except OSError as error:
+        hint = "Copy it from where the workspace was made, or write 32 random bytes there, readable by you alone."
+        raise ConfigError([f"{SECRET}: the workspace's secret can't be read: {error.strerror}. {hint}"]) from error
+    if len(secret) < 16:
+        raise ConfigError([f"{SECRET}: the workspace's secret has less than 16 bytes"])
+    return secret
+
+
+def _public(engine: EngineStatus) -> dict[str, Any]:
+    """An engine's status without its key."""
+    return {
+        "name": engine.name,
+        "state": engine.state,
+        "url": engine.url,
+        "pid": engine.pid,
+        "detail": engine.detail,
+        "restarts": engine.restarts,
+    }
+
+
+def _report(request: HttpRequest | None, error: BaseException) -> None:
+    """What handlers raised; bytes that were no request are the client's business."""
+    if isinstance(error, (HttpError, asyncio.CancelledError)):
+        return
+    where = request.path if request is not None else "a connection"
+    _log.error("%s: %s", where, type(error).__name__, exc_info=error)

@@ -1,0 +1,58 @@
+"""What is served at which path: the public port's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from trimtab.core.errors import Code, Refusal
+from trimtab.dataplane.plane import DataPlane
+from trimtab.surfaces.server import openai
+from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
+from trimtab.surfaces.server.hub import Handler
+
+Route = Callable[[HttpRequest, HttpReply, DataPlane], Awaitable[None]]
+
+
+async def healthz(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
+    """`GET /healthz`: this process answers."""
+    openai.send_json(reply, 200, {"status": "ok"})
+
+
+async def readyz(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
+    """`GET /readyz`: whether a balancer should send requests here: not draining, and some replica is there.
+
+    Says no names: it is open to everybody.
+    """
+    state = "draining" if plane.draining else "no replica" if plane.fleet.is_empty else "ready"
+    openai.send_json(reply, 200 if state == "ready" else 503, {"status": state})
+
+
+ROUTES: Mapping[str, Mapping[str, Route]] = {
+    "/v1/chat/completions": {"POST": openai.chat_completions},
+    "/v1/models": {"GET": openai.models},
+    "/healthz": {"GET": healthz, "HEAD": healthz},
+    "/readyz": {"GET": readyz, "HEAD": readyz},
+}
+_MODELS = "/v1/models/"
+
+
+def public(plane: DataPlane) -> Handler:
+    """The handler of the public port. It has no admin route."""
+
+    async def handle(http: HttpRequest, reply: HttpReply) -> None:
+        path = "/v1/models" if http.path.startswith(_MODELS) else http.path
+        methods = ROUTES.get(path)
+        if methods is None:
+            message = f"there is nothing at {http.path[:128]!r}"
+            openai.send_error(reply, Refusal(code=Code.ROUTE_NOT_FOUND, message=message), [], None)
+            return
+        route = methods.get(http.method)
+        if route is None:
+            allow = ", ".join(methods)
+            message = f"{http.path} takes {allow}, not {http.method[:16]}"
+            refused = Refusal(code=Code.METHOD_NOT_ALLOWED, message=message)
+            openai.send_error(reply, refused, [("allow", allow)], None)
+            return
+        await route(http, reply, plane)
+
+    return handle

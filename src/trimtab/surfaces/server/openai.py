@@ -1,0 +1,263 @@
+"""OpenAI's chat dialect on our side of the wire: a body in, chunks and errors out.
+
+The way in of a request: `chat_completions` here, `pipeline.answer`, a stage.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from trimtab.core.errors import Code, Refusal
+from trimtab.core.request import Body, Chunk, Completion, Head, Request
+from trimtab.dataplane.inference import NOT_ALLOWED
+from trimtab.dataplane.ingress import TermError, asked_in_body, authenticate, refusal, sendable
+from trimtab.dataplane.pipeline import answer
+from trimtab.dataplane.plane import DataPlane, Headers
+from trimtab.surfaces.server.errors import error_headers, error_object
+from trimtab.surfaces.server.exchange import HttpError, HttpReply, HttpRequest
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+MOST_CHOICES = 128
+MOST_MESSAGES = 20_000
+_PREFIX = "trimtab-"
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.decode
+_FORBIDDEN = frozenset().union(*NOT_ALLOWED.values())
+
+
+async def chat_completions(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
+    """`POST /v1/chat/completions`."""
+    head = Head(http.method, http.path, http.headers)
+
+    async def read() -> Body | Refusal:
+        try:
+            data = await http.body()
+        except HttpError as error:
+            return Refusal(code=error.code, message=error.message)
+        return parse(data)
+
+    await answer(Request(head, read), http.arrival, OpenAIReply(reply), plane)
+
+
+async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
+    """`GET /v1/models`: the names that this key may send as `model`; `GET /v1/models/NAME`: one of them."""
+    configuration = plane.configuration
+    head = Head(http.method, http.path, http.headers)
+    entry = authenticate(head, http.arrival, configuration.snapshot.tenancy, plane.clock.wall_ns())
+    if isinstance(entry, Refusal):
+        send_error(reply, entry, [], None)
+        return
+    name = http.headers.get("trimtab-channel") or entry.key.default_channel or ""
+    channel = entry.tenant.channels.get(name.removeprefix(entry.tenant.id + "/"))
+    if channel is None:
+        code = Code.CHANNEL_NOT_ALLOWED if name else Code.CHANNEL_REQUIRED
+        send_error(reply, Refusal(code=code, message=code.value.cause), [], None)
+        return
+    names = list(dict.fromkeys(sendable(configuration.catalogue, channel)))
+    rows = [{"id": name, "object": "model", "created": 0, "owned_by": "trimtab"} for name in names]
+    wanted = http.path.removeprefix("/v1/models").removeprefix("/")
+    if not wanted:
+        send_json(reply, 200, {"object": "list", "data": rows})
+        return
+    found = next((row for row in rows if row["id"] == wanted), None)
+    if found is None:
+        missing = Refusal(code=Code.MODEL_NOT_FOUND, message=f"there is no model {wanted[:128]!r}", param="model")
+        send_error(reply, missing, [], None)
+    else:
+        send_json(reply, 200, found)
+
+
+class OpenAIReply:
+    """`dataplane.plane.Reply` in OpenAI's words over HTTP."""
+
+    def __init__(self, reply: HttpReply) -> None:
+        self._reply = reply
+        self._stream = False
+        self._pending: tuple[int, Headers] | None = None
+        self._whole = b""
+
+    def start(self, status: int, headers: Headers, *, stream: bool) -> None:
+        self._stream = stream
+        if stream:
+            kind = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache")]
+            self._reply.start(status, [*kind, ("x-accel-buffering", "no"), *headers])
+        else:
+            self._pending = (status, headers)  # the length is not known yet
+
+    async def write(self, item: Chunk | Completion) -> None:
+        if self._stream:
+            await self._reply.write(b"data: %b\n\n" % _encode(item.data))
+        else:
+            self._whole = _encode(item.data)
+
+    async def end(self) -> None:
+        if self._stream:
+            self._reply.finish(b"data: [DONE]\n\n")
+            return
+        assert self._pending is not None
+        status, headers = self._pending
+        self._reply.start(status, [*_json(self._whole), *headers])
+        self._reply.finish(self._whole)
+
+    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
+        if self._reply.ended:
+            return
+        if not self._reply.started:
+            send_error(self._reply, refusal, headers, record)
+            return
+        if self._stream:
+            self._reply.push(b"data: %b\n\n" % _encode(error_object(refusal, record)))
+        self._reply.abort()
+
+
+def parse(data: bytes) -> Body | Refusal:
+    """A chat body, checked as far as we use it; what we don't know goes through unchanged."""
+    try:
+        raw = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Refusal(code=Code.MALFORMED_JSON, message=f"the body is not valid JSON: {str(error)[:200]}")
+    except RecursionError:
+        return Refusal(code=Code.MALFORMED_JSON, message="the body is nested too deeply")
+    if not isinstance(raw, dict):
+        return Refusal(code=Code.INVALID_REQUEST, message="the body must be a JSON object")
+    try:
+        return _body(raw, len(data))
+    except TermError as error:
+        return refusal(error)
+    except _InvalidError as error:
+        return Refusal(code=error.code, message=str(error), param=error.param)
+    except RecursionError:
+        return Refusal(code=Code.MALFORMED_JSON, message="the body is nested too deeply")
+
+
+class _InvalidError(ValueError):
+    def __init__(self, param: str, message: str, code: Code = Code.INVALID_REQUEST) -> None:
+        super().__init__(f"{param} {message}")
+        self.param, self.code = param, code
+
+
+def _body(raw: dict[str, Any], size: int) -> Body:
+    for name in _FORBIDDEN & raw.keys():
+        raise _InvalidError(name, "is not allowed: the contract and the gateway decide it", Code.FIELD_NOT_ALLOWED)
+    messages = _messages(raw.pop("messages", None))
+    metadata = raw.get("metadata")
+    asked = asked_in_body(raw.pop("trimtab", None), metadata)
+    if isinstance(metadata, dict) and any(name.startswith(_PREFIX) for name in metadata):
+        raw["metadata"] = {name: value for name, value in metadata.items() if not name.startswith(_PREFIX)}
+        if not raw["metadata"]:
+            del raw["metadata"]
+    cap_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_tokens = _whole(raw.pop("max_tokens", None), "max_tokens", 1 << 31)
+    completion_tokens = _whole(raw.pop("max_completion_tokens", None), "max_completion_tokens", 1 << 31)
+    if completion_tokens is not None:
+        cap_field = "max_completion_tokens"
+        max_tokens = completion_tokens if max_tokens is None else min(max_tokens, completion_tokens)
+    stream = _flag(raw.pop("stream", None), "stream")
+    options = raw.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise _InvalidError("stream_options", "takes an object")
+    if options is not None and not stream:
+        raise _InvalidError("stream_options", "is only for stream: true")
+    return Body(
+        kind="chat",
+        model=_text(raw.pop("model", None), "model", 256),
+        messages=messages,
+        stream=stream,
+        include_usage=bool(options and options.get("include_usage")),
+        max_tokens=max_tokens,
+        cap_field=cap_field,
+        n=_whole(raw.pop("n", None), "n", MOST_CHOICES) or 1,
+        temperature=_number(raw.pop("temperature", None), "temperature", 0, 2),
+        extra=raw,
+        asked=asked,
+        user=_text(raw.get("user"), "user", 4096),
+        size=size,
+    )
+
+
+def _messages(value: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(value, list) or not value:
+        raise _InvalidError("messages", "takes a list with at least one message")
+    if len(value) > MOST_MESSAGES:
+        raise _InvalidError("messages", f"takes at most {MOST_MESSAGES} messages")
+    for index, message in enumerate(value):
+        where = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise _InvalidError(where, "must be an object")
+        role = message.get("role")
+        if not isinstance(role, str) or role not in ROLES:
+            raise _InvalidError(f"{where}.role", f"takes one of {', '.join(sorted(ROLES))}")
+        _content(message.get("content"), f"{where}.content")
+        calls = message.get("tool_calls")
+        if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+            raise _InvalidError(f"{where}.tool_calls", "takes a list of objects")
+    return tuple(value)
+
+
+def _content(value: Any, where: str) -> None:
+    if value is None or isinstance(value, str):
+        return
+    if not isinstance(value, list):
+        raise _InvalidError(where, "takes a text, a list of parts, or null")
+    for index, part in enumerate(value):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise _InvalidError(f"{where}[{index}]", "must be an object with a type")
+        image = part.get("image_url")
+        address = image.get("url") if isinstance(image, dict) else image
+        if isinstance(address, str) and not address.startswith("data:"):
+            raise _InvalidError(f"{where}[{index}].image_url", "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
+        if part["type"] in ("text", "input_text") and not isinstance(part.get("text"), str):
+            raise _InvalidError(f"{where}[{index}].text", "takes a text")
+
+
+def _whole(value: Any, param: str, most: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise _InvalidError(param, f"takes a whole number from 1 to {most}")
+    return value
+
+
+def _number(value: Any, param: str, least: float, most: float) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise _InvalidError(param, f"takes a number from {least:g} to {most:g}")
+    return value
+
+
+def _text(value: Any, param: str, most: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > most:
+        raise _InvalidError(param, f"takes a text of at most {most} characters")
+    return value
+
+
+def _flag(value: Any, param: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _InvalidError(param, "takes true or false")
+    return value
+
+
+def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str | None) -> None:
+    """A refusal as the whole answer; never waits."""
+    body = _encode(error_object(refusal, record))
+    extra = [("connection", "close")] if refusal.code is Code.DRAINING else []
+    reply.start(refusal.status, [*_json(body), *error_headers(refusal), *extra, *headers])
+    reply.finish(body)
+
+
+def send_json(reply: HttpReply, status: int, value: Any) -> None:
+    """A small JSON answer; never waits."""
+    body = _encode(value)
+    reply.start(status, _json(body))
+    reply.finish(body)
+
+
+def _json(body: bytes) -> Headers:
+    return [("content-type", "application/json"), ("content-length", str(len(body)))]
