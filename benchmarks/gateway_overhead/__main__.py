@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.gateway_overhead import figures, processes, report
+from benchmarks.gateway_overhead import figures, processes, report, scenarios
 from benchmarks.gateway_overhead.gateways import BY_NAME, Found, Gateway, chosen
 from benchmarks.gateway_overhead.native import CannotRunError, compiled
 from benchmarks.gateway_overhead.runner import Bench, GatewayFailedError, Run
@@ -19,6 +20,7 @@ from benchmarks.gateway_overhead.scenarios import Prompts
 
 QUICK_LIMIT_S = 52
 """After it --quick begins nothing more; what is under way then ends within the minute."""
+HOLD_LIMIT_S = 600
 CANNOT_RUN = 2
 
 
@@ -31,49 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prompts = _prompts(given.data)
         for name in ("mock", "load"):
             compiled(name)
-        _measure(given, gateways, prompts)
-    except CannotRunError as error:
+        if given.hold:
+            _hold(given, prompts)
+        else:
+            _measure(given, gateways, prompts)
+    except (CannotRunError, GatewayFailedError) as error:
         print(f"gateway_overhead: {error}", file=sys.stderr)
         return CANNOT_RUN
     return 0
 
 
 def _measure(given: argparse.Namespace, gateways: list[Gateway], prompts: Prompts) -> None:
-    began = time.monotonic()
     cores = processes.cores()
-    os.sched_setaffinity(0, {cores.rest})
     found, state = _look_for(gateways)
     absent = {name: "not asked for (--gateways)" for name in BY_NAME if name not in state}
     absent |= {name: reason for name, reason in state.items() if name not in found}
-    notes = [] if cores.is_split else ["only one core: gateway, mock and load share it, figures are no overhead"]
-    limit_s = (
-        QUICK_LIMIT_S if given.quick else given.runs * sum(_longest_s(gateway, given.seconds) for gateway in gateways)
-    )
-    folder = Path(tempfile.mkdtemp(prefix="tt-bench-"))  # a short path: Unix sockets allow about 100 bytes
-    rounds: list[dict[str, Run]] = []
-    try:
-        bench = Bench(folder, cores, prompts, given.seconds, given.quick, began + limit_s)
-        with processes.running(bench.mock_command, cores.rest, folder / "mock.log") as mock:
-            bench.wait_for_mock(mock)
-            for number in range(given.runs):
-                present = [one for one in gateways if one.name in found]
-                turn = number % len(present) if present else 0
-                this: dict[str, Run] = {}
-                for place, gateway in enumerate(present[turn:] + present[:turn]):
-                    left = (given.runs - number) * len(present) - place
-                    run = _one_pass(bench, gateway, found[gateway.name], left, absent)
-                    if run is None:
-                        continue
-                    this[gateway.name] = run
-                    notes += [*run.notes, *_problems(run)]
-                    _say(f"run {number + 1} of {given.runs}: {gateway.name} done, {time.monotonic() - began:.0f} s")
-                rounds.append(this)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    whole_s = given.runs * sum(_longest_s(gateway, given.seconds) for gateway in gateways)
+    with _bench(given, cores, prompts, QUICK_LIMIT_S if given.quick else whole_s) as bench:
+        rounds = _rounds(bench, given.runs, found, absent)
     passes = {name: [one[name] for one in rounds if name in one] for name in found}
     claims, rows = figures.claims(rounds, absent), figures.rows(passes)
-    notes = list(dict.fromkeys([*notes, *_stolen(rounds)]))
     state |= {name: reason for name, reason in absent.items() if name in state}
+    notes = [] if cores.is_split else ["only one core: gateway, mock and load share it, figures are no overhead"]
+    notes += dict.fromkeys(note for this in rounds for run in this.values() for note in (*run.notes, *_problems(run)))
+    notes += _stolen(rounds)
     if given.json:
         settings = {"runs": given.runs, "seconds": given.seconds, "quick": given.quick, "data": given.data}
         print(report.as_json(settings, cores, state, claims, rows, notes))
@@ -83,8 +66,53 @@ def _measure(given: argparse.Namespace, gateways: list[Gateway], prompts: Prompt
         report.show(state, claims, rows, notes, cores)
 
 
+def _hold(given: argparse.Namespace, prompts: Prompts) -> None:
+    gateway = chosen(given.hold)[0]
+    found = gateway.find()
+    scenario = scenarios.BY_NAME.get(given.scenario)
+    if gateway.launch is None or found is None:
+        raise CannotRunError(f"{gateway.name} can't be held: {gateway.hint or 'it is no gateway'}")
+    if scenario is None:
+        raise CannotRunError(f"there is no scenario {given.scenario!r}; known: {', '.join(scenarios.BY_NAME)}")
+    with _bench(given, processes.cores(), prompts, HOLD_LIMIT_S) as bench:
+        bench.hold(gateway, found, scenario, _say)
+
+
+@contextlib.contextmanager
+def _bench(given: argparse.Namespace, cores: processes.Cores, prompts: Prompts, limit_s: float) -> Iterator[Bench]:
+    """The mock, answering, and a folder for what is started; both are gone after the block."""
+    deadline = time.monotonic() + limit_s
+    os.sched_setaffinity(0, {cores.rest})
+    folder = Path(tempfile.mkdtemp(prefix="tt-bench-"))  # a short path: Unix sockets allow about 100 bytes
+    try:
+        bench = Bench(folder, cores, prompts, given.seconds, given.quick, deadline)
+        with processes.running(bench.mock_command, cores.rest, folder / "mock.log") as mock:
+            bench.wait_for_mock(mock)
+            yield bench
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rounds(bench: Bench, runs: int, found: dict[str, Found], absent: dict[str, str]) -> list[dict[str, Run]]:
+    """Every gateway's pass of every run; the order turns by one from run to run."""
+    began = time.monotonic()
+    present = [BY_NAME[name] for name in found]
+    rounds = []
+    for number in range(runs):
+        turn = number % max(1, len(present))
+        this: dict[str, Run] = {}
+        for place, gateway in enumerate(present[turn:] + present[:turn]):
+            left = (runs - number) * len(present) - place
+            run = _one_pass(bench, gateway, found[gateway.name], left, absent)
+            if run is not None:
+                this[gateway.name] = run
+                _say(f"run {number + 1} of {runs}: {gateway.name} done, {time.monotonic() - began:.0f} s")
+        rounds.append(this)
+    return rounds
+
+
 def _one_pass(bench: Bench, gateway: Gateway, found: Found, passes_left: int, absent: dict[str, str]) -> Run | None:
-    """A pass, or None with the reason in `absent`: a gateway that fails once is not asked again for its claims."""
+    """A pass, or None with the reason in `absent`: one that fails once has no claims."""
     try:
         return bench.one_pass(gateway, found, passes_left)
     except (GatewayFailedError, CannotRunError) as error:
@@ -146,6 +174,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="base length of a scenario (default 4, quick 1)")
     parser.add_argument("--gateways", help=f"a list (default {','.join(BY_NAME)}; quick: direct,nginx,trimtab)")
     parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="prompts=FILE: your own texts")
+    parser.add_argument("--hold", metavar="GATEWAY", help="measure nothing: keep one under load, for a profiler")
+    parser.add_argument("--scenario", default="s1_c16", help="that load (default %(default)s)")
     given = parser.parse_args(arguments)
     given.runs = given.runs if given.runs is not None else 1 if given.quick else 3
     given.seconds = given.seconds if given.seconds is not None else 1.0 if given.quick else 4.0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from benchmarks.gateway_overhead.scenarios import (
 
 TOLERATED_FAILURES = 0.001
 """Share of failed requests above which a scenario's figures stand for nothing."""
+SATURATED = 0.1
+"""Share of open-loop requests unanswered when sending ended, above which the rate is more than a gateway carries."""
 _DRAIN_S = 10.0
 _FIRST = 10**12
 """Each load starts its counter at a multiple of this, so that no scenario repeats another's requests."""
@@ -55,6 +59,17 @@ class Run:
     rss_idle_mb: float | None = None
     measured: dict[str, Measured] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A gateway that runs."""
+
+    process: subprocess.Popen[bytes]
+    launch: Launch
+    port: int
+    log: Path
+    ready_s: float
 
 
 class Bench:
@@ -96,6 +111,29 @@ class Bench:
         if gateway.launch is None:
             self._scenarios(run, Launch([]), self._mock_port, None)
             return run
+        with self._started(gateway, found) as it:
+            run.ready_s = it.ready_s
+            time.sleep(0.3)
+            run.rss_idle_mb = processes.usage(it.process.pid).pss_mb
+            self._warm(gateway, it.launch, it.port, it.process.pid)
+            self._scenarios(run, it.launch, it.port, it.process)
+            if it.process.poll() is not None:
+                raise GatewayFailedError(f"{gateway.name} ended while it was measured:\n{_tail(it.log)}")
+        return run
+
+    def hold(self, gateway: Gateway, found: Found, scenario: Scenario, say: Callable[[str], None]) -> None:
+        """Keep a gateway under one scenario's load until the deadline, for a profiler."""
+        with self._started(gateway, found) as it:
+            say(f"{gateway.name} under {scenario.name}: process {it.process.pid}, port {it.port}; Ctrl-C ends it")
+            while it.process.poll() is None and time.monotonic() < self._deadline:
+                load = self._drive(scenario, it.launch, it.port, 5)
+                failures = f", {load.failed} failed: {load.error}" if load.failed else ""
+                say(f"{load.rps:,.0f} requests/s, {load.chunks_s:,.0f} chunks/s{failures}")
+
+    @contextlib.contextmanager
+    def _started(self, gateway: Gateway, found: Found) -> Iterator[Started]:
+        """A gateway that is ready, in a folder of its own; stopped with the block."""
+        assert gateway.launch is not None
         self._passes += 1
         folder = self._folder / f"{gateway.name}-{self._passes}"
         folder.mkdir()
@@ -104,14 +142,8 @@ class Bench:
         log = folder / "log"
         began = time.monotonic()
         with processes.running(launch.command, self._cores.gateway, log, launch.env, folder) as process:
-            run.ready_s = self._wait_ready(gateway, launch, place.port, process, log, began)
-            time.sleep(0.3)
-            run.rss_idle_mb = processes.usage(process.pid).pss_mb
-            self._warm(gateway, launch, place.port, process.pid)
-            self._scenarios(run, launch, place.port, process)
-            if process.poll() is not None:
-                raise GatewayFailedError(f"{gateway.name} ended while it was measured:\n{_tail(log)}")
-        return run
+            ready_s = self._wait_ready(gateway, launch, place.port, process, log, began)
+            yield Started(process, launch, place.port, log, ready_s)
 
     def _wait_ready(
         self, gateway: Gateway, launch: Launch, port: int, process: subprocess.Popen[bytes], log: Path, began: float
@@ -158,7 +190,12 @@ class Bench:
                 continue
             if scenario.repeats:  # each of them once, so that the rest are hits
                 self._drive(scenario, launch, port, 0.3)
-            run.measured[scenario.name] = self._measure(scenario, launch, port, process, seconds)
+            measured = self._measure(scenario, launch, port, process, seconds)
+            run.measured[scenario.name] = measured
+            if scenario.mode == "open" and measured.load.late > SATURATED * measured.load.sent:
+                run.notes.append(
+                    f"{run.gateway}: {scenario.name} is more than it can carry, its latencies are queueing"
+                )
             if process is not None and not self._settle(process.pid):
                 run.notes.append(f"{run.gateway}: still busy after {scenario.name}")
 

@@ -61,8 +61,8 @@ def write(trimtab: str, folder: Path, mock_port: int) -> str:
     `trimtab init` lays it out: policy, templates and the secret are the shipped example's, the rest is replaced.
     """
     _call(trimtab, "init", str(folder))
-    for tenant in (folder / "tenants").glob("*.yaml"):
-        tenant.unlink()
+    for unused in (*folder.glob("tenants/*.yaml"), *folder.glob("prompts/*.md")):
+        unused.unlink()
     (folder / "trimtab.yaml").write_text(_SETTINGS)
     (folder / "models.yaml").write_text(_MODELS % {"mock_port": mock_port})
     (folder / "prices.yaml").write_text(_PRICES)

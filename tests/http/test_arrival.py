@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -65,12 +66,13 @@ def test_a_busy_loop_cannot_hide_the_wait(loop: str) -> None:
         await whole(reply, b"")
 
     async def main() -> None:
-        async with front_door(note) as door, RawClient(door.port) as client:
-            for _ in range(2):
-                client.send(request("GET", "/"))
-                await asyncio.sleep(0)  # the bytes leave
-                time.sleep(0.2)  # noqa: TID251 - the loop must really be blocked here
-                await client.answer()
+        async with front_door(note) as door:
+            with socket.create_connection(("127.0.0.1", door.port)) as client:
+                client.setblocking(False)
+                for _ in range(2):
+                    client.send(request("GET", "/"))  # past the loop: the bytes are in the kernel now
+                    time.sleep(0.2)  # noqa: TID251, ASYNC251 - the loop must really be blocked here
+                    assert await asyncio.get_running_loop().sock_recv(client, 65536)
 
     LOOPS[loop](main)
     for arrival, handled_ns in seen:

@@ -125,9 +125,9 @@ def test_the_youngest_idle_connection_is_taken_and_the_oldest_dropped() -> None:
             await asyncio.gather(*(body_of(ask()) for _ in range(3)))
             assert repr(dialer) == pool(up, 0, 2)
             await up.connections(2)
-            for _ in range(3):
+            for _ in range(5):
                 await body_of(ask())
-            assert repr(dialer) == pool(up, 0, 1)  # the other one was too old after three seconds more
+            assert repr(dialer) == pool(up, 0, 1)  # the other one has been idle for more than four seconds
             assert up.accepted == 3
 
     run_virtual(main)
@@ -191,10 +191,9 @@ def test_a_connection_that_is_no_good_is_not_used_again(loop: str, last: list[St
     """After `Connection: close`, unasked bytes or an end of file the next request goes out on a new connection."""
 
     async def main() -> None:
-        async with calling(last) as (up, dialer, ask):
+        async with calling(last) as (up, _, ask):
             assert await body_of(ask()) == b"{}"
             await up.connections(0)
-            assert repr(dialer) == "<Http1Dialer []>"
             assert await body_of(ask()) == b"{}"
             assert up.accepted == 2
 
@@ -409,7 +408,7 @@ def test_malformed_chunks(raw: bytes) -> None:
             got = await ask()
             assert await got.read_some() == b"good"
             with pytest.raises(MalformedAnswer):
-                await got.read_some()
+                await got.read_all(1 << 20)
             assert repr(dialer) == "<Http1Dialer []>"
 
     run_virtual(main)
@@ -446,7 +445,7 @@ def test_a_slow_reader_holds_the_upstream_back(loop: str) -> None:
         async with calling([Head(), *[Data(b"x" * 10_000)] * 2000]) as (up, dialer, ask):
             got = await ask()
             connection = next(iter(up._open))
-            while connection.drained.is_set():
+            while connection.drained.is_set():  # noqa: ASYNC110 - it takes turns of the loop
                 await asyncio.sleep(0)
             assert repr(dialer) == pool(up, 1, 0)
             assert got._unread <= 65536 + 256 * 1024  # type: ignore[attr-defined]  # one read beyond the mark
@@ -498,7 +497,7 @@ def test_cancelling_send_in_the_turn_of_its_answer_harms_nobody() -> None:
         script = sequence([*answer({"n": 1})], [Head(), Data(b"second"), Pause(go)])
         async with calling(script) as (up, dialer, ask):
             first = asyncio.ensure_future(ask())
-            while " 0 active, 1 idle" not in repr(dialer):  # the answer is whole, its task has not run yet
+            while " 0 active, 1 idle" not in repr(dialer):  # noqa: ASYNC110 - whole, its task has not run yet
                 await asyncio.sleep(0)
             second = asyncio.ensure_future(ask())
             first.cancel()
@@ -535,7 +534,7 @@ def test_connecting_has_a_time_limit() -> None:
 
     async def main() -> None:
         async with calling(answer({}), Http1Dialer(connect_timeout_s=1.5)) as (_, _, ask):
-            with pytest.raises(ConnectFailed, match="1.5 s"):
+            with pytest.raises(ConnectFailed, match=r"1\.5 s"):
                 await ask()
             assert asyncio.get_running_loop().time() == pytest.approx(1.5)
 
@@ -624,16 +623,18 @@ def test_an_answer_before_the_request_is_sent_ends_the_connection(loop: str) -> 
     """If the upstream answers before it has read our body, the answer counts and the connection is not kept."""
 
     async def main() -> None:
-        listening = await asyncio.start_server(early, "127.0.0.1", 0)
+        hung_up = asyncio.Event()
+        listening = await asyncio.start_server(lambda r, w: early(r, w, hung_up), "127.0.0.1", 0)
         dialer = Http1Dialer()
         origin = Origin("http", "127.0.0.1", listening.sockets[0].getsockname()[1])
         got = await dialer.send(origin, "POST", "/", [], b"x" * 20_000_000)
         assert (got.status, await got.read_all(99)) == (413, b"no")
         assert repr(dialer) == "<Http1Dialer []>"
+        await hung_up.wait()
         await dialer.close()
         listening.close()
 
-    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hung_up: asyncio.Event) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
         try:
@@ -642,6 +643,7 @@ def test_an_answer_before_the_request_is_sent_ends_the_connection(loop: str) -> 
         except ConnectionError:
             pass
         writer.transport.abort()
+        hung_up.set()
 
     LOOPS[loop](main)
 
@@ -664,7 +666,7 @@ def test_tls(loop: str) -> None:
             assert up.accepted == 1
             await trusting.close()
             strict = Http1Dialer()
-            with pytest.raises(ConnectFailed, match="(?i)certificate"):
+            with pytest.raises(ConnectFailed, match=r"(?i)certificate"):
                 await strict.send(origin, "GET", "/", [], b"")
             assert repr(strict) == "<Http1Dialer []>"
             await strict.close()

@@ -89,6 +89,7 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
     run.record.guards.extend(screen.rows())
     if keep is not None:
         run.whole = keep.completion()
+    run.book_infer()
     settle.account(run)
     await _end_stream(run, run.usage or _NO_USAGE, answering.raw_usage)
     return None
@@ -126,6 +127,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     run.record.attempts[-1].outcome = "success"
     run.record.guards.extend(screen.rows())
     run.whole = raw.completion()
+    run.book_infer()
     settle.account(run)
     await _complete(run, "direct", clean.completion(), run.usage or _NO_USAGE, answering.raw_usage)
     return None
@@ -302,6 +304,7 @@ def _text(run: Run, wanted: Template) -> str:
 
 def _start(run: Run, path: Path, *, stream: bool) -> None:
     record = run.record
+    run.book_infer(ended=False)
     record.path, record.status = path, 200
     run.started = True
     run.reply.start(200, _headers(run, whole=not stream), stream=stream)

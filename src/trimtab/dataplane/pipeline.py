@@ -263,23 +263,24 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
         run.lease = lease
         plan = _within(run, plan, lease)
     # 10, retrieve, is for RAG plans, which routing offers once a channel has a corpus
-    with ledger.stage("infer"):  # 11
-        run.sent = routing.windowed(body.messages, plan.dropped_turns)
-        begun = await generate(
-            plan,
-            encode(plan, run.sent, body),
-            fleet=plane.fleet,
-            dialer=plane.dialer,
-            ledger=ledger,
-            deadline_ns=bound.deadline_ns,
-            others=others,
-        )
-        if isinstance(begun, Fault):
-            broken: NotAnswered | None = NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
-        else:
-            run.answering = begun
-            row.outcome = "taken"
-            broken = await deliver.answer(run, plan, begun)
+    run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
+    run.sent = routing.windowed(body.messages, plan.dropped_turns)
+    begun = await generate(
+        plan,
+        encode(plan, run.sent, body),
+        fleet=plane.fleet,
+        dialer=plane.dialer,
+        ledger=ledger,
+        deadline_ns=bound.deadline_ns,
+        others=others,
+    )
+    if isinstance(begun, Fault):
+        broken: NotAnswered | None = NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
+    else:
+        run.answering = begun
+        row.outcome = "taken"
+        broken = await deliver.answer(run, plan, begun)
+    run.book_infer()
     if broken is not None:
         run.end_ticket("dropped")
     return broken

@@ -73,6 +73,7 @@ class Run:
         # how far the answer is
         self.started = False
         self.settled = False
+        self._infer_ns: int | None = None
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.gaps_ms: list[float] = []
@@ -80,6 +81,17 @@ class Run:
     @property
     def record(self) -> Record:
         return self.ledger.record
+
+    def begin_infer(self) -> None:
+        """Stage 11 begins: asking the model, and taking its answer for as long as it comes."""
+        self._infer_ns = self.ledger.clock.now_ns()
+
+    def book_infer(self, *, ended: bool = True) -> None:
+        """Book stage 11 up to now; `ended`: for good. Before headers leave they can so say what it took until then."""
+        if self._infer_ns is not None:
+            now = self.ledger.clock.now_ns()
+            self.ledger.spent("infer", self._infer_ns, now)
+            self._infer_ns = None if ended else now
 
     def end_ticket(self, how: Ending) -> None:
         ticket, self.ticket = self.ticket, None

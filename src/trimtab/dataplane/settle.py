@@ -52,6 +52,7 @@ def account(run: Run) -> None:
 def close(run: Run) -> None:
     """Give back all that is held, in one turn of the loop. Idempotent."""
     run.close_upstream()
+    run.book_infer()
     account(run)
     run.end_ticket("success" if run.record.code is None else "dropped")
     run.end_flight()

@@ -24,7 +24,8 @@ _ONCE = frozenset({"host", "content-length", "transfer-encoding"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
-_COMMON: tuple[str, ...] = ("host", "content-type", "content-length", "transfer-encoding", "connection", "user-agent", "accept")
+_COMMON: tuple[str, ...] = ("host", "content-type", "content-length", "transfer-encoding", "connection")
+_COMMON += ("user-agent", "accept")
 _COMMON += ("accept-encoding", "accept-language", "authorization", "expect", "traceparent", "trimtab-channel")
 _NAMES = {form.encode(): name for name in _COMMON for form in (name, name.title())}
 

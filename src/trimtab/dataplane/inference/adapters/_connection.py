@@ -92,6 +92,7 @@ class Connection(asyncio.Protocol):
         "_answers",
         "_fd",
         "_head",
+        "_head_bytes",
         "_headers",
         "_keep_alive_s",
         "_llhttp",
@@ -115,7 +116,7 @@ class Connection(asyncio.Protocol):
         self._head: asyncio.Future[Http1Answer] | None = None
         self._answer: Http1Answer | None = None
         self._headers: dict[str, str] = {}
-        self._slack = 0
+        self._slack = self._head_bytes = 0
         self._received = self._paused = self._sized = False
         self._answers = 0
         self._max_answers = -1
@@ -191,6 +192,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer is not None and not self._sized:  # the body ends with the connection (RFC 9112 section 6.3)
             self._answer = None
+            self._pool.forget(self)
             answer.end()
         return False
 
@@ -232,10 +234,14 @@ class Connection(asyncio.Protocol):
         if self._head is None or self._head.done():
             raise MalformedAnswer("the upstream sent an answer that nobody asked for")
         self._headers = {}
+        self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._answer is not None:  # a trailer
             return
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > _MAX_FRAMING:
+            raise MalformedAnswer(f"the head exceeds {_MAX_FRAMING} bytes")
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1").rstrip(" \t")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
@@ -244,6 +250,8 @@ class Connection(asyncio.Protocol):
         llhttp, head = self._llhttp, self._head
         assert llhttp is not None
         status, headers = llhttp.get_status_code(), self._headers
+        if llhttp.get_http_version() not in ("1.1", "1.0"):
+            raise MalformedAnswer(f"the upstream speaks HTTP/{llhttp.get_http_version()}")
         if (
             status < 200 or head is None or head.done()
         ):  # an interim answer (101 ends in HttpParserUpgrade), or cancelled
@@ -274,13 +282,17 @@ class Connection(asyncio.Protocol):
         self._answers += 1
         self._note_keep_alive(answer.headers)
         may_stay = llhttp.should_keep_alive() and self._keep_alive_s > 0 and self._answers != self._max_answers
-        if may_stay and transport.get_write_buffer_size() == 0:
+        unsent = transport.get_write_buffer_size() > 0
+        if may_stay and not unsent:
             self.resume()
             self.good_until = self._loop.time() + self._keep_alive_s
             self._pool.give_back(self)
         else:
             self._pool.forget(self)
-            transport.close()
+            if unsent:  # answered before our request was read: nobody wants the rest of it
+                transport.abort()
+            else:
+                transport.close()
         answer.end()
 
     def _note_keep_alive(self, headers: dict[str, str]) -> None:
