@@ -445,7 +445,7 @@ def test_a_slow_reader_holds_the_upstream_back(loop: str) -> None:
         async with calling([Head(), *[Data(b"x" * 10_000)] * 2000]) as (up, dialer, ask):
             got = await ask()
             connection = next(iter(up._open))
-            while connection.drained.is_set():  # noqa: ASYNC110 - it takes turns of the loop
+            while connection.drained.is_set():
                 await asyncio.sleep(0)
             assert repr(dialer) == pool(up, 1, 0)
             assert got._unread <= 65536 + 256 * 1024  # type: ignore[attr-defined]  # one read beyond the mark
@@ -497,7 +497,7 @@ def test_cancelling_send_in_the_turn_of_its_answer_harms_nobody() -> None:
         script = sequence([*answer({"n": 1})], [Head(), Data(b"second"), Pause(go)])
         async with calling(script) as (up, dialer, ask):
             first = asyncio.ensure_future(ask())
-            while " 0 active, 1 idle" not in repr(dialer):  # noqa: ASYNC110 - whole, its task has not run yet
+            while " 0 active, 1 idle" not in repr(dialer):  # whole, its task has not run yet
                 await asyncio.sleep(0)
             second = asyncio.ensure_future(ask())
             first.cancel()

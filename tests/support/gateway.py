@@ -162,7 +162,12 @@ class Gateway:
     """See the module. `small` and `medium`: base URLs of the tiers' upstreams; None: nobody listens there."""
 
     def __init__(
-        self, folder: Path, small: str | None = None, medium: str | None = None, *edits: Edit, cache_bytes: int = 1 << 20
+        self,
+        folder: Path,
+        small: str | None = None,
+        medium: str | None = None,
+        *edits: Edit,
+        cache_bytes: int = 1 << 20,
     ) -> None:
         self.folder = folder
         self._upstreams = [url or f"http://127.0.0.1:{closed_port()}" for url in (small, medium)]

@@ -1,0 +1,202 @@
+"""The example as `make run` starts it: a real model behind the whole gateway, real processes, real kills."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from support.gateway import events, text_of
+from support.live import Live, eventually, live, trimtab
+from support.serving import gone
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One serving example for the tests of this module, which leave it as they found it."""
+    workspace = tmp_path_factory.mktemp("example") / "workspace"
+    trimtab("init", str(workspace))
+    with live(workspace) as running:
+        yield running
+
+
+def test_the_printed_curl_works_as_printed(server: Live) -> None:
+    """Address, keys and a request that answers with a real model, and `explain last` that explains it."""
+    start = next(index for index, line in enumerate(server.printed) if "curl" in line)
+    command = "\n".join(server.printed[start : start + 2])
+    done = subprocess.run(shlex.split(command.replace("\\\n", " ")), capture_output=True, check=True, timeout=60)
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    answer = msgspec.json.decode(body)
+    assert head.startswith(b"HTTP/1.1 200")
+    assert answer["choices"][0]["message"]["content"].strip()
+    assert answer["usage"]["completion_tokens"] > 0
+    assert any("tt-demo-commerce" in line for line in server.printed)
+    said = trimtab("explain", answer["trimtab"]["record"], "--workspace", str(server.workspace))
+    for word in ("direct", "small-brief", "engine:small", "full-tier-waits-then-reroutes", "settled"):
+        assert word in said
+    machine = msgspec.json.decode(
+        trimtab("explain", answer["trimtab"]["record"], "--json", "--workspace", str(server.workspace)).encode()
+    )
+    assert machine["header"]["status"] == 200
+
+
+def test_a_stream_of_the_real_model_is_counted_by_the_model(server: Live) -> None:
+    """Usage is the engine's own, and equals what a whole answer of the same question says."""
+    status, _, body = server.chat(
+        "Name a colour.",
+        key="tt-demo-support",
+        model="tier:M",
+        temperature=0,
+        max_tokens=8,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    assert status == 200
+    usage = events(body)[-2]["usage"]
+    status, _, whole = server.chat("Name a colour.", key="tt-demo-support", model="tier:M", temperature=0, max_tokens=8)
+    answer = msgspec.json.decode(whole)
+    assert answer["choices"][0]["message"]["content"] == text_of(body)
+    assert answer["usage"]["completion_tokens"] == usage["completion_tokens"]
+    assert answer["usage"]["prompt_tokens"] == usage["prompt_tokens"]
+
+
+def test_two_choices_are_both_counted(server: Live) -> None:
+    """llama.cpp's usage counts one choice of several; ours counts them all."""
+    status, _, body = server.chat("Say something.", n=2, max_tokens=5, temperature=1, seed=3)
+    answer = msgspec.json.decode(body)
+    assert status == 200
+    assert len(answer["choices"]) == 2
+    assert answer["usage"]["completion_tokens"] == 10
+
+
+def test_demo_keys_channels_and_models(server: Live) -> None:
+    """Each demo key lists what it may send; HR forbids system messages of its callers."""
+    for key, pins in (("commerce", {"tier:S", "tier:M"}), ("support", {"medium-greedy"}), ("hr", set())):
+        status, _, body = server.request("GET", "/v1/models", headers={"authorization": f"Bearer tt-demo-{key}"})
+        names = {row["id"] for row in msgspec.json.decode(body)["data"]}
+        assert status == 200
+        assert pins <= names
+        assert {"auto", "gpt-4o"} <= names
+    body = msgspec.json.encode({"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "y"}]})
+    status, _, said = server.request(
+        "POST", "/v1/chat/completions", body, {"authorization": "Bearer tt-demo-hr", "content-type": "application/json"}
+    )
+    assert (status, msgspec.json.decode(said)["error"]["code"]) == (403, "system_not_allowed")
+
+
+def test_a_stopped_engine_reroutes_and_a_started_one_takes_over_again(server: Live) -> None:
+    """The admin socket stops the small tier's engine: requests go to M; started again, to S."""
+    assert server.admin("POST", "/engines/small/stop") == (202, {"engine": "small", "asked": "stop"})
+    eventually(lambda: server.engine("small")["state"] == "stopped")
+    status, headers, _ = server.chat("One?", max_tokens=2, temperature=1)
+    assert (status, headers["trimtab-tier"]) == (200, "M")
+    server.admin("POST", "/engines/small/start")
+    eventually(lambda: server.engine("small")["state"] == "ready")
+    status, headers, _ = server.chat("Two?", max_tokens=2, temperature=1)
+    assert (status, headers["trimtab-tier"]) == (200, "S")
+    assert server.admin("POST", "/engines/nosuch/stop")[0] == 404
+
+
+def test_a_killed_gateway_comes_back_with_its_money_and_warm_engines(server: Live) -> None:
+    """kill -9 of the gateway: engines keep their processes, budgets are rebuilt from the journal."""
+    server.chat("Three?", max_tokens=3, temperature=1)
+    engines = {engine["name"]: engine["pid"] for engine in server.state()["engines"]}
+
+    def settled() -> int:
+        rows = server.admin("GET", "/budgets")[1]["budgets"]
+        return next(row["settled_nanousd"] for row in rows if (row["name"], row["period"]) == ("commerce", "day"))
+
+    before = settled()
+    assert before > 0
+    seq = server.state()["journal"]["seq"]
+    eventually(lambda: server.state()["journal"]["durable"] >= seq)
+    old = server.gateway_pid()
+    os.kill(old, signal.SIGKILL)
+    assert eventually(lambda: gone(old))
+    status, _, _ = server.chat("Four?", max_tokens=2, temperature=1)  # waits in the backlog meanwhile
+    assert status == 200
+    assert {engine["name"]: engine["pid"] for engine in server.state()["engines"]} == engines
+    assert settled() > before
+
+
+def test_a_killed_engine_is_repaired(server: Live) -> None:
+    """A new process takes its place, and requests are answered all the while."""
+    pid = server.engine("small")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    status, _, _ = server.chat("Five?", max_tokens=2, temperature=1)
+    assert status == 200
+    eventually(lambda: server.engine("small")["state"] == "ready" and server.engine("small")["pid"] != pid)
+
+
+def test_a_changed_document_is_loaded_and_a_broken_one_is_refused_loudly(server: Live) -> None:
+    """A tighter cap refuses the next request; a broken file changes nothing and is named in the state and the log."""
+    file = server.workspace / "tenants" / "commerce.yaml"
+    good = file.read_text()
+    before = server.state()["snapshots"]["tenancy"]
+    file.write_text(good.replace('max_per_request_usd: "0.002"', 'max_per_request_usd: "0.0000031"'))
+    eventually(lambda: server.state()["snapshots"]["tenancy"] != before)
+    status, headers, body = server.chat("A question that is rather long for so little money, is it not? " * 3)
+    assert (status, msgspec.json.decode(body)["error"]["code"]) == (429, "cost_cap")
+    assert headers["x-should-retry"] == "false"
+    loaded = server.state()["snapshots"]
+    file.write_text(good.replace("ttft_ms: 800", "ttft_ms: soon"))
+    eventually(lambda: server.state()["problems"])
+    assert "tenants/commerce.yaml" in server.state()["problems"][0]
+    assert server.state()["snapshots"] == loaded
+    assert server.logged("the last good one serves")
+    assert server.admin("POST", "/reload")[0] == 409
+    file.write_text(good)
+    eventually(lambda: server.state()["snapshots"]["tenancy"] == before and not server.state()["problems"])
+    assert server.admin("POST", "/reload")[0] == 200
+
+
+def test_a_created_key_works_and_a_revoked_one_does_not(server: Live) -> None:
+    """The command line edits the tenant's document; the running gateway follows."""
+    arguments = ("--workspace", str(server.workspace), "--json")
+    made = msgspec.json.decode(
+        trimtab("keys", "create", "--tenant", "support", "--name", "ci", "--channel", "chat", *arguments).encode()
+    )
+    eventually(lambda: server.chat("Six?", key=made["key"], max_tokens=2, temperature=1)[0] == 200)
+    trimtab("keys", "revoke", made["id"], *arguments)
+    eventually(lambda: server.chat("Seven?", key=made["key"], max_tokens=2)[0] == 401)
+
+
+def test_health_and_readiness(server: Live) -> None:
+    """Open to everybody, and say no names."""
+    assert server.request("GET", "/healthz")[0] == 200
+    status, _, body = server.request("GET", "/readyz")
+    assert (status, msgspec.json.decode(body)) == (200, {"status": "ready"})
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    """SIGINT drains: no process and no socket is left, the exit is clean, the record can be explained afterwards."""
+    workspace = tmp_path / "workspace"
+    trimtab("init", str(workspace))
+    with live(workspace) as server:
+        server.chat("Eight?", max_tokens=2)
+        children = server.children()
+        assert len(children) == 3
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+        assert gone(*children)
+        assert not (workspace / "run" / "admin.sock").exists()
+    assert "direct" in trimtab("explain", "last", "--workspace", str(workspace))
+
+
+def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
+    """kill -9: gateway and engines end by themselves."""
+    workspace = tmp_path / "workspace"
+    trimtab("init", str(workspace))
+    with live(workspace) as server:
+        children = server.children()
+        server.process.kill()
+        server.process.wait(20)
+        assert eventually(lambda: gone(*children))

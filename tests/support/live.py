@@ -1,0 +1,151 @@
+"""`trimtab serve` as a user starts it: real processes, real engines, looked at from outside."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from support.serving import LIMIT_S, all_pids, eventually, parent_of
+
+TRIMTAB = Path(sys.executable).with_name("trimtab")
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("admin")
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(LIMIT_S)
+        self.sock.connect(self._path)
+
+
+class Live:
+    """A running `trimtab serve`."""
+
+    def __init__(self, process: subprocess.Popen[str], workspace: Path, printed: list[str], log: list[str]) -> None:
+        self.process, self.workspace, self.printed, self.log = process, workspace, printed, log
+        self.port = int(printed[0].rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def chat(self, content: str, key: str = "tt-demo-commerce", headers: dict[str, str] | None = None, **fields: Any):
+        """(status, headers, body) of a chat request."""
+        body = msgspec.json.encode({"messages": [{"role": "user", "content": content}], **fields})
+        sent = {"authorization": f"Bearer {key}", "content-type": "application/json", **(headers or {})}
+        return self.request("POST", "/v1/chat/completions", body, sent)
+
+    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None):
+        """One request to the public port."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return _exchange(connection, method, path, body, headers or {})
+
+    def admin(self, method: str, path: str) -> tuple[int, Any]:
+        """One request to the admin socket."""
+        told = self.workspace / "run" / "admin.path"
+        sock = Path(told.read_text()) if told.exists() else self.workspace / "run" / "admin.sock"
+        status, _, body = _exchange(_UnixConnection(sock), method, path, b"", {})
+        return status, msgspec.json.decode(body)
+
+    def state(self) -> Any:
+        return self.admin("GET", "/state")[1]
+
+    def engine(self, name: str) -> Any:
+        return next(engine for engine in self.state()["engines"] if engine["name"] == name)
+
+    def gateway_pid(self) -> int:
+        return next(pid for pid in self.children() if b"processes.gateway" in _command(pid))
+
+    def children(self) -> list[int]:
+        return [pid for pid in all_pids() if parent_of(pid) == self.process.pid]
+
+    def logged(self, text: str) -> bool:
+        return any(text in line for line in list(self.log))
+
+
+def trimtab(*arguments: str, code: int = 0) -> str:
+    """Run the command line; what it printed."""
+    done = subprocess.run([TRIMTAB, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, (arguments, done.stdout, done.stderr)
+    return done.stdout
+
+
+@contextmanager
+def live(workspace: Path) -> Iterator[Live]:
+    """Serve the workspace on a free port; ends with whatever is left killed, by its own id."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [TRIMTAB, "serve", "--workspace", str(workspace), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    log: list[str] = []
+    printed: list[str] = []
+    ready = threading.Event()
+    readers = [
+        threading.Thread(target=_read, args=(process.stderr, log, None), daemon=True),
+        threading.Thread(target=_read, args=(process.stdout, printed, ready), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        assert ready.wait(60), f"not ready: {printed} {log}"
+        yield Live(process, workspace, printed, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(LIMIT_S)
+        for reader in readers:
+            reader.join(LIMIT_S)
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def _read(stream: Any, lines: list[str], ready: threading.Event | None) -> None:
+    for line in stream:
+        lines.append(line.rstrip("\n"))
+        if ready is not None and line.startswith("Stop:"):
+            ready.set()
+    if ready is not None:
+        ready.set()
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, dict[str, str], bytes]:
+    try:
+        connection.request(method, path, body or None, headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+__all__ = ["Live", "eventually", "live", "trimtab"]
