@@ -40,10 +40,11 @@ $(VENV)/.installed-dev: $(BIN)/python requirements-dev.lock pyproject.toml
 test: install-dev check-code test-code ## everything that must hold before a commit
 
 check-code:
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/ruff format --check src tests benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/reference.py --check
 
 test-code:
 	$(BIN)/python -m pytest -n 2 --dist worksteal

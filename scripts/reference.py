@@ -1,0 +1,80 @@
+"""Write docs/reference from the code; `--check` fails where a file differs, so that it can't fall behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from trimtab.cli import COMMANDS, cli
+from trimtab.core.errors import Code
+from trimtab.dataplane.ingress import HEADERS
+from trimtab.dataplane.policy import reference as policy
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+MADE = "<!-- Made by scripts/reference.py; don't edit. -->\n\n"
+
+
+def errors() -> str:
+    """Every code, with cause and fix; its anchor is what an error body's `doc` points to."""
+    lines = ["# Error codes", "", "Error bodies have OpenAI's shape; `code` is one of these, and so is a record's.", ""]
+    for code in Code:
+        spec = code.value
+        again = "the same request may succeed later" if spec.retryable else "retrying can't help"
+        lines += [f"## {code.wire}", "", f"HTTP {spec.status}, `{spec.type}`; {again}.", ""]
+        lines += [f"- Cause: {spec.cause}", f"- Fix: {spec.fix}", ""]
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """Every command's own help."""
+    lines = ["# Command line", ""]
+    root = click.Context(cli, info_name="trimtab", max_content_width=100)
+    for name in COMMANDS:
+        command = cli.get_command(root, name)
+        assert command is not None
+        context = click.Context(command, info_name=name, parent=root, max_content_width=100)
+        lines += [f"## trimtab {name}", "", "```", command.get_help(context), "```", ""]
+        if isinstance(command, click.Group):
+            for sub in command.list_commands(context):
+                one = command.get_command(context, sub)
+                assert one is not None
+                inner = click.Context(one, info_name=sub, parent=context, max_content_width=100)
+                lines += [f"### trimtab {name} {sub}", "", "```", one.get_help(inner), "```", ""]
+    return "\n".join(lines)
+
+
+def headers() -> str:
+    """Contract headers."""
+    lines = ["# Contract headers", "", "A caller may tighten its contract by these; the body's `trimtab` object takes the"]
+    lines += ["same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.", ""]
+    return "\n".join([*lines, *(f"- `{name}`" for name in HEADERS), ""])
+
+
+PAGES = {
+    "errors.md": errors,
+    "commands.md": commands,
+    "headers.md": headers,
+    "policy.md": lambda: "# Policy\n\n" + policy(),
+}
+
+
+def main() -> None:
+    check = "--check" in sys.argv[1:]
+    stale = []
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        text = MADE + make().rstrip() + "\n"
+        path = FOLDER / name
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    if check and stale:
+        sys.exit(f"docs/reference is behind the code: {', '.join(stale)}. Run: python scripts/reference.py")
+    print("docs/reference: " + ("up to date" if not stale else f"wrote {', '.join(stale)}"))
+
+
+if __name__ == "__main__":
+    main()
