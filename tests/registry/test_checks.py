@@ -228,7 +228,16 @@ FAULTS = {
     "deny without its check": Fault(
         HR, "checks_out: [deny]", "checks_out: []", "channels.assistant.guards.deny", "Add deny to checks_out"
     ),
-    "blank deny": Fault(HR, '"salary band"', '" "', "channels.assistant.guards.deny[1]", "found in every answer"),
+    "blank deny": Fault(HR, '"salary band"', '" "', "channels.assistant.guards.deny[1]", "is blank"),
+    "invisible deny": Fault(HR, '"salary band"', '"\\u200b"', "channels.assistant.guards.deny[1]", "is blank"),
+    "unknown check in": Fault(
+        HR, "checks_in: [email]", "checks_in: [emial]", "channels.assistant.guards.checks_in[0]", "Did you mean email?"
+    ),
+    "unknown check out": Fault(
+        HR, "checks_out: [deny]", "checks_out: [deny, dney]", "channels.assistant.guards.checks_out[1]", "mean deny?"
+    ),
+    "emit not built": Fault(HR, "on_miss: template", "emit: sentence", "channels.assistant.emit", "emit: answer"),
+    "resume not built": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "hold"),
     # tenants
     "file and id": Fault(HR, "id: hr\n", "id: people\n", "id", "in a file named hr.yaml"),
     "language": Fault(HR, "languages: [en, de]", "languages: [en, German]", "languages[1]", "is no code like"),

@@ -70,21 +70,19 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
                 began_ns = clock.now_ns()
                 out = screen.feed(chunk)
                 run.ledger.spent("guard_out", began_ns, clock.now_ns())
-                if screen.violation is not None:
-                    await _stopped(run, plan, screen)
-                    return None
             if out is not None:
-                if not run.started:
-                    _took(run, plan, answering)
-                    _start(run, "direct", stream=True)
-                await _send(run, out)
+                await _send_live(run, plan, answering, out)
+            if screen.violation is not None:
+                break
     except AttemptFailed as failure:
         return _broken(run, failure)
     for rest in screen.finish():
-        await _send(run, rest)
+        await _send_live(run, plan, answering, rest)
+    if screen.violation is not None:
+        await _stopped(run, plan, screen)
+        return None
     if not run.started:
-        _took(run, plan, answering)
-        _start(run, "direct", stream=True)
+        _begin_live(run, plan, answering)
     run.record.attempts[-1].outcome = "success"
     run.record.guards.extend(screen.rows())
     if keep is not None:
@@ -93,6 +91,17 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
     settle.account(run)
     await _end_stream(run, run.usage or _NO_USAGE, answering.raw_usage)
     return None
+
+
+async def _send_live(run: Run, plan: Plan, answering: Answering, chunk: Chunk) -> None:
+    if not run.started:
+        _begin_live(run, plan, answering)
+    await _send(run, chunk)
+
+
+def _begin_live(run: Run, plan: Plan, answering: Answering) -> None:
+    _took(run, plan, answering)
+    _start(run, "direct", stream=True)
 
 
 async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
@@ -114,11 +123,11 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
                     clean.add(out.data)
     except AttemptFailed as failure:
         return _broken(run, failure)
+    for rest in screen.finish():
+        clean.add(rest.data)
     if screen.violation is not None:
         await _stopped(run, plan, screen)
         return None
-    for rest in screen.finish():
-        clean.add(rest.data)
     verdict = _verdict(run, screen)
     if verdict is not None:
         await _replace(run, plan, verdict)

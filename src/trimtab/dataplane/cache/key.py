@@ -59,7 +59,7 @@ def normalised(text: str) -> str:
     """A text as it is compared."""
     text = text if text.isascii() else normalize("NFC", text)
     text = text.strip()
-    if "\n" in text or "\r" in text:
+    if ("  " not in text and "\t" not in text) or "\n" in text or "\r" in text:
         return text
     return _spacing.sub(" ", text)
 

@@ -1,8 +1,9 @@
 """Guard: what must not reach a model, and what must not leave. Both ways in one request, nothing kept beyond it."""
 
 from trimtab.dataplane.guard.checks import CHECKS_IN, CHECKS_OUT
+from trimtab.dataplane.guard.fold import is_blank
 from trimtab.dataplane.guard.inbound import Screened, screen_in
 from trimtab.dataplane.guard.outbound import OutScreen
 from trimtab.dataplane.guard.templates import template_text
 
-__all__ = ["CHECKS_IN", "CHECKS_OUT", "OutScreen", "Screened", "screen_in", "template_text"]
+__all__ = ["CHECKS_IN", "CHECKS_OUT", "OutScreen", "Screened", "is_blank", "screen_in", "template_text"]

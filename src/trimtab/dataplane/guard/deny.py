@@ -2,8 +2,9 @@
 
 Aho-Corasick over folded characters (fold.py). After each character the automaton's state is the longest beginning of a
 deny text that the stream ends in; its length is what has to be held back, and all before it can go. So a text is held
-only while it may still become part of a deny text, nothing of a deny text ever leaves, and what leaves does not depend
-on how the stream is cut: the state is a function of the characters alone.
+only while it may still become part of a deny text, and nothing of a deny text ever leaves. Of a stream that holds one,
+all that stands before it leaves (before the longest, where several end at the same character): a function of the
+characters alone, however the stream is cut.
 
 Why not a window as long as the longest deny text: it holds back every stream, all the time, for its whole length.
 """
@@ -29,16 +30,14 @@ class Automaton:
     def __init__(self, texts: set[str]) -> None:
         self.goto: list[dict[str, int]] = [{}]
         self.depth = [0]
-        self.ends = [False]
+        self.ends = [0]
+        """Of each state: the length of the longest deny text that is whole by then."""
         for text in sorted(texts):
             self._add(text)
         self.fail = [0] * len(self.goto)
         self._link()
-        # Where nothing has begun, the next place to look at is found by one search: a first character of a deny text,
-        # or anything that folding may turn into one.
-        first = "".join(sorted({form for text in texts for form in (text[0], text[0].upper()) if form.isascii()}))
-        self.begins = re.compile(f"[{re.escape(first)}\x80-\U0010ffff]")
-        self.begins_json = re.compile(rf"[{re.escape(first)}\x80-\U0010ffff\\]")
+        self.begins = self._beginning("\x80-\U0010ffff")
+        self.begins_json = self._beginning("\x80-\U0010ffff\\\\")
 
     def step(self, state: int, character: str) -> int:
         goto = self.goto
@@ -54,6 +53,17 @@ class Automaton:
         stream.feed(text)
         return stream.violated
 
+    def _beginning(self, any_form: str) -> re.Pattern[str]:
+        """Where nothing has begun, one search finds the next place to look at: the first two characters of a deny text
+        (or one, at the end), or of `any_form`, which folding may turn into anything."""
+        places = [f"[{any_form}]"]
+        for first, state in self.goto[0].items():
+            if first.isascii():
+                second = "".join(map(_ascii_forms, self.goto[state]))
+                after = "" if self.ends[state] else rf"(?=[{second}{any_form}]|\Z)"
+                places.append(f"[{_ascii_forms(first)}]{after}")
+        return re.compile("|".join(places))
+
     def _add(self, text: str) -> None:
         state = 0
         for character in text:
@@ -62,9 +72,9 @@ class Automaton:
                 following = self.goto[state][character] = len(self.goto)
                 self.goto.append({})
                 self.depth.append(self.depth[state] + 1)
-                self.ends.append(False)
+                self.ends.append(0)
             state = following
-        self.ends[state] = True
+        self.ends[state] = len(text)
 
     def _link(self) -> None:
         """Each state's longest proper ending that begins a deny text too; breadth first, so shorter ones are ready."""
@@ -73,7 +83,7 @@ class Automaton:
             state = queue.popleft()
             for character, following in self.goto[state].items():
                 self.fail[following] = self.step(self.fail[state], character)
-                self.ends[following] |= self.ends[self.fail[following]]
+                self.ends[following] = self.ends[following] or self.ends[self.fail[following]]
                 queue.append(following)
 
 
@@ -82,6 +92,13 @@ def automaton(texts: tuple[str, ...]) -> Automaton | None:
     """Compiled once for each list of deny texts; None if all of them are blank."""
     compared = {folded(text) for text in texts} - {""}
     return Automaton(compared) if compared else None
+
+
+def _ascii_forms(character: str) -> str:
+    """What is written in ASCII and folds to this character, inside a regex class."""
+    if character == " ":
+        return r"\s"
+    return re.escape(character + character.upper()) if character.isascii() else ""
 
 
 class DenyStream:
@@ -172,15 +189,19 @@ class DenyStream:
             state = automaton.step(state, character)
             count += 1
             if automaton.ends[state]:
+                self._let_go(automaton.ends[state] - count, released)
                 self.violated = True
                 return True
         self._state = state
-        held = self.held
-        held.append((raw, count))
+        self.held.append((raw, count))
         self._folded += count
-        needed = automaton.depth[state]
+        self._let_go(automaton.depth[state], released)
+        return False
+
+    def _let_go(self, needed: int, released: list[str]) -> None:
+        """Release what is held but for the last `needed` folded characters."""
+        held = self.held
         while held and self._folded - held[0][1] >= needed:
             raw, count = held.popleft()
             self._folded -= count
             released.append(raw)
-        return False

@@ -46,6 +46,11 @@ def folded(text: str) -> str:
     return " ".join("".join(map(fold, normalize("NFC", text))).split())
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of the text is left to compare."""
+    return not folded(text)
+
+
 def _surrogates(match: re.Match[str]) -> str:
     code = ord(match[0]) - 0x10000
     return chr(0xD800 + (code >> 10)) + chr(0xDC00 + (code & 0x3FF))

@@ -88,7 +88,7 @@ class OutScreen:
                 break
             choice: dict[str, Any] = {
                 "index": index,
-                "delta": self._rest(state, {}, frozenset()),
+                "delta": self._rest(state, {}),
                 "finish_reason": None,
             }
             logprobs = self._ready_logprobs(state)
@@ -138,10 +138,8 @@ class OutScreen:
     def _delta(self, state: ChoiceState, delta: dict[str, Any], last: bool) -> dict[str, Any]:
         """The delta as it may leave: the same object, or a copy without what became empty."""
         changed: dict[str, Any] = {}
-        fed: set[Name] = set()
 
         def text(name: Name, value: str) -> str:
-            fed.add(name)
             return self._text(state, name, value, last)
 
         for field, value in delta.items():
@@ -160,13 +158,11 @@ class OutScreen:
         clean = delta
         if changed:
             clean = {field: value for field, value in (delta | changed).items() if value or field not in changed}
-        return self._rest(state, clean, fed) if last else clean
+        return self._rest(state, clean) if last else clean
 
-    def _rest(self, state: ChoiceState, delta: dict[str, Any], fed: set[Name] | frozenset[Name]) -> dict[str, Any]:
-        """`delta` and what is held in the streams that it does not feed."""
-        for name, stream in state.streams.items():
-            if name in fed or not stream.holds:
-                continue
+    def _rest(self, state: ChoiceState, delta: dict[str, Any]) -> dict[str, Any]:
+        """`delta` and all that is still held: of streams that it feeds nothing is."""
+        for name in state.streams:
             text = self._text(state, name, "", True)
             if not text:
                 continue

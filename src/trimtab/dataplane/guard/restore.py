@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+_mark, _json_mark = re.compile("<"), re.compile(r"[<\\]")
 _plain = re.compile("<[A-Z]+_[0-9]+>")
 _json = re.compile(r"(?:<|\\u003[cC])[A-Z]+_[0-9]+(?:>|\\u003[eE])")
 
@@ -23,24 +24,23 @@ class Forms(msgspec.Struct, frozen=True):
     starts: frozenset[str]
     """Every text that is the beginning of a form and not all of it."""
     longest: int
-    marks: tuple[str, ...]
-    """Without one of these in it, a text neither holds nor begins a form."""
+    mark: re.Pattern[str]
+    """Where this is not found, a text neither holds nor begins a form."""
     pattern: re.Pattern[str]
 
 
 def forms(values: Sequence[tuple[str, str]], *, json: bool) -> Forms:
     """The forms of these (placeholder, value) pairs."""
     table = dict(values)
-    marks: tuple[str, ...] = ("<",)
     if json:
         table = {}
-        marks = ("<", "\\")
         for placeholder, value in values:
             escaped = msgspec.json.encode(value).decode()[1:-1]
             for opening, closing in (("<", ">"), (r"\u003c", r"\u003e"), (r"\u003C", r"\u003E")):
                 table[opening + placeholder[1:-1] + closing] = escaped
     starts = frozenset(form[:length] for form in table for length in range(1, len(form)))
-    return Forms(table, starts, max(map(len, table), default=0), marks, _json if json else _plain)
+    longest = max(map(len, table), default=0)
+    return Forms(table, starts, longest, _json_mark if json else _mark, _json if json else _plain)
 
 
 class RestoreStream:
@@ -55,7 +55,7 @@ class RestoreStream:
 
     def feed(self, text: str, last: bool = False) -> str:
         """What may go now, of this text and what was held. `last`: nothing may be held any longer."""
-        if not self.held and not any(mark in text for mark in self._forms.marks):
+        if not self.held and self._forms.mark.search(text) is None:
             return text
         text, self.held = self.held + text, ""
         if not last:

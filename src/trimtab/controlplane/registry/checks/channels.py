@@ -9,6 +9,7 @@ from trimtab.controlplane.registry.checks.models import sendable, tiers
 from trimtab.controlplane.registry.checks.view import Candidate, Found, View, absent, error, warning
 from trimtab.core.money import nanousd, usd
 from trimtab.core.tenancy import Channel, LatencyTargets, Override, TighterLatency
+from trimtab.dataplane.guard import CHECKS_IN, CHECKS_OUT, is_blank
 from trimtab.foundations.config import Path
 
 ROUTES = ("/v1/chat/completions",)
@@ -183,16 +184,20 @@ def unpriced(view: View) -> Found:
 
 
 def guards(view: View) -> Found:
-    """Texts that never leave need the check that looks for them."""
+    """Checks that exist, and texts that never leave beside the check that looks for them."""
     for file, _, name, channel in view.channels():
+        for part, known in (("checks_in", CHECKS_IN), ("checks_out", CHECKS_OUT)):
+            for index, check in enumerate(getattr(channel.guards, part)):
+                if check not in known:
+                    yield absent(file, ("channels", name, "guards", part, index), "check", check, known)
         path: Path = ("channels", name, "guards", "deny")
         if channel.guards.deny and "deny" not in channel.guards.checks_out:
             yield error(
                 file, path, "is read by the check deny, which checks_out does not list", "Add deny to checks_out."
             )
         for index, text in enumerate(channel.guards.deny):
-            if not text.strip():
-                yield error(file, (*path, index), "is blank, and would be found in every answer", "Delete the line.")
+            if is_blank(text):
+                yield error(file, (*path, index), "is blank, and stands for no text", "Delete the line.")
 
 
 def not_yet(view: View) -> Found:

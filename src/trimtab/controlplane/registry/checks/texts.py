@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from trimtab.controlplane.registry.checks.models import tiers
 from trimtab.controlplane.registry.checks.view import Found, View, error, warning
 from trimtab.controlplane.registry.documents import POLICY, file_of
+from trimtab.dataplane.guard import CHECKS_OUT
 from trimtab.dataplane.policy import Names, lint
 from trimtab.foundations.config import Problem, did_you_mean, secret_shaped
 
@@ -79,6 +80,7 @@ def policy(view: View) -> Found:
         variants=frozenset(view.documents.models.variants),
         tiers=frozenset(tiers(view)),
         templates=frozenset(name for texts in view.documents.templates.values() for name in texts),
+        guards=CHECKS_OUT,
     )
     yield from lint(view.documents.policy, names, POLICY)
 
