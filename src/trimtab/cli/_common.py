@@ -37,7 +37,7 @@ def emit(value: Any) -> None:
     """One JSON object with a line end."""
     import msgspec
 
-    click.echo(msgspec.json.encode(value))
+    click.echo(msgspec.json.encode(value, enc_hook=repr))
 
 
 def colours() -> bool:

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import click
 
+from trimtab.cli._common import emit, json_option, workspace_option
+
 
 @click.command()
 @click.argument("record")
-@click.option(
-    "--workspace",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("workspace"),
-    envvar="TRIMTAB_WORKSPACE",
-    show_default=True,
-    help="Folder of the workspace.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@workspace_option
+@json_option
 def explain(record: str, workspace: Path, as_json: bool) -> None:
     """Explain RECORD: an id, the beginning of one, or `last`."""
     from trimtab.controlplane import records
@@ -32,9 +27,7 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
         sys.exit(1)
     explanation = records.explain(row, later)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode(explanation, enc_hook=repr))
+        emit(explanation)
         return
     from rich.console import Console
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from trimtab.cli._common import workspace_option
+
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import Settings
     from trimtab.surfaces.processes import EngineSpec
@@ -18,14 +20,7 @@ PORT_TAKEN: Final = 3
 
 
 @click.command()
-@click.option(
-    "--workspace",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("workspace"),
-    envvar="TRIMTAB_WORKSPACE",
-    show_default=True,
-    help="Folder of the workspace; `trimtab init` makes one.",
-)
+@workspace_option
 @click.option("--host", help="Address to listen on. Default: server.host of trimtab.yaml.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. Default: server.port of trimtab.yaml.")
 def serve(workspace: Path, host: str | None, port: int | None) -> None:

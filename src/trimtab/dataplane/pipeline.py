@@ -183,7 +183,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         contract=bound.contract,
         allowed=allowed,
         takes=bound.target.takes,
-        left_nanousd=run.plane.budgets.left(bound.entry, bound.name, bound.channel),
+        left_nanousd=run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         fits_context=lambda variant: variant.model not in too_long,
     )
     variants = tuple(run.configuration.catalogue.variants.values())
@@ -305,14 +305,12 @@ async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | No
         },
     )
     run.record.rules.extend(effects.trace)
-    left_ms = _left_s(run, bound) * 1000
-    on_miss = bound.contract.on_miss
-    most_ms, reroute = left_ms if on_miss == "wait" else bound.contract.latency.ttft_ms, True
+    wait_s, reroute = _wait_s(run, bound), bound.contract.on_miss != "refuse"
     if effects.on_full is not None:
-        most_ms, reroute = effects.on_full.wait_ms, effects.on_full.reroute
-    if on_miss == "refuse":
-        most_ms, reroute = 0.0, False
-    ticket = await gate.admit(int(bound.contract.rank), min(most_ms, left_ms) / 1000)
+        most_s = effects.on_full.wait_ms / 1000
+        wait_s = min(most_s, _left_s(run, bound)) if reroute else 0.0
+        reroute = reroute and effects.on_full.reroute
+    ticket = await gate.admit(int(bound.contract.rank), wait_s)
     if ticket is not None:
         return ticket
     view = gate.view()
@@ -331,24 +329,24 @@ async def _reserve(run: Run, plan: Plan, bound: Bound) -> Lease | Refusal:
         fewest = min(plan.max_tokens, routing.LEAST_OUTPUT)
         least = spent + price.most(plan.prompt_bound, fewest * plan.choices)
 
-    async def reserved(wait_s: float) -> Lease | Refusal:
-        return await run.plane.budgets.reserve(
-            bound.entry, bound.name, bound.channel, want=want, least=least, wait_s=wait_s, instead_of=run.lease
-        )
-
-    lease = await reserved(0.0)
-    if isinstance(lease, Lease) or lease.code is not Code.BUDGET_BUSY or bound.contract.on_miss == "refuse":
-        return lease
-    run.end_ticket("ignored")
-    wait_s = min(bound.contract.latency.ttft_ms / 1000, _left_s(run, bound))
-    lease = await reserved(wait_s)
-    if isinstance(lease, Refusal):
-        return lease
-    run.lease = lease
-    gate = run.plane.gates.of(plan.variant.model)
-    run.ticket = None if gate is None else await gate.admit(int(bound.contract.rank), wait_s)
-    if run.ticket is None:
-        return Refusal(code=Code.QUEUE_FULL, message=f"tier {plan.tier} is full", retry_after_s=1.0)
+    wait_s = _wait_s(run, bound)
+    lease = await run.plane.budgets.reserve(
+        bound.entry,
+        bound.name,
+        bound.channel,
+        want=want,
+        least=least,
+        wait_s=wait_s,
+        instead_of=run.lease,
+        on_wait=lambda: run.end_ticket("ignored"),
+    )
+    if isinstance(lease, Lease):
+        run.lease = lease
+        if run.ticket is None:  # given back while money was waited for
+            gate = run.plane.gates.of(plan.variant.model)
+            run.ticket = None if gate is None else await gate.admit(int(bound.contract.rank), _wait_s(run, bound))
+            if run.ticket is None:
+                return Refusal(code=Code.QUEUE_FULL, message=f"tier {plan.tier} is full", retry_after_s=1.0)
     return lease
 
 
@@ -363,6 +361,14 @@ def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
         return plan
     affordable = price.tokens_for(granted, plan.prompt_bound) // plan.choices
     return settle.capped(plan, max(1, min(plan.max_tokens, affordable)))
+
+
+def _wait_s(run: Run, bound: Bound) -> float:
+    """How long the contract lets a request wait for what others hold: its time to first token, or to the deadline."""
+    if bound.contract.on_miss == "refuse":
+        return 0.0
+    left_s = _left_s(run, bound)
+    return left_s if bound.contract.on_miss == "wait" else min(bound.contract.latency.ttft_ms / 1000, left_s)
 
 
 def _left_s(run: Run, bound: Bound) -> float:

@@ -7,16 +7,13 @@ a configuration which is loaded anew finds it; its limit is what the request's o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from trimtab.core.money import nanousd
-from trimtab.core.tenancy import Budget, Channel, Key, KeyEntry, Tenancy, Tenant
+from trimtab.core.tenancy import Budget, Channel, KeyEntry, Tenancy
 from trimtab.dataplane.spend.periods import Period, Window, instant_ns, window_at
 
-_nanousd = lru_cache(maxsize=4096)(nanousd)
-_instant_ns = lru_cache(maxsize=4096)(instant_ns)
 _NEVER_NS = 1 << 63
 _NEWEST = 0.1  # weight of the newest lease in the average time for which one is held
 
@@ -34,28 +31,13 @@ class Account(NamedTuple):
         return f"{self.scope}/{self.period}"
 
 
-class Claim(NamedTuple):
-    """One of the budgets that a request draws on, as its configuration declares it."""
-
-    account: Account
-    budget: Budget
-
-    def limit(self, wall_ns: int) -> int:
-        """Nano-dollars: the budget and the grants that still run."""
-        total = _nanousd(self.budget.usd)
-        for grant in self.budget.grants:
-            if _instant_ns(grant.until) > wall_ns:
-                total += _nanousd(grant.usd)
-        return total
-
-
 class Book:
     """One account in one window, in nano-dollars. `leases` are open; `held_ns`: how long one is, on average."""
 
-    __slots__ = ("account", "held_ns", "leases", "reserved", "settled", "window")
+    __slots__ = ("account", "ends_ns", "held_ns", "leases", "reserved", "settled", "window")
 
     def __init__(self, account: Account, window: Window) -> None:
-        self.account, self.window = account, window
+        self.account, self.window, self.ends_ns = account, window, window.end_ns
         self.settled = self.reserved = self.leases = 0
         self.held_ns: float | None = None
 
@@ -77,6 +59,34 @@ class Book:
         return f"<Book {self.account.name} {self.window.id}: {self.settled} settled, {self.reserved} reserved>"
 
 
+class Claim:
+    """A budget as a configuration declares it, on the account's books."""
+
+    __slots__ = ("_book", "_books", "_grants", "_nanousd", "account")
+
+    def __init__(self, books: Books, account: Account, budget: Budget) -> None:
+        self.account = account
+        self._books = books
+        self._book: Book | None = None
+        self._nanousd = nanousd(budget.usd)
+        self._grants = [(instant_ns(grant.until), nanousd(grant.usd)) for grant in budget.grants]
+
+    def limit(self, wall_ns: int) -> int:
+        """Nano-dollars: the budget and the grants that still run."""
+        total = self._nanousd
+        for until_ns, more in self._grants:
+            if until_ns > wall_ns:
+                total += more
+        return total
+
+    def book(self, wall_ns: int) -> Book:
+        """The account's book of now: a comparison, as long as its window lasts."""
+        book = self._book
+        if book is None or wall_ns >= book.ends_ns:
+            book = self._book = self._books.book(self.account, wall_ns)
+        return book
+
+
 class _Page(NamedTuple):
     """The books of all accounts that share a period and a zone: their window turns for all of them at once."""
 
@@ -85,78 +95,85 @@ class _Page(NamedTuple):
 
 
 class Books:
-    """The current book of each account, made when it is first asked for.
+    """The current book of each account, made when it is first asked for, and the claims on them.
 
-    A page whose window has ended is dropped whole, and with it the accounts that nobody declares any more. Until then
-    the hot path pays one comparison for the calendar. A window never turns back: while a wall clock that was set back
-    catches up, the newer window goes on.
+    When a window ends its books are dropped whole, and with them the accounts that nobody declares any more. A window
+    never turns back: while a wall clock that was set back catches up, the newer window goes on.
     """
 
     def __init__(self) -> None:
         self._pages: dict[tuple[Period, str], _Page] = {}
         self._turns_ns = 0
         """When the first of the pages ends."""
+        self._claims: dict[str, tuple[list[Budget], tuple[Claim, ...]]] = {}
+        """By scope: worked out once for each list of budgets, which is never changed, only replaced."""
+
+    def __len__(self) -> int:
+        return sum(len(page.books) for page in self._pages.values())
 
     def book(self, account: Account, wall_ns: int) -> Book:
         """The account's book of now."""
         if wall_ns >= self._turns_ns:
-            self._pages = {name: page for name, page in self._pages.items() if wall_ns < page.window.end_ns}
-            self._turns_ns = min((page.window.end_ns for page in self._pages.values()), default=_NEVER_NS)
-        page = self._pages.get((account.period, account.tz)) or self._begin(account.period, account.tz, wall_ns)
+            self._turn(wall_ns)
+        page = self._pages.get((account.period, account.tz))
+        if page is None:
+            page = _Page(window_at(account.period, account.tz, wall_ns), {})
+            self._pages[account.period, account.tz] = page
+            self._turns_ns = min(self._turns_ns, page.window.end_ns)
         book = page.books.get(account.scope)
         if book is None:
             book = page.books[account.scope] = Book(account, page.window)
         return book
 
-    def _begin(self, period: Period, tz: str, wall_ns: int) -> _Page:
-        page = self._pages[period, tz] = _Page(window_at(period, tz, wall_ns), {})
-        self._turns_ns = min(self._turns_ns, page.window.end_ns)
-        return page
+    def _turn(self, wall_ns: int) -> None:
+        self._pages = {name: page for name, page in self._pages.items() if wall_ns < page.window.end_ns}
+        self._turns_ns = min((page.window.end_ns for page in self._pages.values()), default=_NEVER_NS)
+        self._claims.clear()
 
-    def __len__(self) -> int:
-        return sum(len(page.books) for page in self._pages.values())
+    def claims(self, entry: KeyEntry, name: str, channel: Channel) -> list[Claim]:
+        """All of a request."""
+        tenant, key = entry.tenant, entry.key
+        found: list[Claim] = []
+        if tenant.budgets:
+            found.extend(self._of(tenant.id, tenant.budgets))
+        if channel.cost.budgets:
+            found.extend(self._of(f"{tenant.id}/{name}", channel.cost.budgets))
+        if key.budgets:
+            found.extend(self._of(key.id, key.budgets))
+        return found
 
+    def named(
+        self,
+        tenancy: Tenancy,
+        keys: Mapping[str, KeyEntry],
+        tenant_id: str | None,
+        channel_name: str | None,
+        key_id: str | None,
+    ) -> Iterator[Claim]:
+        """What is still declared of the claims of a request that a record tells of. `keys`: by their id."""
+        tenant = tenancy.tenants.get(tenant_id or "")
+        if tenant is None:
+            return
+        yield from self._of(tenant.id, tenant.budgets)
+        channel = tenant.channels.get(channel_name or "")
+        if channel is not None:
+            yield from self._of(f"{tenant.id}/{channel_name}", channel.cost.budgets)
+        entry = keys.get(key_id or "")
+        if entry is not None and entry.tenant.id == tenant.id:
+            yield from self._of(entry.key.id, entry.key.budgets)
 
-def claims_of(entry: KeyEntry, name: str, channel: Channel) -> tuple[Claim, ...]:
-    """All budgets of a request."""
-    return (*_of_tenant(entry.tenant), *_of_channel(entry.tenant, name, channel), *_of_key(entry.key))
+    def declared(self, tenancy: Tenancy) -> Iterator[Claim]:
+        """All there are: of each tenant, then of its channels, then of its keys."""
+        for tenant in tenancy.tenants.values():
+            yield from self._of(tenant.id, tenant.budgets)
+            for name, channel in tenant.channels.items():
+                yield from self._of(f"{tenant.id}/{name}", channel.cost.budgets)
+            for key in tenant.keys:
+                yield from self._of(key.id, key.budgets)
 
-
-def claims_by_name(
-    tenancy: Tenancy, keys: Mapping[str, KeyEntry], tenant_id: str | None, channel_name: str | None, key_id: str | None
-) -> Iterator[Claim]:
-    """What is still declared of the budgets of a request that a record tells of. `keys`: by their id."""
-    tenant = tenancy.tenants.get(tenant_id or "")
-    if tenant is None:
-        return
-    yield from _of_tenant(tenant)
-    if channel_name is not None and (channel := tenant.channels.get(channel_name)) is not None:
-        yield from _of_channel(tenant, channel_name, channel)
-    if (entry := keys.get(key_id or "")) is not None and entry.tenant.id == tenant.id:
-        yield from _of_key(entry.key)
-
-
-def all_claims(tenancy: Tenancy) -> Iterator[Claim]:
-    """All budgets that are declared: of each tenant, then of its channels, then of its keys."""
-    for tenant in tenancy.tenants.values():
-        yield from _of_tenant(tenant)
-        for name, channel in tenant.channels.items():
-            yield from _of_channel(tenant, name, channel)
-        for key in tenant.keys:
-            yield from _of_key(key)
-
-
-def _of_tenant(tenant: Tenant) -> Iterable[Claim]:
-    return _claims(tenant.id, tenant.budgets) if tenant.budgets else ()
-
-
-def _of_channel(tenant: Tenant, name: str, channel: Channel) -> Iterable[Claim]:
-    return _claims(f"{tenant.id}/{name}", channel.cost.budgets) if channel.cost.budgets else ()
-
-
-def _of_key(key: Key) -> Iterable[Claim]:
-    return _claims(key.id, key.budgets) if key.budgets else ()
-
-
-def _claims(scope: str, budgets: list[Budget]) -> list[Claim]:
-    return [Claim(Account(scope, budget.period, budget.tz), budget) for budget in budgets]
+    def _of(self, scope: str, budgets: list[Budget]) -> tuple[Claim, ...]:
+        known = self._claims.get(scope)
+        if known is None or known[0] is not budgets:
+            claims = tuple(Claim(self, Account(scope, budget.period, budget.tz), budget) for budget in budgets)
+            known = self._claims[scope] = (budgets, claims)
+        return known[1]

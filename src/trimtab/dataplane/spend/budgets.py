@@ -8,11 +8,11 @@ back enough; if what is reserved is in the way, it waits. Counting after the ans
 reserving the most that a request could cost, and refusing the next one, fills a budget with money that nobody spends.
 
 Waiting: a request stands at each account that is short for it, and takes from none at which an earlier one stands.
-Whoever frees money serves those who wait, oldest first, in the same turn of the loop: nobody polls, nobody is woken for
-nothing, nobody slips in between. Two rules bend the order. Who can't wait any longer takes what is there, since
-refusing would be false; and an exchange never waits behind others for the money that it already holds. Accounts of a
-channel or key lie within the tenant's, so who stands at the tenant's is overtaken at none of them; between a channel's
-and a key's account it can be, if both are short in turn, until its wait is over.
+Whoever frees money calls the first in line, if there is enough for it; that one decides anew, goes, and calls the next.
+Nobody polls, and nobody is called for nothing. Two rules bend the order. Who can't wait any longer takes what is there,
+since refusing would be false; and an exchange never waits behind others for the money that it already holds. Accounts
+of channels and keys lie within their tenant's, so whoever stands there is overtaken nowhere; between a channel's and a
+key's account a request can be, if both are short in turn, until its wait is over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.errors import Refusal
 from trimtab.core.tenancy import Channel, KeyEntry, Tenancy
-from trimtab.dataplane.spend.accounts import Account, Books, Claim, all_claims, claims_by_name, claims_of
+from trimtab.dataplane.spend.accounts import Account, Books, Claim
 from trimtab.dataplane.spend.lease import Hold, Lease
 from trimtab.dataplane.spend.queues import Asking, Queues
 from trimtab.dataplane.spend.refusals import Look, busy, exhausted
@@ -82,19 +82,28 @@ class Budgets:
         money gives back what others could run with.
         """
         assert 0 <= least <= want, (least, want)
-        asking = Asking(claims_of(entry, name, channel), want, least, instead_of, next(self._order))
+        asking = Asking(self._books.claims(entry, name, channel), want, least, instead_of, next(self._order))
         answer = self._decide(asking, in_order=wait_s > 0)
-        if isinstance(answer, tuple):
+        if isinstance(answer, list):
             return await self._wait(asking, answer, wait_s, on_wait) if wait_s > 0 else self._busy(asking, answer)
         if instead_of is not None:
-            self._wake(asking.accounts)
+            self._call(asking.accounts)
         return answer
 
     def left(self, entry: KeyEntry, name: str, channel: Channel) -> int | None:
         """Room of the tightest account; None: no budget applies."""
         wall_ns = self._clock.wall_ns()
-        rooms = [self._hold(claim, wall_ns).room(wall_ns) for claim in claims_of(entry, name, channel)]
-        return max(0, min(rooms)) if rooms else None
+        claims = self._books.claims(entry, name, channel)
+        return max(0, min(Hold(claim, claim.book(wall_ns)).room(wall_ns) for claim in claims)) if claims else None
+
+    def unspent(self, entry: KeyEntry, name: str, channel: Channel) -> int | None:
+        """What the tightest account has that is not gone for good, reserved money included; None: no budget applies.
+
+        This, not `left`, is what decides whether a request could ever be paid for: what others hold may come free.
+        """
+        wall_ns = self._clock.wall_ns()
+        claims = self._books.claims(entry, name, channel)
+        return max(0, min(claim.limit(wall_ns) - claim.book(wall_ns).settled for claim in claims)) if claims else None
 
     def restore(
         self,
@@ -110,130 +119,125 @@ class Budgets:
         if self._keys[0] is not tenancy:
             self._keys = (tenancy, {entry.key.id: entry for entry in tenancy.keys.values()})
         now_ns = self._clock.wall_ns()
-        for claim in claims_by_name(tenancy, self._keys[1], tenant_id, channel_name, key_id):
-            book = self._books.book(claim.account, now_ns)
+        for claim in self._books.named(tenancy, self._keys[1], tenant_id, channel_name, key_id):
+            book = claim.book(now_ns)
             if book.window.holds(wall_ns):
                 book.settled += nanousd
 
     def earliest_ns(self, tenancy: Tenancy) -> int:
         """From when on records matter: the start of the oldest window; now, if there is no budget."""
         now_ns = self._clock.wall_ns()
-        starts = (self._books.book(claim.account, now_ns).window.start_ns for claim in all_claims(tenancy))
+        starts = (claim.book(now_ns).window.start_ns for claim in self._books.declared(tenancy))
         return min(starts, default=now_ns)
 
     def rows(self, tenancy: Tenancy) -> list[BudgetRow]:
         """Every declared budget as it stands."""
         wall_ns = self._clock.wall_ns()
-        return [_row(self._hold(claim, wall_ns), wall_ns) for claim in all_claims(tenancy)]
+        return [_row(Hold(claim, claim.book(wall_ns)), wall_ns) for claim in self._books.declared(tenancy)]
 
     # --- deciding
 
-    def _hold(self, claim: Claim, wall_ns: int) -> Hold:
-        return Hold(claim, self._books.book(claim.account, wall_ns))
-
-    def _decide(self, asking: Asking, *, in_order: bool = True) -> Lease | Refusal | tuple[Look, ...]:
+    def _decide(self, asking: Asking, *, in_order: bool = True) -> Lease | Refusal | list[Look]:
         """A lease, a refusal for good, or the accounts that are short."""
         wall_ns = self._clock.wall_ns()
         looks = [self._look(claim, asking, wall_ns, in_order) for claim in asking.claims]
-        spent = [look for look in looks if look.unspent < asking.least]
-        if spent:
+        if spent := [look for look in looks if look.unspent < asking.least]:
             return exhausted(spent, asking.least, wall_ns)
-        short = tuple(look for look in looks if look.room < asking.least)
-        if short:
+        if short := [look for look in looks if look.room < asking.least]:
             return short
-        granted = min([asking.want, *(look.room for look in looks)])
-        holds = tuple(look.hold for look in looks)
-        return Lease(self._clock, self._wake, holds, granted, replaced=asking.instead_of)
+        if asking.instead_of is not None:
+            asking.instead_of.close(0)
+        granted = min([asking.want, *[look.room for look in looks]])
+        return Lease(self._clock, self._call, tuple([look.hold for look in looks]), granted)
+
+    def _short(self, asking: Asking) -> list[Look]:
+        """The accounts that would keep `_decide` from an answer."""
+        wall_ns = self._clock.wall_ns()
+        looks = [self._look(claim, asking, wall_ns, in_order=True) for claim in asking.claims]
+        spent = any(look.unspent < asking.least for look in looks)
+        return [] if spent else [look for look in looks if look.room < asking.least]
 
     def _look(self, claim: Claim, asking: Asking, wall_ns: int, in_order: bool) -> Look:
-        hold = self._hold(claim, wall_ns)
-        book, limit = hold.book, claim.limit(wall_ns)
+        book, limit = claim.book(wall_ns), claim.limit(wall_ns)
         own = 0 if asking.instead_of is None else asking.instead_of.held_in(book)
         room = max(0, limit - book.settled - book.reserved + own)
         if in_order and self._queues.goes_before(claim.account, asking.order):
             room = min(room, own)
-        return Look(hold, limit, room)
+        return Look(Hold(claim, book), limit, room)
 
-    def _busy(self, asking: Asking, short: tuple[Look, ...]) -> Refusal:
+    def _busy(self, asking: Asking, short: list[Look]) -> Refusal:
         ahead = max(self._queues.length(look.hold.book.account) for look in short)
         return busy(short, asking.least, ahead, self._clock.wall_ns())
 
     # --- waiting
 
     async def _wait(
-        self, asking: Asking, short: tuple[Look, ...], wait_s: float, on_wait: Callable[[], None] | None
+        self, asking: Asking, short: list[Look], wait_s: float, on_wait: Callable[[], None] | None
     ) -> Lease | Refusal:
-        answer: asyncio.Future[Lease | Refusal] = asyncio.get_running_loop().create_future()
-        asking.answer = answer
+        loop = asyncio.get_running_loop()
+        asking.called = loop.create_future()
         self._place(asking, short)
-        self._wake(asking.at)  # a period may have turned, and nobody before us has noticed
         try:
-            if on_wait is not None and not answer.done():
+            self._call(asking.at)  # a period may have turned, and nobody before us has noticed
+            if on_wait is not None and not asking.called.done():
                 on_wait()
             async with asyncio.timeout(wait_s):
-                return await answer
-        except BaseException as gone:
-            given = answer.result() if answer.done() and not answer.cancelled() else None
-            self._place(asking, ())
-            if isinstance(gone, TimeoutError):
-                last = given or self._last_word(asking)
-                self._wake(asking.accounts)  # those behind it may need less
-                return last
-            if isinstance(given, Lease):  # it was served while it was being cancelled
-                given.undo()
-            self._wake(asking.accounts)
-            raise
+                while True:
+                    await asking.called
+                    asking.called = loop.create_future()
+                    answer = self._decide(asking)
+                    if not isinstance(answer, list):
+                        return answer
+                    self._call(self._place(asking, answer))  # who could not wait has overtaken us
+        except TimeoutError:
+            self._place(asking, [])
+            answer = self._decide(asking, in_order=False)
+            return self._busy(asking, answer) if isinstance(answer, list) else answer
+        finally:
+            self._place(asking, [])
+            self._call(asking.accounts)
 
-    def _last_word(self, asking: Asking) -> Lease | Refusal:
-        answer = self._decide(asking, in_order=False)
-        return self._busy(asking, answer) if isinstance(answer, tuple) else answer
-
-    def _wake(self, accounts: Iterable[Account]) -> None:
-        """Serve who waits at these accounts, as far as the money goes; of several queues, the oldest of their first."""
+    def _call(self, accounts: Iterable[Account]) -> None:
+        """Call the first who waits at each of these accounts, if it would be answered; the oldest of them first."""
         if not self._queues:
             return
         changed = set(accounts)
         while changed := {account for account in changed if account in self._queues}:
             account = min(changed, key=lambda account: self._queues.first(account).order)
             asking = self._queues.first(account)
-            answer = asking.answer
-            assert answer is not None
-            if answer.done():  # cancelled, and not yet gone
-                changed |= self._place(asking, ())
-                continue
-            decided = self._decide(asking)
-            if isinstance(decided, tuple):
-                changed |= self._place(asking, decided)
-                if account in asking.at:
-                    changed.discard(account)
-            else:
-                changed.update(asking.accounts, self._place(asking, ()))
-                answer.set_result(decided)
+            called = asking.called
+            assert called is not None
+            short = [] if called.done() else self._short(asking)
+            if short:
+                changed |= self._place(asking, short)
+            elif not called.done():
+                called.set_result(None)
+            changed -= asking.at
 
-    def _place(self, asking: Asking, short: tuple[Look, ...]) -> frozenset[Account]:
+    def _place(self, asking: Asking, short: list[Look]) -> frozenset[Account]:
         """Where it waits from now on (nowhere: it goes), and a timer for the first period that ends there."""
         gone = self._queues.place(asking, [look.hold.book.account for look in short])
-        if short:
-            self._set_timer(min(look.hold.book.window.end_ns for look in short))
+        if short and asking.called is not None:
+            self._set_timer(min(look.hold.book.ends_ns for look in short), asking.called.get_loop())
         elif not self._queues and self._timer is not None:
             self._timer.cancel()
             self._timer = None
         return gone
 
-    def _set_timer(self, wall_ns: int) -> None:
+    def _set_timer(self, wall_ns: int, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             if self._timer_ns <= wall_ns:
                 return
             self._timer.cancel()
         self._timer_ns = wall_ns
         delay_s = (wall_ns - self._clock.wall_ns()) / NS_PER_S
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._turned)
+        self._timer = loop.call_later(delay_s, self._turned)
 
     def _turned(self) -> None:
         """A period has ended, or is about to: timers and the wall keep their own time. Who is not served sets it
         again."""
         self._timer = None
-        self._wake(self._queues)
+        self._call(self._queues)
 
 
 def _row(hold: Hold, wall_ns: int) -> BudgetRow:

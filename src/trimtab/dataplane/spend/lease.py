@@ -26,20 +26,14 @@ class Lease:
     """`granted` nano-dollars, held until the first `settle` or `release`. Nothing here waits: it can be called from any
     `finally`."""
 
-    __slots__ = ("_clock", "_freed", "_holds", "_open", "_replaced", "_since_ns", "granted")
+    __slots__ = ("_clock", "_freed", "_holds", "_open", "_since_ns", "granted")
 
     def __init__(
-        self,
-        clock: Clock,
-        freed: Callable[[Iterable[Account]], None],
-        holds: tuple[Hold, ...],
-        granted: int,
-        replaced: Lease | None = None,
+        self, clock: Clock, freed: Callable[[Iterable[Account]], None], holds: tuple[Hold, ...], granted: int
     ) -> None:
         self.granted = granted
         self._clock, self._freed, self._holds = clock, freed, holds
         self._open, self._since_ns = True, clock.now_ns()
-        self._replaced = replaced if replaced is not None and replaced.close(0) else None
         for hold in holds:
             hold.book.open(granted)
 
@@ -74,7 +68,7 @@ class Lease:
         return self.granted if self._open and any(hold.book is book for hold in self._holds) else 0
 
     def close(self, cost: int) -> bool:
-        """`settle` without waking who waits: for a step that is not over. False: it had ended before."""
+        """`settle` without a look at who waits: for a step that is not over. False: it had ended before."""
         if not self._open:
             return False
         self._open = False
@@ -82,16 +76,6 @@ class Lease:
         for hold in self._holds:
             hold.book.close(self.granted, cost, held_ns)
         return True
-
-    def undo(self) -> None:
-        """It never reached who asked for it. A lease that it replaced lives on, with this one's money: its owner still
-        has costs to settle on it."""
-        old = self._replaced
-        if old is None:
-            self.release()
-        elif self._open:
-            self._open, old._open = False, True
-            old.granted, old._holds = self.granted, self._holds
 
     def __repr__(self) -> str:
         where = ", ".join(account.name for account in self.accounts) or "no account"

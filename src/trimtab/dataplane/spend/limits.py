@@ -17,9 +17,7 @@ State is kept by the limit's name: a configuration that is loaded anew finds it,
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -32,8 +30,8 @@ Unit = Literal["requests", "tokens"]
 
 _AS_PER_NS = 10**9
 _AS_PER_S = 10**18
-_LOOKED_AT = 2
-"""Old entries that each charge looks at: one more than it can add, so that the ended ones run out."""
+_MOST_PAIRS = 1 << 16
+"""Worked-out limits that are kept; those of keys that are gone are thrown away with the rest."""
 
 
 class RateView(msgspec.Struct, frozen=True):
@@ -46,16 +44,25 @@ class RateView(msgspec.Struct, frozen=True):
 
 
 class _Limit(NamedTuple):
-    """A declared rate under its name, which is the key of its state and the refusal's `rule`."""
+    """A declared rate. `name` is the key of its state and the refusal's `rule`."""
 
     name: str
     unit: Unit
     rate: Rate
+    step_as: int
+    """T."""
+    whole_as: int
+    """burst * T: a bucket that is full."""
 
-    @property
-    def step_as(self) -> int:
-        """T, attoseconds."""
-        return _step_as(self.rate.per_s)
+
+class _Pair(NamedTuple):
+    """The limits of one key, tenant or channel: none or one of each unit."""
+
+    requests: tuple[_Limit, ...]
+    tokens: tuple[_Limit, ...]
+
+
+_NONE = _Pair((), ())
 
 
 class Limiter:
@@ -64,44 +71,54 @@ class Limiter:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tats_as: OrderedDict[str, int] = OrderedDict()
+        self._pairs: dict[str, tuple[Limits, _Pair]] = {}
 
     def __repr__(self) -> str:
         return f"<Limiter {len(self._tats_as)} limits in use>"
 
     def charge_request(self, entry: KeyEntry) -> Refusal | None:
         """One request of the key and of its tenant."""
-        return self._charge([*_of_key(entry, "requests"), *_of_tenant(entry.tenant, "requests")], 1)
+        return self._charge((*self._of_key(entry).requests, *self._of_tenant(entry.tenant).requests), 1)
 
     def charge_channel(self, tenant: Tenant, name: str, channel: Channel) -> Refusal | None:
         """One request of the channel."""
-        return self._charge([*_of_channel(tenant, name, channel, "requests")], 1)
+        return self._charge(self._of_channel(tenant, name, channel).requests, 1)
 
     def charge_tokens(self, entry: KeyEntry, name: str, channel: Channel, tokens: int) -> Refusal | None:
         """An estimate of tokens, of key, tenant and channel; `true_up` corrects it."""
         assert tokens >= 0, tokens
-        return self._charge(_all(entry, name, channel, "tokens"), tokens)
+        return self._charge(self._all(entry, name, channel).tokens, tokens)
 
     def true_up(self, entry: KeyEntry, name: str, channel: Channel, estimated: int, actual: int) -> None:
-        """Book what was really used. Refuses nothing: a debt makes later requests wait, a credit fills up to the burst."""
+        """Book what was really used. Refuses nothing: a debt makes later requests wait, a credit fills at most to the
+        burst."""
         more = actual - estimated
         if not more:
             return
         now_as = self._now_as()
-        for limit in _all(entry, name, channel, "tokens"):
+        for limit in self._all(entry, name, channel).tokens:
             tat_as = max(self._tats_as.get(limit.name, 0), now_as) + more * limit.step_as
             self._keep(limit.name, tat_as, now_as)
 
     def view(self, entry: KeyEntry, name: str, channel: Channel) -> tuple[RateView, ...]:
         """For requests and for tokens the limit with the least remaining; nothing where none is declared."""
         now_as = self._now_as()
-        tightest = []
-        for unit in ("requests", "tokens"):
-            views = [self._view(limit, now_as) for limit in _all(entry, name, channel, unit)]
-            if views:
-                tightest.append(min(views, key=lambda view: (view.remaining, -view.reset_s)))
-        return tuple(tightest)
+        limits = self._all(entry, name, channel)
+        return tuple([self._tightest(part, now_as) for part in limits if part])
 
-    def _charge(self, limits: list[_Limit], cost: int) -> Refusal | None:
+    def _tightest(self, limits: tuple[_Limit, ...], now_as: int) -> RateView:
+        """Of equal ones, that which takes longest to fill."""
+        tightest: tuple[int, int, _Limit] | None = None
+        for limit in limits:
+            used_as = max(0, self._tats_as.get(limit.name, 0) - now_as)
+            remaining = max(0, limit.whole_as - used_as) // limit.step_as
+            if tightest is None or (remaining, -used_as) < tightest[:2]:
+                tightest = remaining, -used_as, limit
+        assert tightest is not None
+        remaining, used_as, limit = tightest
+        return RateView(limit.unit, limit.rate.burst, remaining, -used_as / _AS_PER_S)
+
+    def _charge(self, limits: tuple[_Limit, ...], cost: int) -> Refusal | None:
         if not limits:
             return None
         now_as = self._now_as()
@@ -110,9 +127,8 @@ class Limiter:
         for limit in limits:
             if cost > limit.rate.burst:
                 return _too_large(limit, cost)
-            step_as = limit.step_as
-            tat_as = max(self._tats_as.get(limit.name, 0), now_as) + cost * step_as
-            wait_as = tat_as - now_as - limit.rate.burst * step_as
+            tat_as = max(self._tats_as.get(limit.name, 0), now_as) + cost * limit.step_as
+            wait_as = tat_as - now_as - limit.whole_as
             if wait_as > longest_as:
                 longest_as, tightest = wait_as, limit
             charged.append((limit.name, tat_as))
@@ -122,63 +138,63 @@ class Limiter:
             self._keep(name, tat_as, now_as)
         return None
 
-    def _view(self, limit: _Limit, now_as: int) -> RateView:
-        step_as, burst = limit.step_as, limit.rate.burst
-        used_as = max(0, self._tats_as.get(limit.name, 0) - now_as)
-        remaining = max(0, burst * step_as - used_as) // step_as
-        return RateView(limit.unit, burst, remaining, used_as / _AS_PER_S)
-
     def _keep(self, name: str, tat_as: int, now_as: int) -> None:
-        """Store a time stamp. One that is past says nothing, so it is dropped, here or when the hand comes round.
+        """Store a time stamp. One that is past says nothing, so it is dropped: here, or when the hand comes round.
 
-        The hand is the front of the dictionary: entries looked at go to the back, so that all get their turn, and at
-        most about twice as many are kept as are in use.
+        The hand is the front of the dictionary: what is looked at and still in use goes to the back. Two are looked at
+        for each that is added, so that at most about twice as many are kept as are in use.
         """
         tats_as = self._tats_as
-        if tat_as > now_as:
-            tats_as[name] = tat_as
-        else:
-            tats_as.pop(name, None)
-        for _ in range(min(_LOOKED_AT, len(tats_as))):
+        looks = 1 if name in tats_as else 2
+        tats_as[name] = tat_as
+        for _ in range(looks):
             oldest = next(iter(tats_as))
             if tats_as[oldest] > now_as:
                 tats_as.move_to_end(oldest)
             else:
                 del tats_as[oldest]
+                if not tats_as:
+                    return
+
+    def _all(self, entry: KeyEntry, name: str, channel: Channel) -> _Pair:
+        pairs = (self._of_key(entry), self._of_tenant(entry.tenant), self._of_channel(entry.tenant, name, channel))
+        (own, own_tokens), (tenants, tenants_tokens), (channels, channels_tokens) = pairs
+        return _Pair(own + tenants + channels, own_tokens + tenants_tokens + channels_tokens)
+
+    def _of_key(self, entry: KeyEntry) -> _Pair:
+        key = entry.key
+        return self._pair("key ", key.id, key.limits)
+
+    def _of_tenant(self, tenant: Tenant) -> _Pair:
+        return self._pair("tenant ", tenant.id, tenant.limits)
+
+    def _of_channel(self, tenant: Tenant, name: str, channel: Channel) -> _Pair:
+        return self._pair("channel ", f"{tenant.id}/{name}", channel.limits)
+
+    def _pair(self, kind: str, scope: str, limits: Limits) -> _Pair:
+        """Worked out once for each value of the configuration, which never changes, only is replaced."""
+        if limits.requests is None and limits.tokens is None:
+            return _NONE
+        known = self._pairs.get(scope)
+        if known is None or known[0] is not limits:
+            if len(self._pairs) >= _MOST_PAIRS:
+                self._pairs.clear()
+            pair = _Pair(
+                _declared(kind + scope, "requests", limits.requests), _declared(kind + scope, "tokens", limits.tokens)
+            )
+            known = self._pairs[scope] = (limits, pair)
+        return known[1]
 
     def _now_as(self) -> int:
         return self._clock.now_ns() * _AS_PER_NS
 
 
-@lru_cache(maxsize=4096)
-def _step_as(per_s: float) -> int:
-    """T in attoseconds, rounded up; `per_s` is read as the decimal that stands in the document."""
-    return -(-_AS_PER_S // Fraction(repr(per_s)))
-
-
-def _declared(name: str, limits: Limits, unit: Unit) -> Iterable[_Limit]:
-    rate = limits.requests if unit == "requests" else limits.tokens
-    return () if rate is None else (_Limit(f"{name} {unit}", unit, rate),)
-
-
-def _of_key(entry: KeyEntry, unit: Unit) -> Iterable[_Limit]:
-    return _declared(f"key {entry.key.id}", entry.key.limits, unit)
-
-
-def _of_tenant(tenant: Tenant, unit: Unit) -> Iterable[_Limit]:
-    return _declared(f"tenant {tenant.id}", tenant.limits, unit)
-
-
-def _of_channel(tenant: Tenant, name: str, channel: Channel, unit: Unit) -> Iterable[_Limit]:
-    return _declared(f"channel {tenant.id}/{name}", channel.limits, unit)
-
-
-def _all(entry: KeyEntry, name: str, channel: Channel, unit: Unit) -> list[_Limit]:
-    return [
-        *_of_key(entry, unit),
-        *_of_tenant(entry.tenant, unit),
-        *_of_channel(entry.tenant, name, channel, unit),
-    ]
+def _declared(name: str, unit: Unit, rate: Rate | None) -> tuple[_Limit, ...]:
+    """`per_s` is read as the decimal that stands in the document."""
+    if rate is None:
+        return ()
+    step_as = -(-_AS_PER_S // Fraction(repr(rate.per_s)))
+    return (_Limit(f"{name} {unit}", unit, rate, step_as, rate.burst * step_as),)
 
 
 def _too_large(limit: _Limit, cost: int) -> Refusal:

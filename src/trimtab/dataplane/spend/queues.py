@@ -7,7 +7,6 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
-from trimtab.core.errors import Refusal
 from trimtab.dataplane.spend.accounts import Account, Claim
 from trimtab.dataplane.spend.lease import Lease
 
@@ -15,18 +14,18 @@ _order = attrgetter("order")
 
 
 class Asking:
-    """A request for money. While it waits, `at` says where and `answer` will say what came of it."""
+    """A request for money. While it waits, `at` says where it stands; `called` is done when it should look again."""
 
-    __slots__ = ("answer", "at", "claims", "instead_of", "least", "order", "want")
+    __slots__ = ("at", "called", "claims", "instead_of", "least", "order", "want")
 
-    def __init__(self, claims: tuple[Claim, ...], want: int, least: int, instead_of: Lease | None, order: int) -> None:
+    def __init__(self, claims: list[Claim], want: int, least: int, instead_of: Lease | None, order: int) -> None:
         self.claims, self.want, self.least, self.instead_of, self.order = claims, want, least, instead_of, order
         self.at: frozenset[Account] = frozenset()
-        self.answer: asyncio.Future[Lease | Refusal] | None = None
+        self.called: asyncio.Future[None] | None = None
 
     @property
     def accounts(self) -> Iterator[Account]:
-        """All that may have more room once this has its answer."""
+        """All that may have more room, or less of a queue, once this has its answer."""
         yield from (claim.account for claim in self.claims)
         if self.instead_of is not None:
             yield from self.instead_of.accounts
