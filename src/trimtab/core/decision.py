@@ -18,6 +18,8 @@ class Feature(msgspec.Struct, frozen=True):
 
     value: Any
     confidence: float | None = None
+    because: dict[str, Any] | None = None
+    """What it was seen by: names and values of the observations behind it, never text of the caller's."""
 
 
 class Features(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,6 +154,8 @@ class Channel(Document, frozen=True):
     residency: str | None = None
     priority: PriorityName | None = None
     languages: list[str] = []
+    intents: dict[Slug, list[str]] = {}
+    """What users want, by name, with a few examples of how they say it."""
     cache: CacheTerms = CacheTerms()
     guards: GuardTerms = GuardTerms()
     emit: Emit = "token"
