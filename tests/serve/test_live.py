@@ -200,3 +200,20 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait(20)
         assert eventually(lambda: gone(*children))
+
+
+def test_budget_show_says_the_same_running_and_stopped(tmp_path: Path) -> None:
+    """Live figures come from the gateway; with it stopped they are worked out of the records, to the nano-dollar."""
+    workspace = tmp_path / "workspace"
+    trimtab("init", str(workspace))
+    arguments = ("budget", "show", "commerce", "--json", "--workspace", str(workspace))
+    with live(workspace) as server:
+        server.chat("Nine?", max_tokens=3, temperature=1)
+        running = msgspec.json.decode(trimtab(*arguments).encode())
+        assert running["live"] is True
+        assert running["budgets"][0]["settled_nanousd"] > 0
+    stopped = msgspec.json.decode(trimtab(*arguments).encode())
+    assert stopped["live"] is False
+    assert stopped["budgets"] == running["budgets"]
+    total = msgspec.json.decode(trimtab("report", "--json", "--workspace", str(workspace)).encode())["summary"]["total"]
+    assert total["cost_nanousd"] == stopped["budgets"][0]["settled_nanousd"]

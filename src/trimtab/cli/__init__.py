@@ -17,6 +17,8 @@ COMMANDS: dict[str, str] = {
     "init": "trimtab.cli._init:init",
     "check": "trimtab.cli._check:check",
     "explain": "trimtab.cli._explain:explain",
+    "report": "trimtab.cli._report:report",
+    "budget": "trimtab.cli._budget:budget",
     "keys": "trimtab.cli._keys:keys",
     "policy": "trimtab.cli._policy:policy",
 }
@@ -27,6 +29,8 @@ SUMMARIES: dict[str, str] = {
     "init": "Write an example workspace.",
     "check": "Check a workspace, and say what is wrong by file and line.",
     "explain": "Show why a request was answered as it was.",
+    "report": "Counts, latency, attainment, tokens and money from the records.",
+    "budget": "Show budgets: limit, spent, reserved, left.",
     "keys": "Create, list and revoke API keys.",
     "policy": "Test, lint and show the policy.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from trimtab.foundations.config import Problem
 
+_FIGURE = re.compile(r"-?[\d,.]+%?|-")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,7 +76,13 @@ def rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; no frames, so that it can be cut and searched."""
-    widths = [max(len(row[column]) for row in (head, *lines)) for column in range(len(head))]
+    """Columns as wide as their widest cell, figures to the right; no frames, so that it can be cut and searched."""
+    columns = range(len(head))
+    widths = [max(len(row[column]) for row in (head, *lines)) for column in columns]
+    figures = [bool(lines) and all(_FIGURE.fullmatch(row[column]) for row in lines) for column in columns]
     for row in (head, *lines):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, figures, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())

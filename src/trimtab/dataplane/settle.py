@@ -212,7 +212,10 @@ def _store(run: Run) -> None:
 
 
 def _judge(run: Run) -> None:
-    """Whether the contract was kept; None where it can't be told: nothing was answered, or nobody measured quality."""
+    """Whether the contract was kept; None where it can't be told: nothing was answered, or nobody measured quality.
+
+    Time to first token is a streaming caller's affair: who waits for the whole answer is judged by its end.
+    """
     record, contract = run.record, run.record.contract
     if contract is None:
         return
@@ -223,7 +226,7 @@ def _judge(run: Run) -> None:
         record.met.latency = (
             record.code is None
             and record.e2e_ms <= latency.e2e_ms
-            and (record.ttft_ms or record.e2e_ms) <= latency.ttft_ms
+            and (record.ttft_ms is None or record.ttft_ms <= latency.ttft_ms)
             and (record.itl is None or record.itl.p95 <= latency.itl_ms)
         )
     elif record.code == Code.DEADLINE_EXCEEDED.wire:

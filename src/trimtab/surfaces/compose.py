@@ -18,12 +18,12 @@ from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
 from trimtab.core.keys import hash_key
-from trimtab.core.record import Record
 from trimtab.dataplane import wiring
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
 from trimtab.foundations.config import Fingerprint, fingerprint
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
+from trimtab.surfaces.budgets import restore, spent_rows
 from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
@@ -183,11 +183,7 @@ class LiveGateway:
         tenancy = self.plane.configuration.snapshot.tenancy
         folder = self._workspace.folder / "var" / "records"
         since = self.plane.budgets.earliest_ns(tenancy)
-        found = await self._clock.offload(_spent, folder, since)
-        for row in found:
-            settled = row.cost.settled_nanousd
-            if settled and row.tenant is not None:
-                self.plane.budgets.restore(row.tenant, row.channel, row.key_id, row.t_wall_ns, settled, tenancy)
+        restore(self.plane.budgets, tenancy, await self._clock.offload(spent_rows, folder, since))
 
     # what the admin socket asks
 
@@ -260,16 +256,6 @@ def _counters(workspace: Workspace, known: dict[str, TokenCounter]) -> dict[str,
                 _log.warning("tokens of %s are estimated: %s", name, error)
         counters[name] = counter or RatioEstimator()
     return counters
-
-
-def _spent(folder: Path, since_ns: int) -> list[Record]:
-    """Rows of money since then."""
-
-    def corrupt(found: records.CorruptSegment) -> None:
-        _log.error("budgets are restored without what is damaged: %s", found)
-
-    kinds = ("request", "adjust", "lost")
-    return list(records.query(folder, kinds=kinds, since_wall_ns=since_ns, on_corrupt=corrupt))
 
 
 def _secret(folder: Path) -> bytes:

@@ -1,0 +1,162 @@
+"""What requests came to, by group: counts, exact percentiles, attainment, tokens, money. A pure function of rows.
+
+Exact order statistics over the rows asked for (nearest rank), never sketches: a report must agree with the records to
+the last one. Sums take request, adjust and lost rows; a saving counts only where a baseline is known.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from trimtab.core.record import Record
+
+Dimension = Literal["tenant", "channel", "path", "tier", "variant", "language", "persona", "market", "code", "day"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+KINDS = ("request", "adjust", "lost")
+_NS_PER_DAY = 86_400 * 1_000_000_000
+_HITS = ("cache-exact", "cache-semantic")
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One group. Times in ms over answered requests (status 200); shares in [0,1], None where nothing can be told."""
+
+    group: dict[str, str | None]
+    requests: int
+    answered: int
+    refused: int
+    """Answers that said no with 4xx, 499 left out."""
+    failed: int
+    """Answers of 5xx, streams that broke included."""
+    left: int
+    """Clients that hung up."""
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    ttft_p95_ms: float | None
+    attainment: float | None
+    """Share of requests whose latency terms were kept, of those that can be told."""
+    hit_rate: float | None
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nanousd: int
+    baseline_nanousd: int
+    """What the channels' one-model-for-all would have cost, for the requests that have a baseline."""
+    saved_nanousd: int
+    unpriced: int
+    """Requests whose cost nobody knows."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The lines of a report, most requests first, and the total."""
+
+    by: list[str]
+    since_wall_ns: int
+    lines: list[Line]
+    total: Line
+
+
+def summarise(rows: Iterable[Record], by: Sequence[Dimension], since_wall_ns: int = 0) -> Summary:
+    """`rows`: of the kinds of KINDS."""
+    groups: dict[tuple[str | None, ...], _Sum] = {}
+    total = _Sum()
+    for row in rows:
+        key = tuple(_value(row, dimension) for dimension in by)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Sum()
+        group.add(row)
+        total.add(row)
+    lines = [part.line(dict(zip(by, key, strict=True))) for key, part in groups.items()]
+    lines.sort(key=lambda line: (-line.requests, str(list(line.group.values()))))
+    return Summary(by=list(by), since_wall_ns=since_wall_ns, lines=lines, total=total.line({}))
+
+
+def rank(ordered: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile of sorted values."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self.requests = self.answered = self.refused = self.failed = self.left = self.hits = self.unpriced = 0
+        self.prompt = self.completion = self.cost = self.baseline = self.saved = 0
+        self.kept = self.judged = 0
+        self.e2e, self.ttft = array("d"), array("d")
+
+    def add(self, row: Record) -> None:
+        self.cost += row.cost.settled_nanousd or 0
+        if row.kind != "request":
+            self.saved -= row.cost.settled_nanousd or 0
+            return
+        self.requests += 1
+        self._status(row)
+        self.hits += row.path in _HITS
+        self.unpriced += row.cost.settled_nanousd is None
+        self.prompt += row.tokens.prompt or 0
+        self.completion += row.tokens.completion or 0
+        if row.cost.baseline_nanousd is not None:
+            self.baseline += row.cost.baseline_nanousd
+            self.saved += row.cost.baseline_nanousd - (row.cost.settled_nanousd or 0)
+        if row.met.latency is not None:
+            self.judged += 1
+            self.kept += row.met.latency
+
+    def _status(self, row: Record) -> None:
+        status = row.status or 0
+        if status == 200:
+            self.answered += 1
+            if row.e2e_ms is not None:
+                self.e2e.append(row.e2e_ms)
+            if row.ttft_ms is not None:
+                self.ttft.append(row.ttft_ms)
+        elif status == 499:
+            self.left += 1
+        elif status >= 500:
+            self.failed += 1
+        else:
+            self.refused += 1
+
+    def line(self, group: dict[str, str | None]) -> Line:
+        e2e, ttft = sorted(self.e2e), sorted(self.ttft)
+        return Line(
+            group=group,
+            requests=self.requests,
+            answered=self.answered,
+            refused=self.refused,
+            failed=self.failed,
+            left=self.left,
+            p50_ms=rank(e2e, 0.50),
+            p95_ms=rank(e2e, 0.95),
+            p99_ms=rank(e2e, 0.99),
+            ttft_p95_ms=rank(ttft, 0.95),
+            attainment=self.kept / self.judged if self.judged else None,
+            hit_rate=self.hits / self.answered if self.answered else None,
+            prompt_tokens=self.prompt,
+            completion_tokens=self.completion,
+            cost_nanousd=self.cost,
+            baseline_nanousd=self.baseline,
+            saved_nanousd=self.saved,
+            unpriced=self.unpriced,
+        )
+
+
+def _value(row: Record, dimension: Dimension) -> str | None:
+    if dimension == "language":
+        feature = row.features.language if row.features is not None else None
+        return None if feature is None or feature.value is None else str(feature.value)
+    if dimension == "day":
+        return _day(row.t_wall_ns)
+    value: str | None = getattr(row, dimension)
+    return f"{row.tenant}/{value}" if dimension == "channel" and value is not None else value
+
+
+def _day(wall_ns: int) -> str:
+    """The UTC day, as on the calendar."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(wall_ns // _NS_PER_DAY * 86_400, UTC).strftime("%Y-%m-%d")

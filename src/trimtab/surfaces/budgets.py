@@ -1,0 +1,49 @@
+"""Budgets as they stand: asked of the running gateway, or worked out of the records with it stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from trimtab.controlplane import records
+from trimtab.controlplane.registry import load
+from trimtab.core.clock import SystemClock
+from trimtab.core.record import Record
+from trimtab.core.tenancy import Tenancy
+from trimtab.dataplane.spend import BudgetRow, Budgets
+from trimtab.surfaces.server.ask import NotRunningError, ask
+
+MONEY_KINDS = ("request", "adjust", "lost")
+_log = logging.getLogger(__name__)
+
+
+def budgets(workspace: Path) -> tuple[list[BudgetRow], bool]:
+    """Every declared budget, and whether a running gateway said so. Raises ConfigError for a broken workspace."""
+    try:
+        answer = ask(workspace, "GET", "/budgets")
+        return msgspec.convert(answer["budgets"], list[BudgetRow]), True
+    except NotRunningError:
+        clock = SystemClock()
+        tenancy = load(workspace, clock).snapshot.tenancy
+        state = Budgets(clock)
+        restore(state, tenancy, spent_rows(workspace / "var" / "records", state.earliest_ns(tenancy)))
+        return list(state.rows(tenancy)), False
+
+
+def spent_rows(folder: Path, since_ns: int) -> list[Record]:
+    """Rows of money since then. What is damaged is said, not guessed."""
+
+    def corrupt(found: records.CorruptSegment) -> None:
+        _log.error("budgets are worked out without what is damaged: %s", found)
+
+    return list(records.query(folder, kinds=MONEY_KINDS, since_wall_ns=since_ns, on_corrupt=corrupt))
+
+
+def restore(state: Budgets, tenancy: Tenancy, rows: list[Record]) -> None:
+    """Book what rows say was spent in the running periods."""
+    for row in rows:
+        settled = row.cost.settled_nanousd
+        if settled and row.tenant is not None:
+            state.restore(row.tenant, row.channel, row.key_id, row.t_wall_ns, settled, tenancy)
