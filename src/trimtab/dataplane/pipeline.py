@@ -22,7 +22,7 @@ from trimtab.dataplane.admission import Ticket, retry_after_s
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.classify import classify
 from trimtab.dataplane.deliver import NotAnswered
-from trimtab.dataplane.guard import screen_in
+from trimtab.dataplane.guard import regions_of, screen_in
 from trimtab.dataplane.inference import Fault, encode, generate
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
@@ -94,7 +94,8 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Re
         if (refused := _charge(run, bound, body)) is not None:
             return refused
     with ledger.stage("guard_in"):  # 3
-        screened = screen_in(body.messages, body.extra, bound.channel.guards.checks_in)
+        regions = regions_of((entry.key.market or "", *entry.tenant.markets))
+        screened = screen_in(body.messages, body.extra, bound.channel.guards.checks_in, regions)
         record.guards.extend(screened.rows)
         body = run.body = settle.redacted(body, screened)
         run.placeholders = screened.values

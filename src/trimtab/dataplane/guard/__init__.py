@@ -3,7 +3,8 @@
 from trimtab.dataplane.guard.checks import CHECKS_IN, CHECKS_OUT
 from trimtab.dataplane.guard.fold import is_blank
 from trimtab.dataplane.guard.inbound import Screened, screen_in
+from trimtab.dataplane.guard.numbers import regions_of
 from trimtab.dataplane.guard.outbound import OutScreen
 from trimtab.dataplane.guard.templates import template_text
 
-__all__ = ["CHECKS_IN", "CHECKS_OUT", "OutScreen", "Screened", "is_blank", "screen_in", "template_text"]
+__all__ = ["CHECKS_IN", "CHECKS_OUT", "OutScreen", "Screened", "is_blank", "regions_of", "screen_in", "template_text"]

@@ -14,7 +14,7 @@ Where writing leaves a choice:
 - Chinese, Japanese, Korean, Thai and their neighbours set no spaces: where such text touches an ASCII address, the
   address ends (`请写信到a@b.com谢谢`).
 - A string that is JSON itself (tool-call arguments, tool results) is read with its escapes: in `"...\\na@b.de"` the
-  `n` belongs to the escape, and `m\\u00fcnchen.de` is a domain. `Found.text` is without escapes.
+  `n` belongs to the escape, and `m\\u00fcnchen.de` is a domain.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from collections.abc import Iterator
 from typing import Final
 from unicodedata import normalize
 
-import msgspec
-
 from trimtab.dataplane.guard.fold import IGNORABLE, visible
+from trimtab.dataplane.guard.numbers import Span
 
 _AT: Final = "@\uff20\ufe6b"
 _MARKS: Final = (  # \w has letters but not the marks that Indic, Arabic, Thai and other words are written with
@@ -60,15 +59,6 @@ _inner_escape = re.compile(r"u[0-9a-fA-F]{4}|[bfnrt]")
 _CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
-class Found(msgspec.Struct, frozen=True):
-    """An address at `[start, end)` of the text, as written, and as it is compared."""
-
-    start: int
-    end: int
-    text: str
-    identity: str
-
-
 def may_hold_address(text: str) -> bool:
     """False: there is surely no address. The only question that nearly every text is asked."""
     if "@" in text or "u0040" in text:
@@ -76,16 +66,15 @@ def may_hold_address(text: str) -> bool:
     return not text.isascii() and ("\uff20" in text or "\ufe6b" in text)
 
 
-def addresses(text: str) -> Iterator[Found]:
-    """All addresses, in order, none overlapping."""
-    if "\\" in text and text.lstrip()[:1] in ("{", "[", '"'):
-        plain, ends, shifts = _unescaped(text)
-        for start, end in _spans(plain, nested=True):
-            shown = plain[start:end]
-            yield Found(_raw(start, ends, shifts), _raw(end, ends, shifts), shown, _identity(shown))
-    else:
-        for start, end in _spans(text, nested=False):
-            yield Found(start, end, text[start:end], _identity(text[start:end]))
+def address_spans(text: str, nested: bool) -> Iterator[Span]:
+    """All addresses, in order, none overlapping. `nested`: escapes of one level of JSON may be left in the text."""
+    for start, end in _spans(text, nested):
+        yield Span(start, end, _identity(text[start:end]))
+
+
+def is_json(text: str) -> bool:
+    """Whether a string is to be read through JSON's escapes."""
+    return "\\" in text and text.lstrip()[:1] in ("{", "[", '"')
 
 
 def _spans(text: str, nested: bool) -> Iterator[tuple[int, int]]:
@@ -125,7 +114,7 @@ def _identity(address: str) -> str:
     return f"{local}@{domain.casefold()}"
 
 
-def _unescaped(text: str) -> tuple[str, list[int], list[int]]:
+def unescaped(text: str) -> tuple[str, list[int], list[int]]:
     """The text without JSON's escapes; and from which of its positions on the raw text is how much further."""
     pieces: list[str] = []
     ends, shifts = [0], [0]
@@ -142,5 +131,6 @@ def _unescaped(text: str) -> tuple[str, list[int], list[int]]:
     return "".join(pieces), ends, shifts
 
 
-def _raw(position: int, ends: list[int], shifts: list[int]) -> int:
+def raw(position: int, ends: list[int], shifts: list[int]) -> int:
+    """Where a position of `unescaped`'s text is in the raw one."""
     return position + shifts[bisect_right(ends, position) - 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-CHECKS_IN: Final = frozenset({"email"})
+CHECKS_IN: Final = frozenset({"email", "phone", "card", "iban"})
 CHECKS_OUT: Final = frozenset({"deny"})
 
 

@@ -10,11 +10,11 @@ import msgspec
 
 from trimtab.core.record import GuardRow
 from trimtab.core.request import Message
-from trimtab.dataplane.guard.addresses import addresses, may_hold_address
 from trimtab.dataplane.guard.checks import CHECKS_IN, known
+from trimtab.dataplane.guard.detect import CHECKS, detect, may_hold
 from trimtab.dataplane.guard.walk import rewrite, strings
 
-_number = re.compile(r"EMAIL_([1-9][0-9]*)")
+_taken = re.compile(r"(EMAIL|PHONE|CARD|IBAN)_([1-9][0-9]*)")
 
 
 class Screened(msgspec.Struct, frozen=True):
@@ -26,16 +26,20 @@ class Screened(msgspec.Struct, frozen=True):
     rows: list[GuardRow]
 
 
-def screen_in(messages: tuple[Message, ...], extra: dict[str, Any], checks: Sequence[str]) -> Screened:
+def screen_in(
+    messages: tuple[Message, ...], extra: dict[str, Any], checks: Sequence[str], regions: Sequence[str] = ()
+) -> Screened:
     """Screen every string of the messages and of the body's other fields; names of fields are left alone.
 
-    Where nothing is found the same objects come back. Raises ValueError for an unknown check.
+    `regions`: ISO 3166 codes in which a phone number without `+` may be meant. Where nothing is found the same objects
+    come back. Raises ValueError for an unknown check.
     """
-    if "email" not in known(checks, CHECKS_IN):
+    wanted = known(checks, CHECKS_IN)
+    if not wanted:
         return Screened(messages, extra, (), [])
-    if not any(may_hold_address(text) for text in strings(messages, extra)):
-        return Screened(messages, extra, (), [_row(0)])
-    redactor = _Redactor(messages, extra)
+    if not any(may_hold(text, wanted) for text in strings(messages, extra)):
+        return Screened(messages, extra, (), [_row(check, 0) for check in wanted])
+    redactor = _Redactor(wanted, regions, messages, extra)
     given = list(messages)
     clean = rewrite(given, redactor.redact)
     clean_extra = rewrite(extra, redactor.redact)
@@ -43,41 +47,43 @@ def screen_in(messages: tuple[Message, ...], extra: dict[str, Any], checks: Sequ
         messages if clean is given else tuple(clean),
         clean_extra,
         tuple(redactor.values.values()),
-        [_row(redactor.hits)],
+        [_row(check, redactor.hits[check]) for check in wanted],
     )
 
 
-def _row(hits: int) -> GuardRow:
-    return GuardRow(stage="in", check="email", hits=hits, action="redacted" if hits else "none")
+def _row(check: str, hits: int) -> GuardRow:
+    return GuardRow(stage="in", check=check, hits=hits, action="redacted" if hits else "none")
 
 
 class _Redactor:
-    """Numbers by order of first appearance; never a number that the input itself mentions."""
+    """Numbers by order of first appearance, for each kind; never one that the input itself mentions."""
 
-    def __init__(self, *inputs: Any) -> None:
-        self.values: dict[str, tuple[str, str]] = {}
-        """By identity: placeholder, original."""
-        self.hits = 0
+    def __init__(self, checks: Sequence[str], regions: Sequence[str], *inputs: Any) -> None:
+        self._checks, self._regions = checks, regions
+        self.values: dict[tuple[str, str], tuple[str, str]] = {}
+        """By check and identity: placeholder, original."""
+        self.hits = dict.fromkeys(checks, 0)
         texts = strings(*inputs, keys=True)
-        self._taken = {number for text in texts if "EMAIL_" in text for number in _number.findall(text)}
-        self._last = 0
+        self._taken = {found for text in texts if "_" in text for found in _taken.findall(text)}
+        self._last = dict.fromkeys(checks, 0)
 
     def redact(self, text: str) -> str:
-        if not may_hold_address(text):
+        if not may_hold(text, self._checks):
             return text
         pieces: list[str] = []
         end = 0
-        for found in addresses(text):
-            pieces += (text[end : found.start], self._placeholder(found.identity, found.text))
+        for found in detect(text, self._checks, self._regions):
+            pieces += (text[end : found.start], self._placeholder(found.check, found.identity, found.text))
             end = found.end
-            self.hits += 1
+            self.hits[found.check] += 1
         return "".join([*pieces, text[end:]]) if pieces else text
 
-    def _placeholder(self, identity: str, original: str) -> str:
-        known_value = self.values.get(identity)
+    def _placeholder(self, check: str, identity: str, original: str) -> str:
+        known_value = self.values.get((check, identity))
         if known_value is None:
-            self._last += 1
-            while str(self._last) in self._taken:
-                self._last += 1
-            known_value = self.values[identity] = (f"<EMAIL_{self._last}>", original)
+            kind = CHECKS[check].kind
+            self._last[check] += 1
+            while (kind, str(self._last[check])) in self._taken:
+                self._last[check] += 1
+            known_value = self.values[check, identity] = (f"<{kind}_{self._last[check]}>", original)
         return known_value[0]
