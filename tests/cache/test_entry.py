@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cache._answers import VARIANT, completion, entry
-from trimtab.core.request import Chunk
 from trimtab.core.tenancy import CacheTerms
-from trimtab.dataplane.cache import Entry, bypass_reason, replay, storable, usable
+from trimtab.dataplane.cache import Entry, bypass_reason, storable, usable
 
 
 @pytest.mark.parametrize(
@@ -76,51 +73,3 @@ def test_an_entry_is_a_copy() -> None:
     assert kept.data == completion("hello")
     assert (kept.variant, kept.variant_name, kept.tier) == ("small@00000000", "small", "S")
     assert entry("x" * 1000).size - entry("").size == 1000
-
-
-def assembled(chunks: list[Chunk]) -> list[dict[str, Any]]:
-    """Choices, as a client puts them together."""
-    choices: dict[int, dict[str, Any]] = {}
-    for chunk in chunks:
-        for choice in chunk.choices:
-            whole = choices.setdefault(choice["index"], {"index": choice["index"], "message": {"content": None}})
-            for name, value in choice["delta"].items():
-                if name == "tool_calls":
-                    assert [call.pop("index") for call in map(dict, value)] == list(range(len(value)))
-                    value = [{part: call[part] for part in call if part != "index"} for call in value]
-                elif isinstance(value, str):
-                    value = (whole["message"].get(name) or "") + value
-                if value is not None:
-                    whole["message"][name] = value
-            whole["finish_reason"] = choice["finish_reason"]
-    return list(choices.values())
-
-
-_call = st.fixed_dictionaries({"id": st.text(max_size=3), "function": st.just({"name": "f", "arguments": "{}"})})
-_message = st.fixed_dictionaries(
-    {"role": st.just("assistant"), "content": st.none() | st.text(max_size=5)},
-    optional={"tool_calls": st.lists(_call, min_size=1, max_size=2), "refusal": st.text(max_size=3)},
-)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(_message, min_size=1, max_size=3))
-def test_a_replay_says_the_same(messages: list[dict[str, Any]]) -> None:
-    """Put together again, the stream of an answer is the answer: each choice opens with its role and ends with its
-    finish, nothing carries usage, and the entry stays as it was."""
-    choices = [{"index": i, "message": message, "finish_reason": "stop"} for i, message in enumerate(messages)]
-    kept = Entry.of(data={"id": "x", "usage": {"a": 1}, "choices": choices}, usage=None, variant=VARIANT, expires_ns=1)
-    chunks = replay(kept)
-    assert assembled(chunks) == choices
-    assert len(chunks) == 3 * len(choices)
-    for chunk in chunks:
-        assert chunk.usage is None
-        assert {name: chunk.data[name] for name in chunk.data if name != "choices"} == {
-            "id": "x",
-            "object": "chat.completion.chunk",
-        }
-    assert all(chunk.choices[0]["delta"]["role"] == "assistant" for chunk in chunks[::3])
-    assert [chunk.choices[0]["finish_reason"] for chunk in chunks[:3]] == [None, None, "stop"]
-    for chunk in chunks:
-        chunk.data.clear()
-    assert kept.data["choices"] == choices

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -15,6 +17,13 @@ T = TypeVar("T")
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=65536)
+def instant_ns(time: str) -> int:
+    """RFC 3339, as documents write it, to wall nanoseconds. Raises ValueError for what is no time."""
+    return (datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 class Clock(Protocol):

@@ -7,7 +7,6 @@ gets an error event and a transfer that is visibly cut, never a clean end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Usage, usd
 from trimtab.core.request import Chunk, Completion
 from trimtab.dataplane import settle
-from trimtab.dataplane.cache import Entry, replay
+from trimtab.dataplane.cache import Entry
 from trimtab.dataplane.guard import OutScreen, template_text
 from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, wire_usage
 from trimtab.dataplane.plane import Headers
@@ -29,6 +28,8 @@ _MISSABLE = frozenset(
 )
 """Refusals that `on_miss: template` turns into an answer: the contract can't be met just now."""
 _NO_USAGE = Usage(prompt=0, completion=0)
+_REFUSAL = Template("refusal", "content_filter")
+_DENIED = "deny"
 
 
 class NotAnswered(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ async def answer(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
 async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
     screen = _screen(run)
     keep = Assembler() if run.flight is not None else None
-    verdict = _verdict(run, screen)
+    verdict = _verdict(run, None)  # a rule that would stop a clean answer stops it before any of it has left
     if verdict is not None:
         await _replace(run, plan, verdict)
         return None
@@ -78,13 +79,13 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
         return _broken(run, failure)
     for rest in screen.finish():
         await _send_live(run, plan, answering, rest)
+    run.record.guards.extend(screen.rows())
     if screen.violation is not None:
-        await _stopped(run, plan, screen)
+        await _replace(run, plan, _verdict(run, screen.violation) or _REFUSAL)
         return None
     if not run.started:
         _begin_live(run, plan, answering)
     run.record.attempts[-1].outcome = "success"
-    run.record.guards.extend(screen.rows())
     if keep is not None:
         run.whole = keep.completion()
     run.book_infer()
@@ -106,40 +107,49 @@ def _begin_live(run: Run, plan: Plan, answering: Answering) -> None:
 
 async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
     """Nothing leaves before all of it is there and checked; a fault can still be hidden by the next plan."""
-    screen = _screen(run)
-    raw = Assembler()
-    clean = raw if screen.passes else Assembler()
-    clock = run.ledger.clock
+    whole = Assembler()
     try:
         async for chunk in answering:
-            raw.add(chunk.data)
-            if not screen.passes:
-                began_ns = clock.now_ns()
-                out = screen.feed(chunk)
-                run.ledger.spent("guard_out", began_ns, clock.now_ns())
-                if screen.violation is not None:
-                    break
-                if out is not None:
-                    clean.add(out.data)
+            whole.add(chunk.data)
     except AttemptFailed as failure:
         return _broken(run, failure)
-    for rest in screen.finish():
-        clean.add(rest.data)
-    if screen.violation is not None:
-        await _stopped(run, plan, screen)
+    completion = whole.completion()
+    clean = _checked(run, completion)
+    if clean is None:
+        await _replace(run, plan, _verdict(run, _DENIED) or _REFUSAL)
         return None
-    verdict = _verdict(run, screen)
+    verdict = _verdict(run, None)
     if verdict is not None:
         await _replace(run, plan, verdict)
         return None
     _took(run, plan, answering)
     run.record.attempts[-1].outcome = "success"
-    run.record.guards.extend(screen.rows())
-    run.whole = raw.completion()
+    run.whole = completion
     run.book_infer()
     settle.account(run)
-    await _complete(run, "direct", clean.completion(), run.usage or _NO_USAGE, answering.raw_usage)
+    await _complete(run, "direct", clean, run.usage or _NO_USAGE, answering.raw_usage)
     return None
+
+
+def _checked(run: Run, completion: dict[str, Any]) -> dict[str, Any] | None:
+    """A whole answer through the guards; None: it holds what must not leave. Shares nothing that is changed later."""
+    screen = _screen(run)
+    if screen.passes:
+        return completion
+    clock = run.ledger.clock
+    began_ns = clock.now_ns()
+    clean = Assembler()
+    for chunk in pieces(completion):
+        out = screen.feed(chunk)
+        if out is not None:
+            clean.add(out.data)
+    for rest in screen.finish():
+        clean.add(rest.data)
+    run.ledger.spent("guard_out", began_ns, clock.now_ns())
+    run.record.guards.extend(screen.rows())
+    if screen.violation is not None:
+        return None
+    return {**completion, "choices": clean.completion()["choices"]}
 
 
 def _broken(run: Run, failure: AttemptFailed) -> NotAnswered | None:
@@ -156,19 +166,11 @@ def _broken(run: Run, failure: AttemptFailed) -> NotAnswered | None:
     return None
 
 
-async def _stopped(run: Run, plan: Plan, screen: OutScreen) -> None:
-    """A check found what must not leave: the upstream is hung up on, a template takes the rest's place."""
+async def _replace(run: Run, plan: Plan, verdict: Template) -> None:
+    """The template instead of the answer, or after what has already left of it. The upstream is hung up on."""
     run.close_upstream()
     run.end_flight()
     run.record.attempts[-1].outcome = "success"
-    run.record.guards.extend(screen.rows())
-    await _replace(run, plan, _verdict(run, screen) or Template("refusal", "content_filter"))
-
-
-async def _replace(run: Run, plan: Plan, verdict: Template) -> None:
-    """The template instead of the answer, or after what has already left of it."""
-    run.close_upstream()
-    run.end_flight()
     settle.account(run)
     if not run.started:
         await template(run, verdict)
@@ -189,22 +191,12 @@ async def stored(run: Run, entry: Entry) -> None:
     """A stored answer, through the guards again: what must not leave may have been declared after it was stored."""
     run.stored = entry
     run.record.tier, run.record.variant = entry.tier, entry.variant
-    screen = _screen(run)
-    chunks = replay(entry)
-    if not screen.passes:
-        began_ns = run.ledger.clock.now_ns()
-        fed = [screen.feed(chunk) for chunk in chunks]
-        chunks = [chunk for chunk in fed if chunk is not None] + screen.finish()
-        run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
-        run.record.guards.extend(screen.rows())
-    if screen.violation is not None:
-        await template(run, _verdict(run, screen) or Template("refusal", "content_filter"))
+    clean = _checked(run, entry.data)
+    if clean is None:
+        await template(run, _verdict(run, _DENIED) or _REFUSAL)
         return
     settle.account(run)
-    whole = Assembler()
-    for chunk in chunks:
-        whole.add(chunk.data)
-    await _complete(run, "cache-exact", whole.completion(), entry.usage or _NO_USAGE, {})
+    await _complete(run, "cache-exact", clean, entry.usage or _NO_USAGE, {})
 
 
 async def template(run: Run, wanted: Template) -> None:
@@ -275,14 +267,13 @@ def _screen(run: Run) -> OutScreen:
     return OutScreen(run.guards_out, guards.deny, run.placeholders, guards.restore)
 
 
-def _verdict(run: Run, screen: OutScreen) -> Template | None:
-    """What policy makes of the guards' findings; asked once for a clean answer, and again when a check has fired."""
-    violated = screen.violation is not None
+def _verdict(run: Run, violation: str | None) -> Template | None:
+    """What policy makes of the guards' findings: `violation` is the check that fired, None for a clean answer."""
     values = {
         **run.values,
-        "guard_score": 0.0 if violated else 1.0,
-        "guard_violation": violated,
-        "guard_check": screen.violation or "",
+        "guard_score": 1.0 if violation is None else 0.0,
+        "guard_violation": violation is not None,
+        "guard_check": violation or "",
     }
     began_ns = run.ledger.clock.now_ns()
     effects = run.configuration.snapshot.release.policy.look("guard_out", values)
@@ -349,22 +340,25 @@ async def _complete(run: Run, path: Path, completion: dict[str, Any], usage: Usa
     run.record.finish_reason = choices[0].get("finish_reason") if choices else None
     if run.body.stream:
         _start(run, path, stream=True)
-        for chunk in _pieces(choices):
+        for chunk in pieces({"choices": choices}):
             await _send(run, chunk)
         await _end_stream(run, usage, raw)
         return
     run.record.path, run.record.status = path, 200
-    data = {**completion, **_identity(run), "object": "chat.completion", "usage": wire_usage(usage, raw)}
+    data = {**_identity(run), "object": "chat.completion"}
+    for name, value in completion.items():
+        data.setdefault(name, value)
+    data["usage"] = wire_usage(usage, raw)
     data["trimtab"] = _extras(run)
     _start(run, path, stream=False)
     await run.reply.write(Completion(data))
     await run.reply.end()
 
 
-def _pieces(choices: Iterable[dict[str, Any]]) -> list[Chunk]:
-    """Whole choices as a stream: the message as one delta, then the finish."""
+def pieces(completion: dict[str, Any]) -> list[Chunk]:
+    """A whole answer as a stream: each choice's message as one delta, then its finish."""
     chunks = []
-    for choice in choices:
+    for choice in completion["choices"]:
         delta = dict(choice["message"])
         calls = delta.get("tool_calls")
         if calls:

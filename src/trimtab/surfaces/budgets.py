@@ -9,12 +9,13 @@ import msgspec
 
 from trimtab.controlplane import records
 from trimtab.controlplane.registry import load
-from trimtab.core.clock import SystemClock
+from trimtab.core.clock import NS_PER_MS, SystemClock
 from trimtab.core.record import Record
 from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane.spend import BudgetRow, Budgets
 from trimtab.surfaces.server.ask import NotRunningError, ask
 
+LONGEST_REQUEST_NS = 86_400 * 1_000_000_000
 MONEY_KINDS = ("request", "adjust", "lost")
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,15 @@ def spent_rows(folder: Path, since_ns: int) -> list[Record]:
     def corrupt(found: records.CorruptSegment) -> None:
         _log.error("budgets are worked out without what is damaged: %s", found)
 
+    since_ns -= LONGEST_REQUEST_NS  # what arrived before a period may have reserved in it
     return list(records.query(folder, kinds=MONEY_KINDS, since_wall_ns=since_ns, on_corrupt=corrupt))
 
 
 def restore(state: Budgets, tenancy: Tenancy, rows: list[Record]) -> None:
-    """Book what rows say was spent in the running periods."""
+    """Book what rows say was spent in the running periods: those in which the money was reserved."""
     for row in rows:
         settled = row.cost.settled_nanousd
         if settled and row.tenant is not None:
-            state.restore(row.tenant, row.channel, row.key_id, row.t_wall_ns, settled, tenancy)
+            start_ms, took_ms = row.stages.get("reserve", (0.0, 0.0))
+            reserved_ns = row.t_wall_ns + int((start_ms + took_ms) * NS_PER_MS)
+            state.restore(row.tenant, row.channel, row.key_id, reserved_ns, settled, tenancy)

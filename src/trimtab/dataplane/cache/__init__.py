@@ -1,7 +1,7 @@
 """The exact cache: one answer for the same question under the same conditions, made once."""
 
 from trimtab.dataplane.cache.eligible import bypass_reason, storable
-from trimtab.dataplane.cache.entry import Entry, replay, usable
+from trimtab.dataplane.cache.entry import Entry, usable
 from trimtab.dataplane.cache.key import cache_key
 from trimtab.dataplane.cache.store import AnswerCache, Flight, Stats
 
@@ -12,7 +12,6 @@ __all__ = [
     "Stats",
     "bypass_reason",
     "cache_key",
-    "replay",
     "storable",
     "usable",
 ]

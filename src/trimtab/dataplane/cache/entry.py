@@ -9,11 +9,9 @@ import msgspec
 
 from trimtab.core.models import Tier, Variant
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk
 
 # The guard's placeholders, plain and as JSON escapes within tool-call arguments. Rooms don't share code.
 _placeholder = re.compile(rb"(?:<|\\u003[cC])([A-Z]+_[0-9]+)(?:>|\\+u003[eE])")
-_STREAM_ONLY: Final = frozenset({"choices", "usage", "object"})
 OVERHEAD_BYTES: Final = 1600
 """What an entry takes beyond its JSON: objects, key, queue (1.4 to 1.6 KB for one choice, by tracemalloc)."""
 
@@ -53,28 +51,3 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 def usable(entry: Entry, values: tuple[tuple[str, str], ...]) -> bool:
     """Whether every placeholder in the answer stands for something in this request."""
     return not entry.placeholders or entry.placeholders.issubset([placeholder for placeholder, _ in values])
-
-
-def replay(entry: Entry) -> list[Chunk]:
-    """The answer as a stream: for each choice its role, all it says in one chunk, its finish. No usage."""
-    envelope = {name: value for name, value in entry.data.items() if name not in _STREAM_ONLY}
-    envelope["object"] = "chat.completion.chunk"
-    chunks = []
-    for choice in entry.data["choices"]:
-        index = choice.get("index", 0)
-        message = choice["message"]
-        delta = {name: value for name, value in message.items() if name != "role" and value is not None}
-        calls = delta.get("tool_calls")
-        if calls:
-            delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
-        said: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
-        if choice.get("logprobs"):
-            said["logprobs"] = choice["logprobs"]
-        role = {"role": message.get("role", "assistant"), "content": "" if "content" in delta else None}
-        steps = (
-            {"index": index, "delta": role, "finish_reason": None},
-            said,
-            {"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")},
-        )
-        chunks += [Chunk({**envelope, "choices": [step]}) for step in steps]
-    return chunks

@@ -10,16 +10,48 @@ from typing import Any
 
 _REPLACED = frozenset({"role", "type", "id", "name"})
 """Texts that are said whole, not in pieces."""
+_ENVELOPE = frozenset({"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier"})
+_PLAIN = frozenset({"index", "delta", "finish_reason", "logprobs"})
 
 
 class Assembler:
-    """Add chunks in order, then take the completion."""
+    """Add chunks in order, then take the completion. Nothing of a chunk is kept but its texts and plain values."""
 
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, list[str]] = {}
+        """Contents that wait to be joined, by choice."""
 
     def add(self, chunk: dict[str, Any]) -> None:
+        if not self._is_text(chunk):
+            self._join()
+            self._add(chunk)
+
+    def _is_text(self, chunk: dict[str, Any]) -> bool:
+        """Take a chunk that only says more of one choice's content, as nearly all do; False: it needs a closer look."""
+        choices = chunk.get("choices")
+        if not choices or len(choices) != 1 or not _ENVELOPE.issuperset(chunk):
+            return False
+        choice = choices[0]
+        texts = self._texts.get(choice.get("index", 0))
+        if texts is None or not _PLAIN.issuperset(choice) or choice.get("finish_reason") or choice.get("logprobs"):
+            return False
+        delta = choice.get("delta")
+        text = delta.get("content") if delta and len(delta) == 1 else None
+        if not isinstance(text, str):
+            return False
+        texts.append(text)
+        return True
+
+    def _join(self) -> None:
+        for index, texts in self._texts.items():
+            if texts:
+                message = self._choices[index]["message"]
+                message["content"] = (message.get("content") or "") + "".join(texts)
+                texts.clear()
+
+    def _add(self, chunk: dict[str, Any]) -> None:
         for name, value in chunk.items():
             if name not in ("choices", "object") and value is not None:
                 self._top[name] = value
@@ -28,6 +60,7 @@ class Assembler:
             whole = self._choices.setdefault(
                 index, {"index": index, "message": {"role": "assistant", "content": None}, "finish_reason": None}
             )
+            self._texts.setdefault(index, [])
             for name, value in choice.items():
                 if name == "delta":
                     _merge(whole["message"], value or {})
@@ -38,6 +71,7 @@ class Assembler:
 
     def completion(self) -> dict[str, Any]:
         """An OpenAI `chat.completion`; choices by index."""
+        self._join()
         choices = [self._choices[index] for index in sorted(self._choices)]
         for choice in choices:
             for call in choice["message"].get("tool_calls") or ():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-
+from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.keys import checksum_ok, hash_key, kind_of
 from trimtab.core.request import Arrival, Head
 from trimtab.core.tenancy import Key, KeyEntry, Tenancy
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INVALID = Refusal(code=Code.INVALID_API_KEY, message=Code.INVALID_API_KEY.value.cause)
 """One answer for unknown, revoked, expired and not allowed here: nothing is learnt by trying."""
 
@@ -32,12 +29,6 @@ def authenticate(head: Head, arrival: Arrival, tenancy: Tenancy, wall_ns: int) -
 
 
 def _valid(key: Key, wall_ns: int) -> bool:
-    if key.revoked_at is not None and _ns(key.revoked_at) <= wall_ns:
+    if key.revoked_at is not None and instant_ns(key.revoked_at) <= wall_ns:
         return False
-    return key.expires_at is None or wall_ns < _ns(key.expires_at)
-
-
-@lru_cache(maxsize=65536)
-def _ns(time: str) -> int:
-    """RFC 3339 to nanoseconds since the epoch; the loader has checked the form."""
-    return (datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1) * 1000
+    return key.expires_at is None or wall_ns < instant_ns(key.expires_at)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from trimtab.core.clock import instant_ns
 from trimtab.core.money import nanousd
 from trimtab.core.tenancy import Budget, Channel, KeyEntry, Tenancy
-from trimtab.dataplane.spend.periods import Period, Window, instant_ns, window_at
+from trimtab.dataplane.spend.periods import Period, Window, window_at
 
 _NEVER_NS = 1 << 63
 _NEWEST = 0.1  # weight of the newest lease in the average time for which one is held

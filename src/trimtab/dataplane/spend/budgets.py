@@ -179,7 +179,7 @@ class Budgets:
         self._place(asking, short)
         try:
             self._call(asking.at)  # a period may have turned, and nobody before us has noticed
-            if on_wait is not None and not asking.called.done():
+            if on_wait is not None:
                 on_wait()
             async with asyncio.timeout(wait_s):
                 while True:

@@ -45,11 +45,6 @@ def window_at(period: Period, tz: str, wall_ns: int) -> Window:
     return Window(_begin_ns(first, zone), end_ns, first.isoformat() if period == "day" else f"{first:%Y-%m}")
 
 
-def instant_ns(time: str) -> int:
-    """RFC 3339 to wall time; the loader has checked the form."""
-    return (datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
 def _next(period: Period, first: date) -> date:
     if period == "day":
         return first + _DAY
