@@ -8,12 +8,12 @@ import gc
 import pytest
 
 from spend.world import KEY, HandClock, Purse, S, channel, day, entry, grant, key, month, nano, tenancy
+from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import NANO
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.spend import BudgetRow, Budgets
 from trimtab.dataplane.spend.accounts import Book
-from trimtab.dataplane.spend.periods import instant_ns
 from trimtab.surfaces.twin import run_virtual
 
 HOUR = 3600 * S

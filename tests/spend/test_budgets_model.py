@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spend.world import S, channel, day, entry, grant, key, month
+from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import Budget, KeyEntry, Tenancy
 from trimtab.dataplane.spend import BudgetRow, Budgets, Lease
-from trimtab.dataplane.spend.periods import instant_ns
 from trimtab.surfaces.twin import VirtualLoop
 
 P = ParamSpec("P")

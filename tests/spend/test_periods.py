@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.dataplane.spend.periods import Period, instant_ns, window_at
+from trimtab.core.clock import instant_ns
+from trimtab.dataplane.spend.periods import Period, window_at
 
 HOUR = 3600 * 10**9
 ZONES = [

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from spend.world import HandClock, Purse, channel, day, entry, key, month, nano, tenancy
+from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.spend import Budgets, Lease
-from trimtab.dataplane.spend.periods import instant_ns
 from trimtab.surfaces.twin import VirtualLoop, run_virtual
 
 Asked = Coroutine[Any, Any, Lease | Refusal]

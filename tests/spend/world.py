@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ParamSpec, TypeVar
 
+from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Refusal
 from trimtab.core.money import NANO
 from trimtab.core.tenancy import (
@@ -24,7 +25,6 @@ from trimtab.core.tenancy import (
     Tenant,
 )
 from trimtab.dataplane.spend import Budgets, Lease
-from trimtab.dataplane.spend.periods import instant_ns
 
 P = ParamSpec("P")
 T = TypeVar("T")
