@@ -27,6 +27,7 @@ from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record
 from trimtab.dataplane import wiring
 from trimtab.dataplane.inference.adapters import Http1Dialer
+from trimtab.foundations.embed import HashEmbedder
 from trimtab.foundations.tokens import RatioEstimator
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpLimits, HttpRequest, Listener
@@ -190,6 +191,7 @@ class Gateway:
             configuration=wiring.configure(workspace.snapshot, counters),
             secret=SECRET,
             cache_bytes=self._cache_bytes,
+            embedder=HashEmbedder(),
         )
         wiring.set_fleet(self.plane, replicas_of(workspace.snapshot.release.models, {}, self.folder))
         limits = HttpLimits(max_body_bytes=workspace.settings.server.max_body_bytes)

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "explain": "trimtab.cli._explain:explain",
     "report": "trimtab.cli._report:report",
     "budget": "trimtab.cli._budget:budget",
+    "index": "trimtab.cli._index:index",
     "keys": "trimtab.cli._keys:keys",
     "policy": "trimtab.cli._policy:policy",
 }
@@ -31,6 +32,7 @@ SUMMARIES: dict[str, str] = {
     "explain": "Show why a request was answered as it was.",
     "report": "Counts, latency, attainment, tokens and money from the records.",
     "budget": "Show budgets: limit, spent, reserved, left.",
+    "index": "Build the indexes of corpora, and show how they are.",
     "keys": "Create, list and revoke API keys.",
     "policy": "Test, lint and show the policy.",
 }

@@ -92,6 +92,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     dropped_turns: int = 0
     """How many of the oldest messages (system ones not counted) the window lost."""
     index: str | None = None
+    """Id of the corpus's index; None for a direct plan."""
+    retrieval_tokens: int = 0
+    """What passages may take of the prompt; within `prompt_bound`."""
 
     @property
     def tier(self) -> Tier:

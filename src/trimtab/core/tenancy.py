@@ -156,6 +156,8 @@ class Channel(Document, frozen=True):
     languages: list[str] = []
     intents: dict[Slug, list[str]] = {}
     """What users want, by name, with a few examples of how they say it."""
+    corpus: Slug | None = None
+    """Name of a folder in corpora/, whose passages answers are made from."""
     cache: CacheTerms = CacheTerms()
     guards: GuardTerms = GuardTerms()
     emit: Emit = "token"

@@ -102,7 +102,7 @@ async def _send_live(run: Run, plan: Plan, answering: Answering, chunk: Chunk) -
 
 def _begin_live(run: Run, plan: Plan, answering: Answering) -> None:
     _took(run, plan, answering)
-    _start(run, "direct", stream=True)
+    _start(run, plan.path, stream=True)
 
 
 async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
@@ -127,7 +127,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     run.whole = completion
     run.book_infer()
     settle.account(run)
-    await _complete(run, "direct", clean, run.usage or _NO_USAGE, answering.raw_usage)
+    await _complete(run, plan.path, clean, run.usage or _NO_USAGE, answering.raw_usage)
     return None
 
 
@@ -392,8 +392,15 @@ def _extras(run: Run) -> dict[str, Any]:
         "variant": record.variant,
         "cost_usd": None if cost is None else usd(cost),
         "stages": {name: [round(start, 3), round(took, 3)] for name, (start, took) in record.stages.items()},
-        "sources": [],
+        "sources": _sources(run),
     }
+
+
+def _sources(run: Run) -> list[dict[str, str]]:
+    """What the answer was made from."""
+    if run.retrieved is None or run.record.path != "rag":
+        return []
+    return [{"source": hit.passage.source, "title": hit.passage.title} for hit in run.retrieved.hits]
 
 
 def _headers(run: Run, *, whole: bool = False) -> Headers:

@@ -26,6 +26,7 @@ from trimtab.dataplane.guard import regions_of, screen_in
 from trimtab.dataplane.inference import Fault, encode, generate
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
+from trimtab.dataplane.retrieval import question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, request_values
 from trimtab.dataplane.spend import Lease
 from trimtab.foundations.derive import tenant_secret
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 _COUNT_ASIDE_BYTES = 32_768
 """Prompts above this are counted off the event loop."""
 _TEMPLATE = "template:"
+RETRIEVAL_SHARE = 0.25
+"""Of the end-to-end target: what embedding a question may take before the lexical lists decide alone."""
 
 
 async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPlane) -> Record:
@@ -152,7 +155,14 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
         values=run.placeholders,
         fields={**body.extra, "model": body.model, "max_tokens": body.max_tokens, "temperature": body.temperature},
         terms=bound.channel.cache,
-        scope=(bound.name, bound.contract.residency, snapshot.release.id, bound.persona, language),
+        scope=(
+            bound.name,
+            bound.contract.residency,
+            snapshot.release.id,
+            run.corpus.id if run.corpus is not None and allowed.rag else None,
+            bound.persona,
+            language,
+        ),
     )
 
     def takes(entry: Entry) -> bool:
@@ -185,6 +195,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         allowed=allowed,
         takes=bound.target.takes,
         left_nanousd=run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
+        index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
     )
     variants = tuple(run.configuration.catalogue.variants.values())
@@ -263,9 +274,11 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             return NotAnswered(lease, lease.code.wire)
         run.lease = lease
         plan = _within(run, plan, lease)
-    # 10, retrieve, is for RAG plans, which routing offers once a channel has a corpus
-    run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     run.sent = routing.windowed(body.messages, plan.dropped_turns)
+    if plan.path == "rag":
+        with ledger.stage("retrieve"):  # 10
+            await _retrieve(run, plan, bound)
+    run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     begun = await generate(
         plan,
         encode(plan, run.sent, body),
@@ -362,6 +375,22 @@ def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
         return plan
     affordable = price.tokens_for(granted, plan.prompt_bound) // plan.choices
     return settle.capped(plan, max(1, min(plan.max_tokens, affordable)))
+
+
+async def _retrieve(run: Run, plan: Plan, bound: Bound) -> None:
+    """Passages for the last question, in the prompt that will be sent; within its share of the time."""
+    corpus = run.corpus
+    assert corpus is not None, "a RAG plan without a corpus"
+    counter = run.configuration.counters[plan.variant.model]
+    run.retrieved = await retrieve(
+        corpus,
+        run.plane.embedder,
+        question_of(run.sent),
+        max_tokens=plan.retrieval_tokens,
+        count=counter.count,
+        timeout_s=min(_left_s(run, bound), bound.contract.latency.e2e_ms / 1000 * RETRIEVAL_SHARE),
+    )
+    run.sent = with_passages(run.sent, run.retrieved.hits)
 
 
 def _wait_s(run: Run, bound: Bound) -> float:

@@ -16,8 +16,10 @@ from trimtab.dataplane.admission import Gates
 from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.inference import Dialer, Fleet
 from trimtab.dataplane.ingress import Catalogue
+from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
 from trimtab.dataplane.spend import Budgets, Limiter
+from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
 Headers = list[tuple[str, str]]
@@ -51,6 +53,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     counters: Mapping[str, TokenCounter]
     """By model."""
+    corpora: Mapping[str, Corpus]
+    """By name: those whose index is ready."""
 
 
 class DataPlane:
@@ -66,10 +70,12 @@ class DataPlane:
         configuration: Configuration,
         secret: bytes,
         cache_bytes: int,
+        embedder: Embedder,
     ) -> None:
         self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
         self.configuration = configuration
         self.secret = secret
+        self.embedder = embedder
         self.limiter = Limiter(clock)
         self.budgets = Budgets(clock)
         self.cache = AnswerCache(clock, cache_bytes)

@@ -22,6 +22,7 @@ from trimtab.dataplane.inference import Answering
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
 from trimtab.dataplane.policy import Value, feature_values
+from trimtab.dataplane.retrieval import Corpus, Retrieved
 from trimtab.dataplane.spend import Lease
 
 
@@ -60,6 +61,7 @@ class Run:
         self.stored: Entry | None = None
         self.plan: Plan | None = None
         self.sent: tuple[Message, ...] = ()
+        self.retrieved: Retrieved | None = None
         self.prices: dict[str, Price | None] = {}
         """Of every variant that was asked, by its id."""
         self.usage: Usage | None = None
@@ -81,6 +83,12 @@ class Run:
     @property
     def record(self) -> Record:
         return self.ledger.record
+
+    @property
+    def corpus(self) -> Corpus | None:
+        """The channel's corpus, if it has one whose index is ready."""
+        name = self.bound.channel.corpus if self.bound is not None else None
+        return self.configuration.corpora.get(name) if name is not None else None
 
     def begin_infer(self) -> None:
         """Stage 11 begins: asking the model, and taking its answer for as long as it comes."""

@@ -164,18 +164,21 @@ def _tokens(run: Run) -> Tokens:
         source=usage.source,
     )
     if usage.prompt and run.plan is not None:
+        tokens.retrieved = min(usage.prompt, run.retrieved.tokens) if run.retrieved is not None else None
+        rest = usage.prompt - (tokens.retrieved or 0)
         sizes = _sizes(run)
         total = sum(sizes.values()) or 1
-        tokens.system = usage.prompt * sizes["system"] // total
-        tokens.history = usage.prompt * sizes["history"] // total
-        tokens.user = usage.prompt - tokens.system - tokens.history
+        tokens.system = rest * sizes["system"] // total
+        tokens.history = rest * sizes["history"] // total
+        tokens.user = rest - tokens.system - tokens.history
     return tokens
 
 
 def _sizes(run: Run) -> dict[str, int]:
     sizes = {"system": text_bytes((run.plan.variant.system if run.plan else "") or ""), "history": 0, "user": 0}
-    last = len(run.sent) - 1
-    for index, message in enumerate(run.sent):
+    sent = run.body.messages if run.retrieved is not None and run.body is not None else run.sent
+    last = len(sent) - 1
+    for index, message in enumerate(sent):
         size = sum(text_bytes(text) for text in texts([message]))
         part = "system" if message["role"] in _SYSTEM_ROLES else "user" if index == last else "history"
         sizes[part] += size

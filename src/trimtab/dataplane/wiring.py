@@ -10,7 +10,9 @@ from trimtab.core.record import RecordSink
 from trimtab.dataplane.inference import Dialer, Replica
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.plane import Configuration, DataPlane
+from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
+from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
 CACHE_BYTES = 64 << 20
@@ -24,6 +26,7 @@ def build(
     dialer: Dialer,
     configuration: Configuration,
     secret: bytes,
+    embedder: Embedder,
     cache_bytes: int = CACHE_BYTES,
 ) -> DataPlane:
     """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes."""
@@ -37,16 +40,20 @@ def build(
         configuration=configuration,
         secret=secret,
         cache_bytes=cache_bytes,
+        embedder=embedder,
     )
 
 
-def configure(snapshot: Snapshot, counters: Mapping[str, TokenCounter]) -> Configuration:
-    """A snapshot ready for use. `counters` has one for each model of the release."""
+def configure(
+    snapshot: Snapshot, counters: Mapping[str, TokenCounter], corpora: Mapping[str, Corpus] | None = None
+) -> Configuration:
+    """A snapshot ready for use. `counters` has one for each model of the release; `corpora` those that are ready."""
     release = snapshot.release
     return Configuration(
         snapshot=snapshot,
         catalogue=Catalogue(release.variants, release.models, release.aliases),
         counters=counters,
+        corpora=corpora or {},
     )
 
 

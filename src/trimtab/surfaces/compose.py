@@ -12,6 +12,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from trimtab.controlplane import records
 from trimtab.controlplane.registry import PATTERNS, SECRET, Workspace, load
 from trimtab.core.clock import Clock, SystemClock
@@ -21,8 +23,11 @@ from trimtab.core.keys import hash_key
 from trimtab.dataplane import wiring
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
+from trimtab.dataplane.retrieval import CorpusError
 from trimtab.foundations.config import Fingerprint, fingerprint
+from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
+from trimtab.surfaces import indexes
 from trimtab.surfaces.budgets import restore, spent_rows
 from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
@@ -63,6 +68,7 @@ class LiveGateway:
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
         self._loading = asyncio.Lock()
+        self._building: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
     async def open(cls, workspace: Workspace, clock: Clock, control: GatewayControl) -> LiveGateway:
@@ -82,11 +88,13 @@ class LiveGateway:
             dialer=Http1Dialer(),
             configuration=wiring.configure(workspace.snapshot, counters),
             secret=secret,
+            embedder=create_embedder("nano", clock),
         )
         gateway = cls(workspace, plane, journal, clock, control)
         gateway._seen = seen
         await gateway._restore()
         gateway._set_fleet()
+        await gateway._set_corpora()
         return gateway
 
     async def serve(self, listen: socket.socket) -> None:
@@ -109,6 +117,8 @@ class LiveGateway:
             await front.drained()
         finally:
             watcher.cancel()
+            for task in self._building.values():
+                task.cancel()
             await front.close()
             await back.close()
             path.unlink(missing_ok=True)
@@ -161,8 +171,10 @@ class LiveGateway:
                 raise
             counters = await self._clock.offload(_counters, loaded, dict(self.plane.configuration.counters))
             before, self._workspace, self._problems = self._workspace, loaded, []
-            self.plane.configuration = wiring.configure(loaded.snapshot, counters)
+            kept = self.plane.configuration.corpora
+            self.plane.configuration = wiring.configure(loaded.snapshot, counters, kept)
             self._set_fleet()
+            await self._set_corpora()
             for part in ("server", "engines", "storage"):
                 if getattr(before.settings, part) != getattr(loaded.settings, part):
                     _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
@@ -177,6 +189,38 @@ class LiveGateway:
             _log.exception("the fleet could not be set; the old one stays")
             return
         wiring.set_fleet(self.plane, found)
+
+    async def _set_corpora(self) -> None:
+        """Indexes that fit their documents serve now; the others are built aside, and the old ones serve meanwhile."""
+        folder, plane = self._workspace.folder, self.plane
+        names = indexes.used(self._workspace.snapshot.tenancy)
+        try:
+            found, missing = await self._clock.offload(indexes.stored, folder, names, plane.embedder.name)
+        except (CorpusError, OSError) as error:
+            _log.error("corpora: %s; the old indexes serve", error)
+            return
+        old = plane.configuration.corpora
+        fresh = {
+            name: old[name] if name in old and old[name].id == one.id else await self._clock.offload(one.corpus, name)
+            for name, one in found.items()
+        }
+        still = {name: old[name] for name in missing if name in old}
+        plane.configuration = msgspec.structs.replace(plane.configuration, corpora=still | fresh)
+        for name in missing:
+            self._building.setdefault(name, asyncio.create_task(self._build(name)))
+
+    async def _build(self, name: str) -> None:
+        try:
+            _log.info("corpus %s: building its index", name)
+            made = await indexes.ready(self._workspace.folder, name, self.plane.embedder, self._clock)
+            corpus = await self._clock.offload(made.corpus, name)
+            corpora = {**self.plane.configuration.corpora, name: corpus}
+            self.plane.configuration = msgspec.structs.replace(self.plane.configuration, corpora=corpora)
+            _log.info("corpus %s: %d passages, %s", name, len(corpus), corpus.id)
+        except (CorpusError, OSError) as error:
+            _log.error("corpus %s: its index can't be built: %s", name, error)
+        finally:
+            self._building.pop(name, None)
 
     async def _restore(self) -> None:
         """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
@@ -198,6 +242,7 @@ class LiveGateway:
             "outcomes": plane.outcomes,
             "gates": plane.gates.views(),
             "cache": plane.cache.stats,
+            "corpora": {name: corpus.id for name, corpus in plane.configuration.corpora.items()},
             "journal": self._journal.state(),
             "engines": [_public(engine) for engine in self._engines.values()],
         }

@@ -81,7 +81,7 @@ TemplatesDocument = dict[
 ]
 
 SETTINGS, MODELS, PRICES, POLICY = "trimtab.yaml", "models.yaml", "prices.yaml", "policy.yaml"
-PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md")
+PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md", "corpora/*/**/*.md", "var/index/*/current")
 """What a change of makes a new configuration; for `foundations.config.fingerprint`."""
 TYPES: Mapping[str, Any] = {
     "trimtab": Settings,

@@ -2,6 +2,7 @@
 
 from trimtab.dataplane.retrieval.corpus import Corpus, Hit
 from trimtab.dataplane.retrieval.passages import MOST_CHARS, Passage, language_of, passages_of
+from trimtab.dataplane.retrieval.prompt import question_of, with_passages
 from trimtab.dataplane.retrieval.retrieve import MOST_PASSAGES, Retrieved, retrieve
 from trimtab.dataplane.retrieval.store import CorpusError, Stored, build, corpus_id, load, read_corpus, save
 
@@ -19,7 +20,9 @@ __all__ = [
     "language_of",
     "load",
     "passages_of",
+    "question_of",
     "read_corpus",
     "retrieve",
     "save",
+    "with_passages",
 ]

@@ -28,6 +28,10 @@ from trimtab.foundations.tokens import prompt_bound, text_bytes
 LEAST_OUTPUT = 16
 """Output tokens below which an answer is not worth its prompt."""
 
+RETRIEVAL_TOKENS = 640
+"""Of passages in a prompt; halved where money is short, down to LEAST_RETRIEVAL: one short passage."""
+LEAST_RETRIEVAL = 160
+
 Look = Callable[[Mapping[str, bool | int | float | str | list[str] | None]], Effects]
 """The policy's rules at `route`, for one plan's values."""
 
@@ -43,6 +47,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     allowed: Allowed
     takes: Callable[[Variant], bool]
     left_nanousd: int | None
+    index: str | None
+    """Id of the channel's index, where there is one that may be used: plans are then RAG plans."""
     fits_context: Callable[[Variant], bool]
 
 
@@ -101,7 +107,8 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
     """One variant's plan after the rules at `route`, or the reason why it can't be one."""
     body = question.body
     cap = min(variant.max_tokens, body.max_tokens or variant.max_tokens)
-    bound = bound_of(variant, question.messages, body)
+    passages = RETRIEVAL_TOKENS if question.index is not None else 0
+    bound = bound_of(variant, question.messages, body) + passages
     money = _money(question)
     projected = None if variant.price is None else variant.price.most(bound, cap * body.n)
     effects = look(_values(variant, projected, money, question))
@@ -113,8 +120,12 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
         if "window" in effects.degrade:
             dropped = _shrink(variant, question, cap, money)
             if dropped:
-                bound = bound_of(variant, windowed(question.messages, dropped), body)
+                bound = bound_of(variant, windowed(question.messages, dropped), body) + passages
                 degradations = ("window",)
+        if "retrieval" in effects.degrade and passages and variant.price is not None:
+            while passages > LEAST_RETRIEVAL and variant.price.most(bound, cap * body.n) > money:
+                passages, bound = passages // 2, bound - passages + passages // 2
+                degradations = (*(step for step in degradations if step != "retrieval"), "retrieval")
         if "tier" in effects.degrade and variant.price is not None and variant.price.most(bound, cap * body.n) > money:
             degradations = (*degradations, "tier")
     if bound + cap > variant.context and not question.fits_context(variant):
@@ -124,7 +135,7 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
         if cap < min(LEAST_OUTPUT, body.max_tokens or LEAST_OUTPUT):
             return "cost", effects
     plan = Plan(
-        path="direct",
+        path="direct" if question.index is None else "rag",
         variant=variant,
         max_tokens=cap,
         choices=body.n,
@@ -132,6 +143,8 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
         estimate_nanousd=None if variant.price is None else variant.price.most(bound, cap * body.n),
         degradations=degradations,
         dropped_turns=dropped,
+        index=question.index,
+        retrieval_tokens=passages,
     )
     return plan, effects
 
@@ -147,7 +160,7 @@ def _shrink(variant: Variant, question: Question, cap: int, money: int) -> int:
     """How many of the oldest turns go so that the plan fits its money; as many as may go, if none does."""
     price, body = variant.price, question.body
     assert price is not None
-    rest = bound_of(variant, (), body)
+    rest = bound_of(variant, (), body) + (RETRIEVAL_TOKENS if question.index is not None else 0)
     fewest = least_dropped(question.messages, lambda bound: price.most(bound + rest, cap * body.n) <= money)
     if fewest is not None:
         return fewest

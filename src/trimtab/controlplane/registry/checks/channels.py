@@ -200,6 +200,25 @@ def guards(view: View) -> Found:
                 yield error(file, (*path, index), "is blank, and stands for no text", "Delete the line.")
 
 
+def corpora(view: View) -> Found:
+    """A corpus that is declared has documents, and a channel with one holds its answers back until they are checked."""
+    folder = view.documents.folder / "corpora"
+    known = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for file, _, name, channel in view.channels():
+        if channel.corpus is None:
+            continue
+        path: Path = ("channels", name, "corpus")
+        if channel.corpus not in known:
+            yield absent(file, path, "folder in corpora/", channel.corpus, known)
+        elif next((folder / channel.corpus).rglob("*.md"), None) is None:
+            yield error(
+                file, path, f"corpora/{channel.corpus} has no documents (*.md)", "Write some, or delete the line."
+            )
+        if channel.emit != "answer":
+            hint = "Write emit: answer: nothing leaves before it has been compared with the passages."
+            yield error(file, ("channels", name, "emit"), "a channel with a corpus must hold its answers back", hint)
+
+
 def not_yet(view: View) -> Found:
     """What is not built yet must not look applied."""
     for file, _, name, channel in view.channels():
@@ -222,5 +241,6 @@ CHECKS = (
     caps,
     unpriced,
     guards,
+    corpora,
     not_yet,
 )
