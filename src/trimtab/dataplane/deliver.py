@@ -7,6 +7,8 @@ gets an error event and a transfer that is visibly cut, never a clean end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -28,8 +30,10 @@ _MISSABLE = frozenset(
 )
 """Refusals that `on_miss: template` turns into an answer: the contract can't be met just now."""
 _NO_USAGE = Usage(prompt=0, completion=0)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _REFUSAL = Template("refusal", "content_filter")
 _DENIED = "deny"
+_OWN = frozenset({"message", "logprobs", "index", "finish_reason"})
 
 
 class NotAnswered(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
         run.whole = keep.completion()
     run.book_infer()
     settle.account(run)
-    await _end_stream(run, run.usage or _NO_USAGE, answering.raw_usage)
+    await _end_stream(run, run.usage or _NO_USAGE, answering.raw_usage, answering.beside_usage)
     return None
 
 
@@ -113,7 +117,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
             whole.add(chunk.data)
     except AttemptFailed as failure:
         return _broken(run, failure)
-    completion = whole.completion()
+    completion = {**answering.beside_usage, **whole.completion()}
     clean = _checked(run, completion)
     if clean is None:
         await _replace(run, plan, _verdict(run, _DENIED) or _REFUSAL)
@@ -323,10 +327,10 @@ async def _send(run: Run, chunk: Chunk) -> None:
     await run.reply.write(chunk)
 
 
-async def _end_stream(run: Run, usage: Usage, raw: Any) -> None:
+async def _end_stream(run: Run, usage: Usage, raw: Mapping[str, Any], beside: Mapping[str, Any] = _NOTHING) -> None:
     assert run.body is not None
     if run.body.include_usage:
-        data = {**_identity(run), "object": "chat.completion.chunk", "choices": []}
+        data = {**beside, **_identity(run), "object": "chat.completion.chunk", "choices": []}
         data["usage"] = wire_usage(usage, raw)
         data["trimtab"] = _extras(run)
         await run.reply.write(Chunk(data))
@@ -367,7 +371,8 @@ def pieces(completion: dict[str, Any]) -> list[Chunk]:
         if choice.get("logprobs"):
             first["logprobs"] = choice["logprobs"]
         chunks.append(Chunk({"choices": [first]}))
-        last = {"index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
+        others = {name: value for name, value in choice.items() if name not in _OWN}
+        last = {**others, "index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
         chunks.append(Chunk({"choices": [last]}))
     return chunks
 

@@ -64,6 +64,8 @@ class Answering:
         self._finished: set[int] = set()
         self._ended = self._open = False
         self.produced: list[str] = []
+        self.beside_usage: dict[str, Any] = {}
+        """Other fields of the chunk that only told usage: they belong beside the usage that the caller gets."""
 
     async def begin(self, dialer: Dialer, data: bytes) -> None:
         """Send, and return when the first content is there. Raises AttemptFailed; cancelling closes the connection."""
@@ -132,7 +134,7 @@ class Answering:
             self._take(chunk)
 
     def _take(self, chunk: dict[str, Any]) -> None:
-        self._usage.take(chunk)
+        told = self._usage.take(chunk)
         choices = chunk.get("choices")
         if choices is None:
             choices = chunk["choices"] = []
@@ -148,8 +150,10 @@ class Answering:
                 raise MalformedAnswer("a chunk's delta is no object")
             if choice.get("finish_reason") is not None:
                 self._finished.add(choice.get("index", 0))
-        if choices or len(chunk) > len(_ENVELOPE & chunk.keys()):
+        if choices or not told:
             self._ready.append(chunk)
+        else:
+            self.beside_usage |= {name: value for name, value in chunk.items() if name not in _IDENTITY}
 
     def _note(self, delta: dict[str, Any]) -> None:
         """Keep what was produced, for counting."""
@@ -245,7 +249,7 @@ class Answering:
         return data
 
 
-_ENVELOPE = frozenset({"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier"})
+_IDENTITY = frozenset({"id", "object", "created", "model", "choices"})
 
 
 def is_content(chunk: dict[str, Any]) -> bool:

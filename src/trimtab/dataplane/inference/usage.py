@@ -29,8 +29,8 @@ class UsageReducer:
         self.completion: int | None = None
         self.reasoning: int | None = None
 
-    def take(self, chunk: dict[str, Any]) -> None:
-        """Read, and take out, what a chunk says of usage."""
+    def take(self, chunk: dict[str, Any]) -> bool:
+        """Read, and take out, what a chunk says of usage; whether it said anything."""
         usage = chunk.pop("usage", None)
         if usage is None and "x_groq" in chunk:
             groq = chunk["x_groq"]
@@ -41,6 +41,7 @@ class UsageReducer:
             timings = chunk.pop("timings", None)
             if isinstance(timings, dict):
                 self._timings(timings, chunk)
+        return isinstance(usage, dict)
 
     def _usage(self, usage: dict[str, Any]) -> None:
         self.raw.update(usage)
