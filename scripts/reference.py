@@ -47,7 +47,11 @@ def commands() -> str:
 
 def headers() -> str:
     """Contract headers."""
-    lines = ["# Contract headers", "", "A caller may tighten its contract by these; the body's `trimtab` object takes the"]
+    lines = [
+        "# Contract headers",
+        "",
+        "A caller may tighten its contract by these; the body's `trimtab` object takes the",
+    ]
     lines += ["same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.", ""]
     return "\n".join([*lines, *(f"- `{name}`" for name in HEADERS), ""])
 

@@ -231,7 +231,7 @@ FAULTS = {
     "blank deny": Fault(HR, '"salary band"', '" "', "channels.assistant.guards.deny[1]", "is blank"),
     "invisible deny": Fault(HR, '"salary band"', '"\\u200b"', "channels.assistant.guards.deny[1]", "is blank"),
     "unknown check in": Fault(
-        HR, "checks_in: [email, phone", "checks_in: [emial, phone", "channels.assistant.guards.checks_in[0]", "Did you mean email?"
+        HR, "checks_in: [email,", "checks_in: [emial,", "channels.assistant.guards.checks_in[0]", "Did you mean email?"
     ),
     "unknown check out": Fault(
         HR, "checks_out: [deny]", "checks_out: [deny, dney]", "channels.assistant.guards.checks_out[1]", "mean deny?"
