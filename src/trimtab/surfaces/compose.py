@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +271,7 @@ def hints(workspace: Workspace, url: str) -> list[str]:
         if tenancy.demo and (entry := tenancy.keys.get(hash_key(f"tt-demo-{tenant}"))) is not None
     ]
     if not demo:
-        return [f"Make a key:  trimtab keys create --workspace {workspace.folder} --tenant TENANT --name NAME"]
+        return [f"Make a key:  {_command()} keys create --workspace {workspace.folder} --tenant TENANT --name NAME"]
     width = max(len(key) for key, _ in demo)
     lines = ["", "Demo keys (this machine only):", *(f"  {key.ljust(width)}  {channel}" for key, channel in demo)]
     body = '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}'
@@ -279,10 +281,18 @@ def hints(workspace: Workspace, url: str) -> list[str]:
         f"  curl -i {url}/v1/chat/completions -H 'Authorization: Bearer {demo[0][0]}' \\",
         f"    -H 'Content-Type: application/json' -d '{body}'",
         "",
-        f"Then see why:  trimtab explain last --workspace {workspace.folder}",
+        f"Then see why:  {_command()} explain last --workspace {workspace.folder}",
         "Stop: Ctrl-C",
     ]
     return lines
+
+
+def _command() -> str:
+    """The command line as the person who started us can call it from where they did."""
+    if shutil.which("trimtab"):
+        return "trimtab"
+    program = Path(sys.executable).with_name("trimtab")
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
 
 
 def _counters(workspace: Workspace, known: dict[str, TokenCounter]) -> dict[str, TokenCounter]:

@@ -176,5 +176,5 @@ def _stray(file: str, hint: str) -> Problem:
 
 
 def file_of(part: str, stem: str) -> str:
-    """The file's name in messages: `tenants/commerce.yaml`."""
+    """The file's name in messages: `tenants/NAME.yaml`."""
     return f"{part}/{stem}.yaml"

@@ -20,7 +20,7 @@ _NEWEST = 0.1  # weight of the newest lease in the average time for which one is
 
 
 class Account(NamedTuple):
-    """The identity of a budget. `scope`: `commerce`, `commerce/checkout-bot` or `key_0123456789abcdef`."""
+    """The identity of a budget. `scope`: `shop`, `shop/web` or `key_0123456789abcdef`."""
 
     scope: str
     period: Period
@@ -28,7 +28,7 @@ class Account(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`commerce/day`; behind `budget ` it is a refusal's `rule`."""
+        """`shop/day`; behind `budget ` it is a refusal's `rule`."""
         return f"{self.scope}/{self.period}"
 
 

@@ -36,7 +36,7 @@ class BudgetRow(msgspec.Struct, frozen=True, kw_only=True):
     """One budget at a glance. Settled above the limit: requests cost more than they were granted."""
 
     name: str
-    """`commerce`, `commerce/checkout-bot` or `key_0123456789abcdef`."""
+    """`shop`, `shop/web` or `key_0123456789abcdef`."""
     period: str
     tz: str
     window: str

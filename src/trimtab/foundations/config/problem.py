@@ -30,7 +30,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def render(path: Path) -> str:
-    """`channels.checkout-bot.keys[3].id`."""
+    """`channels.web.keys[3].id`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
