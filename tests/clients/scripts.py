@@ -222,7 +222,7 @@ AZURE = Says(
 PINGED = plain("one", " two", before=(Data(b": ping\n\n"), Data(b"\n\n: OPENROUTER PROCESSING\n\n")))
 """As many do while a prompt is read: comments, and blank lines."""
 NO_DONE = plain("one", " two", done=False)
-HISSES = plain("Hi", "s", "s, the secret", ": sauce is", " s", "ecret sa", "us", ".")
+HISSES = plain("Hi", "s", "s, the secret", ": sauce is", " s", "ecret sa", "u", "s")
 """Again and again the beginning of what the guarded channel must not say."""
 LEGACY = Says(
     (message(None, "function_call", function_call={"name": "weather", "arguments": _WEATHER}),),

@@ -177,17 +177,40 @@ def test_a_tight_latency_prefers_the_small_tier_and_says_why(tmp_path: Path) -> 
     run_virtual(main)
 
 
-def test_what_is_unknown_closes_the_cache_unless_the_channel_says_so(tmp_path: Path) -> None:
-    """Rule 1: no classifier has spoken, so `fresh` asks the model twice."""
+@pytest.mark.parametrize(
+    ("question", "paths"),
+    [
+        ("What is the capital of France?", ["direct", "cache-exact"]),
+        ("My lawyer will sue you for this.", ["direct", "direct"]),
+        ("", ["direct", "direct"]),
+    ],
+    ids=["simple and harmless", "risky", "unknown"],
+)
+def test_only_what_is_known_to_be_simple_and_harmless_may_be_answered_again(
+    question: str, paths: list[str], tmp_path: Path
+) -> None:
+    """Rule 1: the classifier's features decide; what nobody knows is not taken for harmless. The trace has them."""
 
     async def main() -> None:
         async with ScriptedUpstream() as up, Gateway(tmp_path, up.url) as gateway:
             for _ in range(2):
-                await gateway.ask("a", "trimtab-channel: fresh", temperature=0)
-            assert [record.path for record in gateway.records] == ["direct", "direct"]
-            assert gateway.last.features is not None
-            assert gateway.last.features.risk is None
-            assert len(up.requests) == 2
+                await gateway.ask(question, "trimtab-channel: fresh", temperature=0)
+            assert [record.path for record in gateway.records] == paths
+            rule = next(rule for rule in gateway.last.rules if rule.id == "hard-or-risky-asks-afresh")
+            assert rule.hit == (paths[1] == "direct")
+            assert {"complexity", "risk"} <= rule.values.keys()
+
+    run_virtual(main)
+
+
+def test_a_channel_may_take_its_unclassified_questions_for_harmless(tmp_path: Path) -> None:
+    """`unclassified: allow` opens the cache where nobody knows, and only there."""
+
+    async def main() -> None:
+        async with ScriptedUpstream() as up, Gateway(tmp_path, up.url) as gateway:
+            for question in ("", "", "My lawyer will sue you.", "My lawyer will sue you."):
+                await gateway.ask(question, temperature=0)
+            assert [record.path for record in gateway.records] == ["direct", "cache-exact", "direct", "direct"]
 
     run_virtual(main)
 

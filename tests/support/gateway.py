@@ -26,6 +26,7 @@ from trimtab.core.ids import ClockIds, Ids
 from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record
 from trimtab.dataplane import wiring
+from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.foundations.embed import HashEmbedder
 from trimtab.foundations.tokens import RatioEstimator
@@ -183,15 +184,19 @@ class Gateway:
         workspace = load(write_workspace(self.folder, *self._upstreams, *self._edits), time)
         ids: Ids = loop.ids if isinstance(loop, VirtualLoop) else ClockIds(time, 7)
         counters = {name: RatioEstimator() for name in workspace.snapshot.release.models}
+        embedder = HashEmbedder()
+        classifier = Classifier(time, embedder)
+        prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         self.plane = wiring.build(
             clock=time,
             ids=ids,
             sink=self.sink,
             dialer=Http1Dialer(),
-            configuration=wiring.configure(workspace.snapshot, counters),
+            configuration=wiring.configure(workspace.snapshot, counters, prepared),
             secret=SECRET,
             cache_bytes=self._cache_bytes,
-            embedder=HashEmbedder(),
+            embedder=embedder,
+            classifier=classifier,
         )
         wiring.set_fleet(self.plane, replicas_of(workspace.snapshot.release.models, {}, self.folder))
         limits = HttpLimits(max_body_bytes=workspace.settings.server.max_body_bytes)

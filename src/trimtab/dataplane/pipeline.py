@@ -20,7 +20,6 @@ from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import deliver, ingress, policy, routing, settle
 from trimtab.dataplane.admission import Ticket, retry_after_s
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
-from trimtab.dataplane.classify import classify
 from trimtab.dataplane.deliver import NotAnswered
 from trimtab.dataplane.guard import regions_of, screen_in
 from trimtab.dataplane.inference import Fault, encode, generate
@@ -103,7 +102,14 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Re
         body = run.body = settle.redacted(body, screened)
         run.placeholders = screened.values
     with ledger.stage("classify"):  # 4
-        features = record.features = classify(body.messages)
+        features = record.features = await plane.classifier.classify(
+            body.messages,
+            bound.tenant,
+            bound.name,
+            bound.channel,
+            run.configuration.prepared,
+            need=run.configuration.need | ({"intent"} if bound.channel.intents else set()),
+        )
     with ledger.stage("decide"):  # 5
         run.values = request_values(bound, body, features, run.prompt_bound, request.head.route)
         allowed, trace = policy.allowed(snapshot.release.policy, run.values, bound.channel)

@@ -14,6 +14,7 @@ from trimtab.core.record import Record, RecordSink
 from trimtab.core.request import Chunk, Completion
 from trimtab.dataplane.admission import Gates
 from trimtab.dataplane.cache import AnswerCache
+from trimtab.dataplane.classify import Classifier, Name, Prepared
 from trimtab.dataplane.inference import Dialer, Fleet
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.retrieval import Corpus
@@ -55,6 +56,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """By model."""
     corpora: Mapping[str, Corpus]
     """By name: those whose index is ready."""
+    prepared: Prepared
+    """Intent models of the channels that declare intents."""
+    need: frozenset[Name]
+    """Features that policy reads at any stage, and the language, which templates and the cache ask for."""
 
 
 class DataPlane:
@@ -71,11 +76,13 @@ class DataPlane:
         secret: bytes,
         cache_bytes: int,
         embedder: Embedder,
+        classifier: Classifier,
     ) -> None:
         self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
         self.configuration = configuration
         self.secret = secret
         self.embedder = embedder
+        self.classifier = classifier
         self.limiter = Limiter(clock)
         self.budgets = Budgets(clock)
         self.cache = AnswerCache(clock, cache_bytes)

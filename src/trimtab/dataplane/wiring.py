@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from trimtab.core.clock import Clock
 from trimtab.core.ids import Ids
 from trimtab.core.record import RecordSink
+from trimtab.dataplane.classify import ALL, Classifier, Name, Prepared
 from trimtab.dataplane.inference import Dialer, Replica
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.plane import Configuration, DataPlane
+from trimtab.dataplane.policy import VARIABLES, Policy
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
 from trimtab.foundations.embed import Embedder
@@ -27,6 +29,7 @@ def build(
     configuration: Configuration,
     secret: bytes,
     embedder: Embedder,
+    classifier: Classifier,
     cache_bytes: int = CACHE_BYTES,
 ) -> DataPlane:
     """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes."""
@@ -41,11 +44,15 @@ def build(
         secret=secret,
         cache_bytes=cache_bytes,
         embedder=embedder,
+        classifier=classifier,
     )
 
 
 def configure(
-    snapshot: Snapshot, counters: Mapping[str, TokenCounter], corpora: Mapping[str, Corpus] | None = None
+    snapshot: Snapshot,
+    counters: Mapping[str, TokenCounter],
+    prepared: Prepared,
+    corpora: Mapping[str, Corpus] | None = None,
 ) -> Configuration:
     """A snapshot ready for use. `counters` has one for each model of the release; `corpora` those that are ready."""
     release = snapshot.release
@@ -54,6 +61,9 @@ def configure(
         catalogue=Catalogue(release.variants, release.models, release.aliases),
         counters=counters,
         corpora=corpora or {},
+        prepared=prepared,
+        need=frozenset(name for name in ALL if any(name in release.policy.reads(at) for at in VARIABLES))
+        | {"language"},
     )
 
 
@@ -63,3 +73,9 @@ def set_fleet(plane: DataPlane, replicas: Mapping[str, Sequence[Replica]]) -> No
     known = {name: tuple(found) for name, found in replicas.items() if name in models}
     plane.fleet.update(known)
     plane.gates.resize({name: models[name].slots * len(found) for name, found in known.items()})
+
+
+def _need(policy: Policy) -> frozenset[Name]:
+    """Features that a rule reads, and the language, which templates and the cache ask for."""
+    read = frozenset().union(*(policy.reads(at) for at in VARIABLES))
+    return frozenset(name for name in ALL if name in read or name == "language")

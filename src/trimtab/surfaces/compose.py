@@ -23,6 +23,7 @@ from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
 from trimtab.core.keys import hash_key
 from trimtab.dataplane import wiring
+from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.retrieval import CorpusError
@@ -79,6 +80,9 @@ class LiveGateway:
         seen = await clock.offload(fingerprint, folder, PATTERNS)
         counters = await clock.offload(_counters, workspace, {})
         secret = _secret(folder)
+        embedder = create_embedder("nano", clock)
+        classifier = await clock.offload(Classifier, clock, embedder)
+        prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         try:
             journal = await clock.offload(records.Journal, folder / "var" / "records", 0, clock)
         except (TrimtabError, OSError) as error:
@@ -88,9 +92,10 @@ class LiveGateway:
             ids=ClockIds(clock),
             sink=journal,
             dialer=Http1Dialer(),
-            configuration=wiring.configure(workspace.snapshot, counters),
+            configuration=wiring.configure(workspace.snapshot, counters, prepared),
             secret=secret,
-            embedder=create_embedder("nano", clock),
+            embedder=embedder,
+            classifier=classifier,
         )
         gateway = cls(workspace, plane, journal, clock, control)
         gateway._seen = seen
@@ -173,8 +178,9 @@ class LiveGateway:
                 raise
             counters = await self._clock.offload(_counters, loaded, dict(self.plane.configuration.counters))
             before, self._workspace, self._problems = self._workspace, loaded, []
+            prepared = await self.plane.classifier.prepare(loaded.snapshot.tenancy.tenants)
             kept = self.plane.configuration.corpora
-            self.plane.configuration = wiring.configure(loaded.snapshot, counters, kept)
+            self.plane.configuration = wiring.configure(loaded.snapshot, counters, prepared, kept)
             self._set_fleet()
             await self._set_corpora()
             for part in ("server", "engines", "storage"):

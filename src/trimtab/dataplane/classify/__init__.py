@@ -1,20 +1,6 @@
-"""Classify: what is known of a request before anything is spent on it.
+"""Classify: what is known of a request before anything is spent on it: language, intent, complexity, risk, each with a
+confidence and with what it was seen by."""
 
-No classifier ships yet, so every feature is None: unknown, which no policy rule takes for low risk. The stage is here
-so that rules, records and `explain` already speak of it.
-"""
+from trimtab.dataplane.classify.classifier import ALL, Classifier, Name, Prepared
 
-from __future__ import annotations
-
-from trimtab.core.decision import Features
-from trimtab.core.request import Message
-
-_UNKNOWN = Features()
-
-
-def classify(messages: tuple[Message, ...]) -> Features:
-    """Language, intent, complexity and risk of the last user turn, each with a confidence; None where unknown."""
-    return _UNKNOWN
-
-
-__all__ = ["classify"]
+__all__ = ["ALL", "Classifier", "Name", "Prepared"]

@@ -190,6 +190,7 @@ class Batcher:
     def _failed(self, kind: Kind, batch: list[_Item], error: Exception) -> None:
         for item in batch:
             for call in self._leave(kind, item):
+                self._forget(call)  # now, and not when it wakes: by then the next round has begun
                 if not call.done.done():
                     call.done.set_exception(error)
         batch.clear()

@@ -1,7 +1,7 @@
 """Character n-grams as numbers: one polynomial hash over code points for all lengths, in numpy.
 
-`h_1 = a_i m`, `h_n = p h_{n-1} xor a_{i+n-1} m`, mixed at the end, all modulo 2^64. No vocabulary, so nothing is learnt
-from a text and nothing can be unknown; two n-grams share a number about once in (number of buckets).
+`h_1 = (a_i + 1) m`, `h_n = p h_{n-1} xor (a_{i+n-1} + 1) m`, mixed at the end, all modulo 2^64. No vocabulary, so
+nothing is learnt from a text and nothing can be unknown; two n-grams share a number about once in (number of buckets).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def ngram_hashes(text: str, least: int, most: int) -> NDArray[np.uint64]:
     """Hashes of all character n-grams of `least` to `most` characters, of the text between two spaces, with case and
     runs of white space folded; repeated as often as they stand there. The upper 31 bits are the well mixed ones."""
     folded = f" {' '.join(text.casefold().split())} "
-    codes = np.frombuffer(folded.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64) * _MULTIPLIER
+    codes = np.frombuffer(folded.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
+    codes = (codes + np.uint64(1)) * _MULTIPLIER  # NUL is a character too
     hashed, found = codes, [codes] if least <= 1 else []
     for n in range(2, min(most, len(codes)) + 1):
         hashed = (hashed[:-1] * _PRIME) ^ codes[n - 1 :]

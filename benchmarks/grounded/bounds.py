@@ -1,0 +1,34 @@
+"""Exact binomial bounds (Clopper-Pearson) without scipy: the tail is summed, the bound found by bisection."""
+
+from __future__ import annotations
+
+from math import exp, lgamma, log
+
+
+def upper(hits: int, total: int, confidence: float = 0.95) -> float:
+    """The one-sided upper bound of a rate: hits or fewer of total would be seen with probability 1 - confidence."""
+    if hits >= total:
+        return 1.0
+    low, high = hits / total, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _at_most(hits, total, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def lower(hits: int, total: int, confidence: float = 0.95) -> float:
+    """The one-sided lower bound."""
+    return 1 - upper(total - hits, total, confidence) if total else 0.0
+
+
+def _at_most(hits: int, total: int, rate: float) -> float:
+    if rate <= 0:
+        return 1.0
+    if rate >= 1:
+        return float(hits >= total)
+    logs = (lgamma(total + 1) - lgamma(k + 1) - lgamma(total - k + 1) + k * log(rate) + (total - k) * log(1 - rate)
+            for k in range(hits + 1))  # fmt: skip
+    return min(1.0, sum(exp(one) for one in logs))

@@ -1,0 +1,147 @@
+"""Words and phrases that say what a text is about, per language, from `data/cues/LANG.txt`.
+
+A line is `kind: cue, cue*, two words`; a trailing `*` takes any ending, `#` begins a comment. Words are compared whole
+(folded, without accents), so that `sue` is not found in `issue`; where a script does not part words (Chinese,
+Japanese) a cue is found anywhere, and in Arabic and Hebrew also behind the particles that are written on to it.
+
+Which languages are looked at: those the text may be in, and those declared. A word may mean another thing next door
+(`die`), so not all at once, except for self-harm, whose cues are chosen so that they are never innocent elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import Final, Literal
+
+import msgspec
+
+from trimtab.dataplane.classify.fold import bare, marked, unspaced, words
+
+Cue = Literal[
+    "legal", "medical", "finance", "self_harm", "escalation", "compare", "reason", "condition", "retrieval", "doing"
+]
+_joints = re.compile("['’-]")  # what parts words in a text parts them in a cue
+LANGUAGES: Final = (
+    *("ar", "de", "en", "es", "fr", "he", "hi", "it", "ja"),
+    *("ko", "nl", "pl", "pt", "ru", "tr", "uk", "vi", "zh"),
+)
+"""Languages with cues: of any other, nothing follows from finding none."""
+_ANYWHERE = frozenset({"ja", "zh"})
+_MARKED = frozenset({"vi"})  # tones make words
+_PARTICLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ar": ("وال", "بال", "لل", "ال", "و", "ب", "ل", "ف"),
+    "he": ("וה", "שה", "בה", "לה", "ה", "ב", "ל", "ו", "ש", "מ", "כ"),
+}
+
+_APART = frozenset({*_ANYWHERE, *_MARKED, *_PARTICLES})  # read in ways of their own
+_PLAIN = tuple(code for code in LANGUAGES if code not in _ANYWHERE and code not in _PARTICLES)  # may be ASCII
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Cues of one language, by the first of their words."""
+
+    whole: dict[str, list[tuple[Cue, tuple[str, ...]]]]
+    beginnings: dict[str, list[tuple[Cue, tuple[str, ...]]]]
+    anywhere: dict[str, list[tuple[Cue, str]]]
+    """By their first character, where words are not parted."""
+    lengths: tuple[int, ...]
+    """Of the keys of `beginnings`."""
+
+
+def find(text: str, languages: Iterable[str]) -> Mapping[Cue, frozenset[str]]:
+    """Cues in the text by kind. `languages` without a table are passed over."""
+    folded = marked(text)
+    plain = words(bare(folded))
+    toned = plain if folded.isascii() else words(folded)
+    runs = unspaced(folded)
+    found: dict[Cue, set[str]] = {}
+    asked = set(languages)
+    for code in LANGUAGES if toned is not plain else _PLAIN:
+        if code not in asked and code not in _APART:
+            continue
+        if code in _ANYWHERE:
+            hits = _in_runs(runs, _table(code)) if runs else iter(())
+        else:
+            hits = _in_words(toned if code in _MARKED else plain, _table(code), _PARTICLES.get(code, ()))
+        for kind, cue in hits:
+            if code in asked or kind == "self_harm":
+                found.setdefault(kind, set()).add(cue)
+    for kind, cue in _in_words(plain, _danger(), ()):
+        found.setdefault(kind, set()).add(cue)
+    return {kind: frozenset(cues) for kind, cues in found.items()}
+
+
+def _in_words(said: list[str], table: Table, particles: tuple[str, ...]) -> Iterator[tuple[Cue, str]]:
+    for place, word in enumerate(said):
+        forms = [word, *(word[len(one) :] for one in particles if word.startswith(one) and len(word) > len(one) + 1)]
+        for form in forms:
+            candidates = table.whole.get(form, ())
+            for length in table.lengths:
+                if length <= len(form) and (more := table.beginnings.get(form[:length])):
+                    candidates = [*candidates, *more]
+            for kind, rest in candidates:
+                if _goes_on(said, place + 1, rest):
+                    yield kind, " ".join((form, *rest))
+
+
+def _goes_on(said: list[str], place: int, rest: tuple[str, ...]) -> bool:
+    for offset, want in enumerate(rest):
+        if place + offset >= len(said):
+            return False
+        word = said[place + offset]
+        if not (word.startswith(want[:-1]) if want.endswith("*") else word == want):
+            return False
+    return True
+
+
+def _in_runs(runs: list[str], table: Table) -> Iterator[tuple[Cue, str]]:
+    for run in runs:
+        for place, character in enumerate(run):
+            for kind, cue in table.anywhere.get(character, ()):
+                if run.startswith(cue, place):
+                    yield kind, cue
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _table(code: str) -> Table:
+    return _built(_lines(code), code)
+
+
+@lru_cache(maxsize=1)
+def _danger() -> Table:
+    """Self-harm in all languages whose words are read alike."""
+    alike = [code for code in LANGUAGES if code not in _APART]
+    return _built((line for code in alike for line in _lines(code) if line[0] == "self_harm"), "")
+
+
+def _built(lines: Iterable[tuple[Cue, str]], code: str) -> Table:
+    table = Table({}, {}, {}, ())
+    lengths = set()
+    for kind, cue in lines:
+        folded = marked(cue) if code in _MARKED or code in _ANYWHERE else bare(marked(cue))
+        if code in _ANYWHERE:
+            table.anywhere.setdefault(folded[0], []).append((kind, folded))
+            continue
+        first, *rest = _joints.sub(" ", folded).split()
+        if first.endswith("*"):
+            table.beginnings.setdefault(first[:-1], []).append((kind, tuple(rest)))
+            lengths.add(len(first) - 1)
+        else:
+            table.whole.setdefault(first, []).append((kind, tuple(rest)))
+    return msgspec.structs.replace(table, lengths=tuple(sorted(lengths)))
+
+
+def _lines(code: str) -> Iterator[tuple[Cue, str]]:
+    text = resources.files(__package__).joinpath("data", "cues", f"{code}.txt").read_text("utf-8")
+    for number, line in enumerate(text.splitlines(), 1):
+        name, _, cues = line.partition("#")[0].partition(":")
+        if not name.strip():
+            continue
+        try:
+            kind = msgspec.convert(name.strip(), Cue)
+        except msgspec.ValidationError:
+            raise ValueError(f"cues/{code}.txt:{number}: there is no kind of cue named {name.strip()!r}") from None
+        yield from ((kind, cue.strip()) for cue in cues.split(",") if cue.strip())
