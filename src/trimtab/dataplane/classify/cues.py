@@ -36,6 +36,8 @@ _PARTICLES: Final[Mapping[str, tuple[str, ...]]] = {
     "he": ("וה", "שה", "בה", "לה", "ה", "ב", "ל", "ו", "ש", "מ", "כ"),
 }
 
+_DANGER: Final = "danger"
+_LONGEST: Final = 48  # characters of a word that are looked at: no cue is longer, and what is remembered stays small
 _APART = frozenset({*_ANYWHERE, *_MARKED, *_PARTICLES})  # read in ways of their own
 _PLAIN = tuple(code for code in LANGUAGES if code not in _ANYWHERE and code not in _PARTICLES)  # may be ASCII
 
@@ -65,26 +67,36 @@ def find(text: str, languages: Iterable[str]) -> Mapping[Cue, frozenset[str]]:
         if code in _ANYWHERE:
             hits = _in_runs(runs, _table(code)) if runs else iter(())
         else:
-            hits = _in_words(toned if code in _MARKED else plain, _table(code), _PARTICLES.get(code, ()))
+            hits = _in_words(toned if code in _MARKED else plain, code)
         for kind, cue in hits:
             if code in asked or kind == "self_harm":
                 found.setdefault(kind, set()).add(cue)
-    for kind, cue in _in_words(plain, _danger(), ()):
+    for kind, cue in _in_words(plain, _DANGER):
         found.setdefault(kind, set()).add(cue)
     return {kind: frozenset(cues) for kind, cues in found.items()}
 
 
-def _in_words(said: list[str], table: Table, particles: tuple[str, ...]) -> Iterator[tuple[Cue, str]]:
+def _in_words(said: list[str], code: str) -> Iterator[tuple[Cue, str]]:
     for place, word in enumerate(said):
-        forms = [word, *(word[len(one) :] for one in particles if word.startswith(one) and len(word) > len(one) + 1)]
-        for form in forms:
-            candidates = table.whole.get(form, ())
-            for length in table.lengths:
-                if length <= len(form) and (more := table.beginnings.get(form[:length])):
-                    candidates = [*candidates, *more]
-            for kind, rest in candidates:
-                if _goes_on(said, place + 1, rest):
-                    yield kind, " ".join((form, *rest))
+        for form, kind, rest in _beginning_with(word[:_LONGEST], code):
+            if _goes_on(said, place + 1, rest):
+                yield kind, " ".join((form, *rest))
+
+
+@lru_cache(maxsize=131_072)
+def _beginning_with(word: str, code: str) -> tuple[tuple[str, Cue, tuple[str, ...]], ...]:
+    """Cues that may begin at this word. Remembered: nearly every word of a text begins none, and texts repeat words."""
+    table = _danger() if code == _DANGER else _table(code)
+    particles = _PARTICLES.get(code, ())
+    forms = [word, *(word[len(one) :] for one in particles if word.startswith(one) and len(word) > len(one) + 1)]
+    found = []
+    for form in forms:
+        candidates = list(table.whole.get(form, ()))
+        for length in table.lengths:
+            if length <= len(form):
+                candidates += table.beginnings.get(form[:length], ())
+        found += [(form, kind, rest) for kind, rest in candidates]
+    return tuple(found)
 
 
 def _goes_on(said: list[str], place: int, rest: tuple[str, ...]) -> bool:

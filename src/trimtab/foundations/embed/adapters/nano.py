@@ -2,8 +2,8 @@
 
 About 12 ms a question on one quiet core, 0.8 s for a text at the bound. Loading maps the weights and takes 10 ms; in
 use the process is 25 MB larger at first and at most 75 MB (mapped weights, as its vocabulary is touched), plus at most
-14 MB (vectors kept) and 10 MB of work for the longest round. One thread by default: its OpenMP
-threads spin when they wait, and on two busy cores two of them were five times slower than one. The engine reads
+14 MB (vectors kept) and 1 MB of work for the longest text. One thread by default: its OpenMP
+threads spin when they wait, and on two busy cores two were three to seven times slower than one. The engine reads
 `OMP_NUM_THREADS` once, when its library is loaded, so the first embedder of a process decides.
 
 Unrelated texts have a cosine of 0.70, related ones of 0.84 to 0.87: differences count, absolute values don't.
