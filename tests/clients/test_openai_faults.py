@@ -85,6 +85,7 @@ def status(number: int, cls: str, message: str, **fields: Any) -> Fault:
 
 WORDS = {"message": "Temperature is too high", **scripts.INVALID}
 LONG = "This model's maximum context length is 8192 tokens"
+REJECTED = "The model's server says that the request is wrong."
 NO_ANSWER = "the model's server did not answer as it should"
 FAULTS = {
     "400": same(
@@ -152,8 +153,9 @@ FAULTS = {
     "422 of FastAPI": Fault(
         scripts.body(422, b'{"detail":[{"loc":["body","n"],"msg":"bad"}]}', "application/json"),
         error("UnprocessableEntityError", 422, None, request_id=False),
-        failed("the model's server answered 422"),
-        "no error object: nobody can say whose fault it is",
+        error("BadRequestError", 400, REJECTED, "upstream_rejected", None, "invalid_request_error"),
+        "the request is wrong, in our words: the upstream has none in OpenAI's shape; asking again can't help",
+        1,
     ),
     "cut before the answer": Fault(
         lambda seen: [Cut()],

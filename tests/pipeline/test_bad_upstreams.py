@@ -340,24 +340,19 @@ def test_the_deadline_ends_a_request_that_nobody_answers(tmp_path: Path) -> None
     run_virtual(main)
 
 
-def test_on_miss_template_answers_in_the_tenants_language(tmp_path: Path) -> None:
+def test_on_miss_template_answers_in_the_users_language(tmp_path: Path) -> None:
     """Finish reason stop, path template; a machine (tools, response format) gets 503 instead."""
+    german, english = "Gerade nicht, bitte erneut versuchen.", "Not right now, please try again."
 
     async def main() -> None:
-        edits = [
-            replaced("tenants/shop.yaml", "cache: {reuse", "on_miss: template\n    cache: {reuse"),
-            replaced("tenants/shop.yaml", "languages: [en, de]", "languages: [de, en]"),
-        ]
-        async with Gateway(tmp_path, None, None, *edits) as gateway:
-            got = await gateway.ask()
+        edit = replaced("tenants/shop.yaml", "cache: {reuse", "on_miss: template\n    cache: {reuse")
+        async with Gateway(tmp_path, None, None, edit) as gateway:
+            got = await gateway.ask("Wo ist meine Bestellung geblieben?")
             choice = got.json["choices"][0]
-            assert (choice["message"]["content"], choice["finish_reason"]) == (
-                "Gerade nicht, bitte erneut versuchen.",
-                "stop",
-            )
+            assert (choice["message"]["content"], choice["finish_reason"]) == (german, "stop")
             assert (gateway.last.path, gateway.last.code, gateway.last.status) == ("template", "upstream_failed", 200)
-            streamed = await gateway.ask(stream=True)
-            assert text_of(streamed.body) == "Gerade nicht, bitte erneut versuchen."
+            streamed = await gateway.ask("Where is the order that I made?", stream=True)
+            assert text_of(streamed.body) == english
             tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
             assert (await gateway.ask(tools=tools)).status == 503
 

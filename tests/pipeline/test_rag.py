@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from support.gateway import Gateway, replaced
-from support.upstream import ScriptedUpstream
+from support.gateway import Gateway, replaced, text_of
+from support.upstream import Script, ScriptedUpstream, stream, usage
 from trimtab.dataplane.retrieval import build, read_corpus
 from trimtab.foundations.embed import HashEmbedder
 from trimtab.surfaces.twin import run_virtual
@@ -16,6 +17,15 @@ CORPUS = {
     "returns.en.md": "# Returns\n\n## Shoes\n\nShoes can be returned within 45 days.\n\n"
     "## Sale\n\nSale items are final.\n"
 }
+
+
+RIGHT = "Shoes can be returned within 45 days."
+QUESTION = "How many days do I have to return shoes?"
+
+
+def says(text: str) -> Script:
+    """An upstream that answers everything with this."""
+    return lambda _: stream([text], usage(50, 9))
 
 
 class Rag(Gateway):
@@ -43,11 +53,11 @@ def test_passages_reach_the_model_and_sources_the_caller(tmp_path: Path) -> None
     """Path rag, the passage in front of the question, its source and its tokens in answer and record."""
 
     async def main() -> None:
-        async with ScriptedUpstream() as up, Rag(tmp_path, up.url) as gateway:
-            got = await gateway.ask("how many days for shoes")
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url) as gateway:
+            got = await gateway.ask(QUESTION)
             sent = up.requests[0].json["messages"][-1]["content"]
             assert "45 days" in sent
-            assert sent.endswith("how many days for shoes")
+            assert sent.endswith(QUESTION)
             assert got.headers["trimtab-path"] == "rag"
             assert got.json["trimtab"]["sources"][0] == {"source": "returns.en.md#shoes", "title": "Returns > Shoes"}
             record = gateway.last
@@ -62,8 +72,8 @@ def test_a_tight_latency_forbids_retrieval(tmp_path: Path) -> None:
     """Rule 2: the plan is direct, and no passage is sent."""
 
     async def main() -> None:
-        async with ScriptedUpstream() as up, Rag(tmp_path, up.url) as gateway:
-            await gateway.ask("how many days for shoes", "trimtab-latency-ms: 500")
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url) as gateway:
+            await gateway.ask(QUESTION, "trimtab-latency-ms: 500")
             assert gateway.last.path == "direct"
             assert "45 days" not in up.requests[0].json["messages"][-1]["content"]
 
@@ -74,8 +84,8 @@ def test_a_plan_dearer_than_its_cap_takes_fewer_passages(tmp_path: Path) -> None
     """Rule 3, second step: retrieval is cut before the answer is refused."""
 
     async def main() -> None:
-        async with ScriptedUpstream() as up, Rag(tmp_path, up.url) as gateway:
-            got = await gateway.ask("how many days for shoes", "trimtab-max-cost-usd: 0.0012")
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url) as gateway:
+            got = await gateway.ask(QUESTION, "trimtab-max-cost-usd: 0.0012")
             assert got.status == 200
             assert gateway.last.plans[0].degradations == ["retrieval"]
             assert (gateway.last.cost.reserved_nanousd or 0) <= 1_200_000
@@ -87,17 +97,79 @@ def test_another_index_is_another_answer(tmp_path: Path) -> None:
     """The cache's key holds the index's name: a changed document is never answered from before."""
 
     async def main() -> None:
-        async with ScriptedUpstream() as up, Rag(tmp_path, up.url) as gateway:
-            await gateway.ask("how many days for shoes")
-            await gateway.ask("how many days for shoes")
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url) as gateway:
+            await gateway.ask(QUESTION)
+            await gateway.ask(QUESTION)
             changed = [
-                msgspec.structs.replace(one, text="30 days.") for one in read_corpus(tmp_path / "corpora" / "help")
+                msgspec.structs.replace(one, text=one.text + " Ask us.")
+                for one in read_corpus(tmp_path / "corpora" / "help")
             ]
             stored = await build(changed, HashEmbedder())
             gateway.plane.configuration = msgspec.structs.replace(
                 gateway.plane.configuration, corpora={"help": stored.corpus("help")}
             )
-            await gateway.ask("how many days for shoes")
+            await gateway.ask(QUESTION)
             assert [record.path for record in gateway.records] == ["rag", "cache-exact", "rag"]
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "Shoes can be returned within 30 days.",
+        "Shoes can not be returned within 45 days.",
+        "Shirts can be returned within 45 days.",
+        "Schuhe sind toll und bunt und gut.",
+    ],
+    ids=["number", "negation", "entity", "another language"],
+)
+def test_an_answer_that_its_passages_do_not_support_is_replaced_by_a_quote(wrong: str, tmp_path: Path) -> None:
+    """Streamed or not, nothing of it leaves; the best passage does, with its source; nothing of it is stored."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says(wrong)) as up, Rag(tmp_path, up.url) as gateway:
+            whole = await gateway.ask(QUESTION)
+            streamed = await gateway.ask(QUESTION, stream=True)
+            expected = "It says: Shoes can be returned within 45 days. (returns.en.md#shoes)"
+            assert whole.json["choices"][0]["message"]["content"] == expected == text_of(streamed.body)
+            assert whole.json["trimtab"]["sources"] == [{"source": "returns.en.md#shoes", "title": ""}]
+            record = gateway.last
+            assert (record.path, record.finish_reason, record.status) == ("template", "stop", 200)
+            row = next(row for row in record.guards if row.check == "grounded")
+            assert (row.hits, row.action) == (1, "quoted")
+            assert len(up.requests) == 2
+            assert record.cost.settled_nanousd
+
+    run_virtual(main)
+
+
+def test_a_supported_answer_leaves_as_it_is(tmp_path: Path) -> None:
+    """And says so in the record; a stream holds it back until it has been compared."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url) as gateway:
+            got = await gateway.ask(QUESTION, stream=True)
+            assert text_of(got.body) == RIGHT
+            row = next(row for row in gateway.last.guards if row.check == "grounded")
+            assert (row.hits, row.action) == (0, "none")
+            assert gateway.last.path == "rag"
+
+    run_virtual(main)
+
+
+def test_a_question_that_the_passages_are_not_about_is_refused(tmp_path: Path) -> None:
+    """By template, not quoted, whatever the model said."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says("The capital of France is Paris.")) as up, Rag(tmp_path, up.url) as gateway:
+            got = await gateway.ask("Who won the football world cup in 1954?")
+            choice = got.json["choices"][0]
+            assert (choice["message"]["content"], choice["finish_reason"]) == (
+                "That is not ours to answer.",
+                "content_filter",
+            )
+            row = next(row for row in gateway.last.guards if row.check == "grounded")
+            assert row.action == "refused"
 
     run_virtual(main)

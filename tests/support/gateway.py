@@ -41,6 +41,7 @@ KEY = make("test", lambda count: bytes(range(count)))
 OTHER_KEY = make("test", lambda count: bytes(range(100, 100 + count)))
 """The key of tenant `other`, default channel `desk`."""
 
+_QUOTES = "quote: 'It says: {quote} ({source})'\nout_of_scope: That is not ours to answer.\n"
 _DOCUMENTS = {
     "trimtab.yaml": "demo: false\nserver: {max_body_bytes: 8388608}\n",
     "models.yaml": """
@@ -57,8 +58,9 @@ small: {input_usd_per_mtok: "1", output_usd_per_mtok: "4", cached_usd_per_mtok: 
 medium: {input_usd_per_mtok: "3", output_usd_per_mtok: "12", cached_usd_per_mtok: "0.3"}
 """,
     "prompts/brief.md": "Answer briefly.\n",
-    "templates/en.yaml": "refusal: I can't help with that.\nunavailable: Not right now, please try again.\n",
-    "templates/de.yaml": "refusal: Das geht hier nicht.\nunavailable: Gerade nicht, bitte erneut versuchen.\n",
+    "templates/en.yaml": "refusal: I can't help with that.\nunavailable: Not right now, please try again.\n" + _QUOTES,
+    "templates/de.yaml": "refusal: Das geht hier nicht.\nunavailable: Gerade nicht, bitte erneut versuchen.\n"
+    + _QUOTES,
     "tenants/shop.yaml": """
 id: shop
 languages: [en, de]

@@ -20,6 +20,7 @@ from trimtab.core.money import Usage, usd
 from trimtab.core.request import Chunk, Completion
 from trimtab.dataplane import settle
 from trimtab.dataplane.cache import Entry
+from trimtab.dataplane.ground import CHECK, Ground, ground
 from trimtab.dataplane.guard import OutScreen, template_text
 from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, wire_usage
 from trimtab.dataplane.plane import Headers
@@ -118,6 +119,13 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     except AttemptFailed as failure:
         return _broken(run, failure)
     completion = {**answering.beside_usage, **whole.completion()}
+    began_ns = run.ledger.clock.now_ns()
+    grounds = ground(run, completion) if plan.path == "rag" else None
+    run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
+    if grounds is not None and not grounds.supported:
+        run.quote = grounds.quote
+        await _replace(run, plan, _verdict(run, CHECK, grounds.score) or _ungrounded(grounds))
+        return None
     clean = _checked(run, completion)
     if clean is None:
         await _replace(run, plan, _verdict(run, _DENIED) or _REFUSAL)
@@ -271,13 +279,20 @@ def _screen(run: Run) -> OutScreen:
     return OutScreen(run.guards_out, guards.deny, run.placeholders, guards.restore)
 
 
-def _verdict(run: Run, violation: str | None) -> Template | None:
-    """What policy makes of the guards' findings: `violation` is the check that fired, None for a clean answer."""
+def _ungrounded(grounds: Ground) -> Template:
+    return Template("quote", "stop") if grounds.quote is not None else Template("out_of_scope", "content_filter")
+
+
+def _verdict(run: Run, fired: str | None, score: float = 0.0) -> Template | None:
+    """What policy makes of the guards' findings: `fired` is the check that found something, None for a clean answer.
+
+    An ungrounded answer is no violation (nothing forbidden was said), but its score is the check's.
+    """
     values = {
         **run.values,
-        "guard_score": 1.0 if violation is None else 0.0,
-        "guard_violation": violation is not None,
-        "guard_check": violation or "",
+        "guard_score": 1.0 if fired is None else score,
+        "guard_violation": fired is not None and fired != CHECK,
+        "guard_check": fired or "",
     }
     began_ns = run.ledger.clock.now_ns()
     effects = run.configuration.snapshot.release.policy.look("guard_out", values)
@@ -292,7 +307,10 @@ def _verdict(run: Run, violation: str | None) -> Template | None:
     if effects.answer is None:
         return None
     run.record.rule = next((trace.id for trace in effects.trace if trace.hit), None)
-    return Template(effects.answer.removeprefix("template:"), "content_filter")
+    name = effects.answer.removeprefix("template:")
+    if name == "quote":
+        return _ungrounded(Ground(score, False, run.quote, ()))
+    return Template(name, "content_filter")
 
 
 def _took(run: Run, plan: Plan, answering: Answering) -> None:
@@ -302,8 +320,13 @@ def _took(run: Run, plan: Plan, answering: Answering) -> None:
 
 def _text(run: Run, wanted: Template) -> str:
     assert run.bound is not None
-    languages = [*run.bound.channel.languages, *run.bound.tenant.languages]
-    return template_text(run.configuration.snapshot.release.templates, wanted.name, languages)
+    features = run.record.features
+    spoken = features.language.value if features is not None and features.language is not None else None
+    languages = [*([str(spoken)] if spoken else []), *run.bound.channel.languages, *run.bound.tenant.languages]
+    text = template_text(run.configuration.snapshot.release.templates, wanted.name, languages)
+    if run.quote is not None:
+        text = text.replace("{quote}", run.quote.text).replace("{source}", run.quote.source)
+    return text
 
 
 def _start(run: Run, path: Path, *, stream: bool) -> None:
@@ -402,7 +425,9 @@ def _extras(run: Run) -> dict[str, Any]:
 
 
 def _sources(run: Run) -> list[dict[str, str]]:
-    """What the answer was made from."""
+    """What the answer was made from, or quotes."""
+    if run.quote is not None:
+        return [{"source": run.quote.source, "title": ""}]
     if run.retrieved is None or run.record.path != "rag":
         return []
     return [{"source": hit.passage.source, "title": hit.passage.title} for hit in run.retrieved.hits]

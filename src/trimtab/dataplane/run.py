@@ -18,6 +18,7 @@ from trimtab.core.request import Body, Message
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.admission import Ending, Ticket
 from trimtab.dataplane.cache import Entry, Flight
+from trimtab.dataplane.guard.grounded import Quote
 from trimtab.dataplane.inference import Answering
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
@@ -62,6 +63,8 @@ class Run:
         self.plan: Plan | None = None
         self.sent: tuple[Message, ...] = ()
         self.retrieved: Retrieved | None = None
+        self.quote: Quote | None = None
+        """What stands in for an answer that its passages don't support."""
         self.prices: dict[str, Price | None] = {}
         """Of every variant that was asked, by its id."""
         self.usage: Usage | None = None

@@ -83,7 +83,7 @@ def _in_words(said: list[str], code: str) -> Iterator[tuple[Cue, str]]:
                 yield kind, " ".join((form, *rest))
 
 
-@lru_cache(maxsize=131_072)
+@lru_cache(maxsize=16_384)
 def _beginning_with(word: str, code: str) -> tuple[tuple[str, Cue, tuple[str, ...]], ...]:
     """Cues that may begin at this word. Remembered: nearly every word of a text begins none, and texts repeat words."""
     table = _danger() if code == _DANGER else _table(code)

@@ -133,10 +133,9 @@ def _rejected(status: int, error: dict[str, Any] | None, said: str, reason: str)
         message = said or Code.CONTEXT_LENGTH_EXCEEDED.value.cause
         refusal = Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=message, param="messages", upstream=_quoted(error))
         return Fault(consequence="next", reason="context length", refusal=refusal)
-    if status in (400, 413, 422) and error is not None:
-        refusal = Refusal(
-            code=Code.UPSTREAM_REJECTED, message=said or Code.UPSTREAM_REJECTED.value.cause, upstream=_quoted(error)
-        )
+    if status in (400, 413, 422):
+        message = said or Code.UPSTREAM_REJECTED.value.cause
+        refusal = Refusal(code=Code.UPSTREAM_REJECTED, message=message, upstream=_quoted(error))
         return Fault(consequence="final", reason=reason, refusal=refusal)
     return _failed("next", reason, f"the model's server answered {status}")
 
@@ -154,7 +153,7 @@ def _failed(consequence: Consequence, reason: str, message: str, rest_s: float |
     return Fault(
         consequence=consequence,
         reason=reason,
-        refusal=Refusal(code=Code.UPSTREAM_FAILED, message=message),
+        refusal=Refusal(code=Code.UPSTREAM_FAILED, message=message, retry_after_s=rest_s),
         rest_s=rest_s,
     )
 

@@ -243,4 +243,4 @@ def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
 
 
 def _too_long() -> str:
-    return "the prompt is longer than the context of every model that may answer"
+    return "the prompt is too long: it exceeds the context length of every model that may answer"

@@ -12,6 +12,8 @@ from trimtab.dataplane.guard import CHECKS_OUT
 from trimtab.dataplane.policy import Names, lint
 from trimtab.foundations.config import Problem, did_you_mean, secret_shaped
 
+GROUNDED_TEMPLATES = ("quote", "out_of_scope")
+"""What channels with a corpus answer with: the best passage ({quote}, {source}), and no answer at all."""
 REQUIRED_TEMPLATES = ("refusal", "unavailable")
 """What the gateway itself answers with: a guard's or rule's refusal, and on_miss: template."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -55,7 +57,8 @@ def templates(view: View) -> Found:
                 file_of("templates", stem), (), "is not named by a language (ISO 639-1)", "Name it e.g. en.yaml"
             )
     known = {name for texts in languages.values() for name in texts}
-    for name in REQUIRED_TEMPLATES:
+    grounded = any(channel.corpus for _, _, _, channel in view.channels())
+    for name in (*REQUIRED_TEMPLATES, *(GROUNDED_TEMPLATES if grounded else ())):
         if name not in known:
             hint = f"Write it in templates/en.yaml. {did_you_mean(name, known)}".rstrip()
             yield error("templates/en.yaml", (), f"the template {name} is missing: the gateway answers with it", hint)
