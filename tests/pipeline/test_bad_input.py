@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,31 @@ def test_the_other_tenants_key_reaches_its_own_channel_only(tmp_path: Path) -> N
     answer, gateway, _ = refused(tmp_path, chat("Hello", key=OTHER_KEY))
     assert answer.status == 200
     assert (gateway.last.tenant, gateway.last.channel) == ("other", "desk")
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_body_of_64_mb_is_refused_without_being_kept(framing: str, tmp_path: Path) -> None:
+    """413 and close: at its head if it says its length, else at the bound; what is held meanwhile stays within it."""
+    megabyte = b"x" * (1 << 20)
+
+    async def main() -> None:
+        async with ScriptedUpstream() as up, Gateway(tmp_path, up.url) as gateway:
+            async with RawClient(gateway.port) as client:
+                head = ["POST /v1/chat/completions HTTP/1.1", "Host: test", f"Authorization: Bearer {KEY}"]
+                head.append(f"Content-Length: {64 << 20}" if framing == "length" else "Transfer-Encoding: chunked")
+                client.send("\r\n".join([*head, "", ""]).encode())
+                answer = asyncio.create_task(client.answer())
+                sent = 0
+                while not answer.done() and sent < 64:
+                    piece = megabyte if framing == "length" else b"%x\r\n%b\r\n" % (len(megabyte), megabyte)
+                    client.send(piece)
+                    sent += 1
+                    for _ in range(4):
+                        await asyncio.sleep(0.001)
+                got = await answer
+                assert (got.status, code_of(got)) == (413, "body_too_large")
+                assert got.headers["connection"] == "close"
+                assert sent <= 12
+            assert gateway.last.code == "body_too_large"
+
+    run_virtual(main)

@@ -109,7 +109,10 @@ def _by_script(found: dict[str, float], text: str) -> Scores:
 
 def letters(text: str) -> int:
     """How much a text can say of its language, in letters of an alphabet."""
-    return sum(4 if character >= "\u2e80" else 1 for character in text[:_READ] if character.isalpha())
+    text = text[:_READ]
+    if text.isascii():
+        return sum(map(str.isalpha, text))
+    return sum(4 if character >= "\u2e80" else 1 for character in text if character.isalpha())
 
 
 def _scores(seen: Scores, earlier: Scores, declared: Collection[str], n: int) -> Scores:
