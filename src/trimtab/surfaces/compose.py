@@ -296,8 +296,8 @@ def hints(workspace: Workspace, url: str) -> list[str]:
 
 
 def _settle_memory() -> None:
-    """What was loaded lives as long as the process: the collector need not look at it again, nor so often. Requests free
-    what they use by reference counts; it is there for the rare cycle."""
+    """What was loaded lives as long as the process: the collector need not look at it again, nor so often.
+    Requests free what they use by reference counts; it is there for the rare cycle."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
