@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.dataplane.deliver import pieces
-from trimtab.dataplane.inference import Assembler
+from trimtab.dataplane.inference import Assembler, pieces
 
 _text = st.text(max_size=6)
 _call = st.fixed_dictionaries(

@@ -13,17 +13,15 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.clock import NS_PER_S
 from trimtab.core.decision import Path, Plan
 from trimtab.core.errors import Code, Refusal
-from trimtab.core.money import Usage, usd
+from trimtab.core.money import Usage
 from trimtab.core.request import Chunk, Completion
-from trimtab.dataplane import settle
+from trimtab.dataplane import envelope, settle
 from trimtab.dataplane.cache import Entry
 from trimtab.dataplane.ground import CHECK, Ground, ground
-from trimtab.dataplane.guard import OutScreen, template_text
-from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, wire_usage
-from trimtab.dataplane.plane import Headers
+from trimtab.dataplane.guard import OutScreen
+from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, pieces, wire_usage
 from trimtab.dataplane.run import Decision, Run, Template
 
 _MISSABLE = frozenset(
@@ -34,7 +32,6 @@ _NO_USAGE = Usage(prompt=0, completion=0)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _REFUSAL = Template("refusal", "content_filter")
 _DENIED = "deny"
-_OWN = frozenset({"message", "logprobs", "index", "finish_reason"})
 
 
 class NotAnswered(msgspec.Struct, frozen=True):
@@ -188,7 +185,7 @@ async def _replace(run: Run, plan: Plan, verdict: Template) -> None:
         await template(run, verdict)
         return
     assert run.body is not None
-    text = _text(run, verdict)
+    text = envelope.template_text(run, verdict)
     run.record.finish_reason = verdict.finish_reason
     for index in range(plan.choices):
         choice = {"index": index, "delta": {"content": text}, "finish_reason": verdict.finish_reason}
@@ -214,7 +211,7 @@ async def stored(run: Run, entry: Entry) -> None:
 async def template(run: Run, wanted: Template) -> None:
     """A deterministic answer in a language of the tenant; every choice gets the same."""
     settle.account(run)
-    text = _text(run, wanted)
+    text = envelope.template_text(run, wanted)
     count = run.body.n if run.body is not None else 1
     message = {"role": "assistant", "content": text}
     choices = [
@@ -249,7 +246,7 @@ def refuse(run: Run, refusal: Refusal) -> None:
     record = run.record
     record.status, record.code, record.rule, record.path = refusal.status, refusal.code.wire, refusal.rule, "refused"
     run.started = True
-    run.reply.fail(refusal, _headers(run), record.id)
+    run.reply.fail(refusal, envelope.headers(run), record.id)
 
 
 def break_off(run: Run, refusal: Refusal) -> None:
@@ -318,23 +315,12 @@ def _took(run: Run, plan: Plan, answering: Answering) -> None:
     record.tier, record.variant, record.replica = plan.tier, plan.variant.id, answering.replica.id
 
 
-def _text(run: Run, wanted: Template) -> str:
-    assert run.bound is not None
-    features = run.record.features
-    spoken = features.language.value if features is not None and features.language is not None else None
-    languages = [*([str(spoken)] if spoken else []), *run.bound.channel.languages, *run.bound.tenant.languages]
-    text = template_text(run.configuration.snapshot.release.templates, wanted.name, languages)
-    if run.quote is not None:
-        text = text.replace("{quote}", run.quote.text).replace("{source}", run.quote.source)
-    return text
-
-
 def _start(run: Run, path: Path, *, stream: bool) -> None:
     record = run.record
     run.book_infer(ended=False)
     record.path, record.status = path, 200
     run.started = True
-    run.reply.start(200, _headers(run, whole=not stream), stream=stream)
+    run.reply.start(200, envelope.headers(run, whole=not stream), stream=stream)
 
 
 async def _send(run: Run, chunk: Chunk) -> None:
@@ -345,7 +331,7 @@ async def _send(run: Run, chunk: Chunk) -> None:
         for choice in chunk.choices:
             if choice.get("finish_reason") is not None:
                 run.record.finish_reason = choice["finish_reason"]
-    chunk.data.update(_identity(run))
+    chunk.data.update(envelope.identity(run))
     chunk.data["object"] = "chat.completion.chunk"
     await run.reply.write(chunk)
 
@@ -353,9 +339,9 @@ async def _send(run: Run, chunk: Chunk) -> None:
 async def _end_stream(run: Run, usage: Usage, raw: Mapping[str, Any], beside: Mapping[str, Any] = _NOTHING) -> None:
     assert run.body is not None
     if run.body.include_usage:
-        data = {**beside, **_identity(run), "object": "chat.completion.chunk", "choices": []}
+        data = {**beside, **envelope.identity(run), "object": "chat.completion.chunk", "choices": []}
         data["usage"] = wire_usage(usage, raw)
-        data["trimtab"] = _extras(run)
+        data["trimtab"] = envelope.extras(run)
         await run.reply.write(Chunk(data))
     await run.reply.end()
 
@@ -372,89 +358,11 @@ async def _complete(run: Run, path: Path, completion: dict[str, Any], usage: Usa
         await _end_stream(run, usage, raw)
         return
     run.record.path, run.record.status = path, 200
-    data = {**_identity(run), "object": "chat.completion"}
+    data = {**envelope.identity(run), "object": "chat.completion"}
     for name, value in completion.items():
         data.setdefault(name, value)
     data["usage"] = wire_usage(usage, raw)
-    data["trimtab"] = _extras(run)
+    data["trimtab"] = envelope.extras(run)
     _start(run, path, stream=False)
     await run.reply.write(Completion(data))
     await run.reply.end()
-
-
-def pieces(completion: dict[str, Any]) -> list[Chunk]:
-    """A whole answer as a stream: each choice's message as one delta, then its finish."""
-    chunks = []
-    for choice in completion["choices"]:
-        delta = dict(choice["message"])
-        calls = delta.get("tool_calls")
-        if calls:
-            delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
-        first: dict[str, Any] = {"index": choice["index"], "delta": delta, "finish_reason": None}
-        if choice.get("logprobs"):
-            first["logprobs"] = choice["logprobs"]
-        chunks.append(Chunk({"choices": [first]}))
-        others = {name: value for name, value in choice.items() if name not in _OWN}
-        last = {**others, "index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
-        chunks.append(Chunk({"choices": [last]}))
-    return chunks
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    """Id, time and model of an answer: the record's id, when it arrived, who answered."""
-    record = run.record
-    return {
-        "id": "chatcmpl-" + record.id.removeprefix("rec_"),
-        "created": record.t_wall_ns // NS_PER_S,
-        "model": (record.variant or "trimtab").partition("@")[0],
-    }
-
-
-def _extras(run: Run) -> dict[str, Any]:
-    record = run.record
-    cost = record.cost.settled_nanousd
-    return {
-        "record": record.id,
-        "path": record.path,
-        "tier": record.tier,
-        "variant": record.variant,
-        "cost_usd": None if cost is None else usd(cost),
-        "stages": {name: [round(start, 3), round(took, 3)] for name, (start, took) in record.stages.items()},
-        "sources": _sources(run),
-    }
-
-
-def _sources(run: Run) -> list[dict[str, str]]:
-    """What the answer was made from, or quotes."""
-    if run.quote is not None:
-        return [{"source": run.quote.source, "title": ""}]
-    if run.retrieved is None or run.record.path != "rag":
-        return []
-    return [{"source": hit.passage.source, "title": hit.passage.title} for hit in run.retrieved.hits]
-
-
-def _headers(run: Run, *, whole: bool = False) -> Headers:
-    record = run.record
-    headers = [("trimtab-record", record.id), ("x-request-id", record.id)]
-    for name, value in (("path", record.path), ("tier", record.tier), ("variant", record.variant)):
-        if value is not None:
-            headers.append((f"trimtab-{name}", value))
-    if whole and record.cost.settled_nanousd is not None:
-        headers.append(("trimtab-cost-usd", usd(record.cost.settled_nanousd)))
-    timing = ", ".join([f"{name};dur={row[1]:.2f}" for name, row in record.stages.items()])
-    headers.append(("server-timing", timing))
-    if run.bound is not None:
-        bound = run.bound
-        for view in run.plane.limiter.view(bound.entry, bound.name, bound.channel):
-            headers.append((f"x-ratelimit-limit-{view.unit}", str(view.limit)))
-            headers.append((f"x-ratelimit-remaining-{view.unit}", str(view.remaining)))
-            headers.append((f"x-ratelimit-reset-{view.unit}", _duration(view.reset_s)))
-    return headers
-
-
-def _duration(seconds: float) -> str:
-    """As OpenAI writes it: `6m0s`, `1.5s`, `20ms`."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)}ms"
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}m{rest:.0f}s" if minutes else f"{rest:.3g}s"

@@ -62,8 +62,7 @@ def configure(
         counters=counters,
         corpora=corpora or {},
         prepared=prepared,
-        need=frozenset(name for name in ALL if any(name in release.policy.reads(at) for at in VARIABLES))
-        | {"language"},
+        need=_need(release.policy),
     )
 
 

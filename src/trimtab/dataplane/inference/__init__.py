@@ -1,7 +1,7 @@
 """Inference: from a plan to a stream of chunks, attempt after attempt, and what was used."""
 
 from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content
-from trimtab.dataplane.inference.assemble import Assembler
+from trimtab.dataplane.inference.assemble import Assembler, pieces
 from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
@@ -22,5 +22,6 @@ __all__ = [
     "encode",
     "generate",
     "is_content",
+    "pieces",
     "wire_usage",
 ]

@@ -1,4 +1,4 @@
-"""A whole answer out of a stream's chunks, so that upstreams need to be asked in one way only.
+"""A whole answer out of a stream's chunks, so that upstreams need to be asked in one way only; and the way back.
 
 Merging follows OpenAI's own clients: texts are joined, lists of parts with an `index` are merged by it, other lists are
 joined, anything else is replaced. So fields that we have never heard of survive.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from trimtab.core.request import Chunk
+
 _REPLACED = frozenset({"role", "type", "id", "name"})
 """Texts that are said whole, not in pieces."""
 _ENVELOPE = frozenset({"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier"})
+_OWN = frozenset({"message", "logprobs", "index", "finish_reason"})
 _PLAIN = frozenset({"index", "delta", "finish_reason", "logprobs"})
 
 
@@ -78,6 +81,24 @@ class Assembler:
                 call.pop("index", None)
             choice.setdefault("logprobs", None)
         return {**self._top, "object": "chat.completion", "choices": choices}
+
+
+def pieces(completion: dict[str, Any]) -> list[Chunk]:
+    """A whole answer as a stream: each choice's message as one delta, then its finish."""
+    chunks = []
+    for choice in completion["choices"]:
+        delta = dict(choice["message"])
+        calls = delta.get("tool_calls")
+        if calls:
+            delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+        first: dict[str, Any] = {"index": choice["index"], "delta": delta, "finish_reason": None}
+        if choice.get("logprobs"):
+            first["logprobs"] = choice["logprobs"]
+        chunks.append(Chunk({"choices": [first]}))
+        others = {name: value for name, value in choice.items() if name not in _OWN}
+        last = {**others, "index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
+        chunks.append(Chunk({"choices": [last]}))
+    return chunks
 
 
 def _merge(whole: dict[str, Any], delta: dict[str, Any]) -> None:
