@@ -31,6 +31,9 @@ FAULTS = {
     # trimtab.yaml
     "workers": Fault("trimtab.yaml", "workers: 1", "workers: 2", "server.workers", "need a shared store"),
     "storage": Fault("trimtab.yaml", "url: memory", "url: redis://h", "storage.url", "only memory is supported"),
+    "memory limit not built": Fault(
+        "trimtab.yaml", "url: memory", "url: memory\nmemory_limit_mib: 512", "memory_limit_mib", "not supported yet"
+    ),
     "demo in public": Fault("trimtab.yaml", "host: 127.0.0.1", "host: 0.0.0.0", "demo", "while the server listens on"),
     "engine file": Fault(
         "trimtab.yaml",
@@ -44,6 +47,9 @@ FAULTS = {
         "trimtab.yaml", "engines:\n", "engines:\n  third: {}\n", "engines.third", "no model uses this engine", "warning"
     ),
     # models.yaml
+    "overrun not built": Fault(
+        "models.yaml", "tier: S\n", "tier: S\n    overrun_tokens: 9\n", "models.small.overrun_tokens", "not reserved"
+    ),
     "unknown engine": Fault(
         "models.yaml", "engine:small", "engine:smal", "models.small.endpoint", "Did you mean small?"
     ),
@@ -237,6 +243,7 @@ FAULTS = {
         HR, "checks_out: [deny]", "checks_out: [deny, dney]", "channels.assistant.guards.checks_out[1]", "mean deny?"
     ),
     "emit not built": Fault(HR, "on_miss: template", "emit: sentence", "channels.assistant.emit", "emit: answer"),
+    "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
     "resume not built": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "hold"),
     # tenants
     "file and id": Fault(HR, "id: hr\n", "id: people\n", "id", "in a file named hr.yaml"),

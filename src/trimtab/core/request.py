@@ -98,10 +98,3 @@ class Completion(msgspec.Struct):
 
     data: dict[str, Any]
     usage: Usage | None = None
-
-
-class Failure(msgspec.Struct):
-    """An error for the client: a body before the answer began, an event inside a stream after that."""
-
-    refusal: Refusal
-    record: str

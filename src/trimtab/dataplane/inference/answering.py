@@ -195,11 +195,6 @@ class Answering:
         return Chunk(self._ready.popleft())
 
     @property
-    def is_whole(self) -> bool:
-        """Every choice came to its end."""
-        return self._ended and len(self._finished) >= self.plan.choices
-
-    @property
     def told(self) -> bool:
         """Whether the upstream itself said how much was used."""
         return self._usage.is_known

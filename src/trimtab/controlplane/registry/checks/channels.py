@@ -228,6 +228,9 @@ def not_yet(view: View) -> Found:
         if channel.resume == "continue":
             hint = "Write resume: error, or resume: hold (nothing leaves before the answer is whole)."
             yield error(file, ("channels", name, "resume"), "continue is not supported yet", hint)
+        if channel.capture != "none":
+            hint = "Write capture: none, or delete the line: no text is kept."
+            yield error(file, ("channels", name, "capture"), f"{channel.capture} is not supported yet", hint)
 
 
 CHECKS = (
