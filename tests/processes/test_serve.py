@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from trimtab.cli._serve import BROKEN, PORT_TAKEN, engine_specs, serve
 from trimtab.controlplane.registry import Engine, Settings, write_example
-from trimtab.surfaces.processes import EngineSpec, listen
+from trimtab.surfaces.processes import EngineSpec, listen, share_of_cores, usable_cores
 
 
 @pytest.fixture
@@ -44,6 +44,18 @@ def test_a_broken_workspace_ends_with_1_and_one_problem_a_line(workspace: Path) 
     assert done.exit_code == BROKEN
     assert done.stdout == ""
     assert [line.split(" ")[0] for line in done.stderr.splitlines()][:2] == ["trimtab.yaml:2:", "trimtab.yaml:5:"]
+
+
+def test_engines_without_threads_share_the_cores(tmp_path: Path) -> None:
+    """Together they never have more threads than cores, and each has one; a container's quota counts."""
+    quota = tmp_path / "cpu.max"
+    quota.write_text("150000 100000\n")
+    assert usable_cores(quota) == min(2, usable_cores(tmp_path / "none"))
+    quota.write_text("max 100000\n")
+    assert usable_cores(quota) == usable_cores(tmp_path / "none")
+    assert [share_of_cores(2, cores) for cores in (1, 2, 3, 8)] == [1, 1, 1, 4]
+    settings = Settings(engines={"a": Engine(), "b": Engine()})
+    assert [spec.threads for spec in engine_specs(settings)] == [share_of_cores(2, usable_cores())] * 2
 
 
 def test_engines_are_told_what_the_workspace_declares() -> None:

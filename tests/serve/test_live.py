@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from support.gateway import events, text_of
-from support.live import Live, eventually, live, trimtab
+from support.live import Live, eventually, live, patient_example, trimtab
 from support.serving import gone
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One serving example for the tests of this module, which leave it as they found it."""
     workspace = tmp_path_factory.mktemp("example") / "workspace"
-    trimtab("init", str(workspace))
+    patient_example(workspace)
     with live(workspace) as running:
         yield running
 
@@ -179,7 +179,7 @@ def test_health_and_readiness(server: Live) -> None:
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     """SIGINT drains: no process and no socket is left, the exit is clean, the record can be explained afterwards."""
     workspace = tmp_path / "workspace"
-    trimtab("init", str(workspace))
+    patient_example(workspace)
     with live(workspace) as server:
         server.chat("Eight?", max_tokens=2)
         children = server.children()
@@ -194,7 +194,7 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
 def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     """kill -9: gateway and engines end by themselves."""
     workspace = tmp_path / "workspace"
-    trimtab("init", str(workspace))
+    patient_example(workspace)
     with live(workspace) as server:
         children = server.children()
         server.process.kill()
@@ -205,7 +205,7 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
 def test_budget_show_says_the_same_running_and_stopped(tmp_path: Path) -> None:
     """Live figures come from the gateway; with it stopped they are worked out of the records, to the nano-dollar."""
     workspace = tmp_path / "workspace"
-    trimtab("init", str(workspace))
+    patient_example(workspace)
     arguments = ("budget", "show", "commerce", "--json", "--workspace", str(workspace))
     with live(workspace) as server:
         server.chat("Nine?", max_tokens=3, temperature=1)

@@ -60,10 +60,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def engine_specs(settings: Settings) -> list[EngineSpec]:
-    """The engines of trimtab.yaml as their processes are told of them."""
-    from trimtab.surfaces.processes import EngineSpec
+    """The engines of trimtab.yaml as their processes are told of them; who declares no threads has a share of cores."""
+    from trimtab.surfaces.processes import EngineSpec, share_of_cores, usable_cores
 
+    share = share_of_cores(len(settings.engines), usable_cores())
     return [
-        EngineSpec(name=name, model=engine.model, slots=engine.slots, context=engine.context, threads=engine.threads)
+        EngineSpec(
+            name=name, model=engine.model, slots=engine.slots, context=engine.context, threads=engine.threads or share
+        )
         for name, engine in settings.engines.items()
     ]

@@ -29,8 +29,8 @@ class Server(Document, frozen=True):
 
 
 class Engine(Document, frozen=True):
-    """An embedded engine. `model`: `bundled`, or a GGUF file; `context`: tokens of each slot; `threads`: None is all
-    cores."""
+    """An embedded engine. `model`: `bundled`, or a GGUF file; `context`: tokens of each slot; `threads`: None is an
+    equal share of this machine's cores."""
 
     model: Annotated[str, Meta(min_length=1, description="bundled, or the path of a GGUF file")] = "bundled"
     slots: Annotated[int, Meta(ge=1, le=256)] = 4

@@ -11,6 +11,7 @@ from trimtab.surfaces.processes.channel import (
     StartEngine,
     StopEngine,
 )
+from trimtab.surfaces.processes.cores import share_of_cores, usable_cores
 from trimtab.surfaces.processes.model import ModelMissingError, bundled_model, fetch_model, model_file
 from trimtab.surfaces.processes.supervisor import PortTakenError, Supervisor, listen
 
@@ -31,4 +32,6 @@ __all__ = [
     "fetch_model",
     "listen",
     "model_file",
+    "share_of_cores",
+    "usable_cores",
 ]

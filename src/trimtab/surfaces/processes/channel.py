@@ -24,7 +24,7 @@ EngineStateName = Literal["starting", "ready", "restarting", "stopped", "failed"
 
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One embedded engine. `model`: `bundled` or the path of a GGUF file; `context`: tokens of each slot; `threads`:
-    None is all cores."""
+    None is what llama.cpp takes, all cores."""
 
     name: str
     model: str = "bundled"
