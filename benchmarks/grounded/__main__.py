@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.grounded.bounds import lower, upper
+from trimtab.foundations.stats import lower, upper
 from benchmarks.grounded.data import AbsentError, Row, asked, labelled, read
 from benchmarks.grounded.edits import edits
 from trimtab.dataplane.guard.grounded import Evidence, best_quote, check

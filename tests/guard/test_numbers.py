@@ -9,6 +9,7 @@ from stdnum import luhn
 
 from trimtab.dataplane.guard import CHECKS_IN, screen_in
 from trimtab.dataplane.guard.detect import detect
+from trimtab.dataplane.guard.numbers import iban_numbers
 
 ALL = sorted(CHECKS_IN)
 REGIONS = ("DE", "GB", "FR")
@@ -111,3 +112,9 @@ def test_hostile_digits_cost_linear_work() -> None:
     """A megabyte of almost-numbers is screened; the work is bounded by the test's own time limit."""
     for hostile in ("1" * 1_000_000, "4111 " * 200_000, "DE89 " * 200_000, "1 (2" * 250_000, "+" * 1_000_000):
         screen_in(({"role": "user", "content": hostile},), {}, ALL, REGIONS)
+
+
+def test_what_looks_like_the_beginning_of_an_iban_hides_none() -> None:
+    """Words and numbers before it, and another IBAN right before it, are no part of one."""
+    text = "3 to 15 DE89 3704 0044 0532 0130 00 GB82 WEST 1234 5698 7654 32"
+    assert [span.identity for span in iban_numbers(text)] == ["DE89370400440532013000", "GB82WEST12345698765432"]

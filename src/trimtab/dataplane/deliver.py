@@ -20,7 +20,7 @@ from trimtab.core.request import Chunk, Completion
 from trimtab.dataplane import envelope, settle
 from trimtab.dataplane.cache import Entry
 from trimtab.dataplane.ground import CHECK, Ground, ground
-from trimtab.dataplane.guard import OutScreen
+from trimtab.dataplane.guard import OutScreen, regions_of
 from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, pieces, wire_usage
 from trimtab.dataplane.run import Decision, Run, Template
 
@@ -185,6 +185,7 @@ async def _replace(run: Run, plan: Plan, verdict: Template) -> None:
         await template(run, verdict)
         return
     assert run.body is not None
+    run.template = verdict.name
     text = envelope.template_text(run, verdict)
     run.record.finish_reason = verdict.finish_reason
     for index in range(plan.choices):
@@ -211,6 +212,7 @@ async def stored(run: Run, entry: Entry) -> None:
 async def template(run: Run, wanted: Template) -> None:
     """A deterministic answer in a language of the tenant; every choice gets the same."""
     settle.account(run)
+    run.template = wanted.name
     text = envelope.template_text(run, wanted)
     count = run.body.n if run.body is not None else 1
     message = {"role": "assistant", "content": text}
@@ -273,7 +275,8 @@ def gone(run: Run) -> None:
 def _screen(run: Run) -> OutScreen:
     assert run.bound is not None
     guards = run.bound.channel.guards
-    return OutScreen(run.guards_out, guards.deny, run.placeholders, guards.restore)
+    regions = regions_of(tuple(run.bound.tenant.markets))
+    return OutScreen(run.guards_out, guards.deny, run.placeholders, guards.restore, regions)
 
 
 def _ungrounded(grounds: Ground) -> Template:

@@ -23,12 +23,14 @@ def identity(run: Run) -> dict[str, Any]:
 
 
 def extras(run: Run) -> dict[str, Any]:
-    """The `trimtab` member of an answer: its record, the way it went, what it cost and where the time went (ms)."""
+    """The `trimtab` member of an answer: its record, the way it went, the template that stands for an answer (or None),
+    what it cost and where the time went (ms)."""
     record = run.record
     cost = record.cost.settled_nanousd
     return {
         "record": record.id,
         "path": record.path,
+        "template": run.template,
         "tier": record.tier,
         "variant": record.variant,
         "cost_usd": None if cost is None else usd(cost),

@@ -118,7 +118,8 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Re
         if allowed.answer is not None:
             return Template(allowed.answer.removeprefix(_TEMPLATE), "content_filter")
     with ledger.stage("cache"):  # 6
-        stored = await _look_up(run, bound, body, features, allowed)
+        no_store = "no-store" in request.head.headers.get("cache-control", "")
+        stored = None if no_store else await _look_up(run, bound, body, features, allowed)
         if stored is not None:
             return stored
     with ledger.stage("route"):  # 7
@@ -193,6 +194,9 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
 
 async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decision | Template | Refusal:
     rules = run.configuration.snapshot.release.policy
+    if bound.channel.corpus is not None and allowed.rag and run.corpus is None:
+        # without its passages a model would make something up
+        return Refusal(code=Code.NO_REPLICA, message=f"the index of corpus {bound.channel.corpus} is not ready yet")
     too_long = await _too_long(run, body)
     question = routing.Question(
         messages=body.messages,

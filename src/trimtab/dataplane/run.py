@@ -65,6 +65,8 @@ class Run:
         self.retrieved: Retrieved | None = None
         self.quote: Quote | None = None
         """What stands in for an answer that its passages don't support."""
+        self.template: str | None = None
+        """Name of the template that was given in an answer's place."""
         self.prices: dict[str, Price | None] = {}
         """Of every variant that was asked, by its id."""
         self.usage: Usage | None = None

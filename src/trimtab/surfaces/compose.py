@@ -43,6 +43,8 @@ from trimtab.surfaces.server.app import public
 POLL_S = 0.5
 QUIET_S = 0.2
 """How long the documents must have been left alone before they are loaded: nobody reads a half-written file."""
+INDEX_S = 60.0
+"""How long a start waits for indexes that must be built; channels that need one refuse until it is there."""
 DRAIN_FLUSH_S = 5.0
 
 _log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class LiveGateway:
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
         self._loading = asyncio.Lock()
+        self._url: str | None = None
         self._building: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
@@ -117,8 +120,10 @@ class LiveGateway:
             await back.start_unix(path)
             await front.start(listen)
             _settle_memory()
+            await self._indexed()
             host, port = listen.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            self._url = url
             self._control.send(Ready(url=url, hints=hints(self._workspace, url)))
             await self._obey()
             self.plane.draining = True
@@ -232,6 +237,11 @@ class LiveGateway:
         finally:
             self._building.pop(name, None)
 
+    async def _indexed(self) -> None:
+        """The first indexes are there before anybody is told to ask; a big corpus goes on by itself."""
+        if self._building:
+            await asyncio.wait(set(self._building.values()), timeout=INDEX_S)
+
     async def _restore(self) -> None:
         """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
         tenancy = self.plane.configuration.snapshot.tenancy
@@ -244,6 +254,7 @@ class LiveGateway:
     def state(self) -> dict[str, Any]:
         plane = self.plane
         return {
+            "url": self._url,
             "snapshots": plane.configuration.snapshot.names,
             "draining": plane.draining,
             "problems": self._problems,
@@ -252,6 +263,7 @@ class LiveGateway:
             "outcomes": plane.outcomes,
             "gates": plane.gates.views(),
             "cache": plane.cache.stats,
+            "building": sorted(self._building),
             "corpora": {name: corpus.id for name, corpus in plane.configuration.corpora.items()},
             "journal": self._journal.state(),
             "engines": [_public(engine) for engine in self._engines.values()],

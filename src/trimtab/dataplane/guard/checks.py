@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 CHECKS_IN: Final = frozenset({"email", "phone", "card", "iban"})
-CHECKS_OUT: Final = frozenset({"deny"})
+CHECKS_OUT: Final = CHECKS_IN | {"deny"}
 
 
 def known(checks: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from trimtab.dataplane.guard.deny import DenyStream
+from trimtab.dataplane.guard.redact import RedactStream
 from trimtab.dataplane.guard.restore import RestoreStream
 
 Name: TypeAlias = tuple[str | int, ...]
@@ -16,29 +17,34 @@ _BARE_CALL: Final = frozenset({"index", "type", "function", "custom"})
 
 
 class GuardedStream:
-    """One guarded stream: restored, then searched."""
+    """One guarded stream: redacted while the caller's own values are still placeholders, restored, then searched."""
 
-    __slots__ = ("deny", "restore")
+    __slots__ = ("deny", "redact", "restore")
 
-    def __init__(self, restore: RestoreStream | None, deny: DenyStream | None) -> None:
+    def __init__(self, redact: RedactStream | None, restore: RestoreStream | None, deny: DenyStream | None) -> None:
+        self.redact = redact
         self.restore = restore
         self.deny = deny
 
     def feed(self, text: str, last: bool) -> str:
-        out = text if self.restore is None else self.restore.feed(text, last)
+        out = text if self.redact is None else self.redact.feed(text, last)
+        out = out if self.restore is None else self.restore.feed(out, last)
         return out if self.deny is None else self.deny.feed(out, last)
 
     @property
     def holds(self) -> bool:
-        return bool(self.restore and self.restore.held) or bool(self.deny and (self.deny.holds or self.deny.violated))
+        if (self.redact and self.redact.held) or (self.restore and self.restore.held):
+            return True
+        return bool(self.deny and (self.deny.holds or self.deny.violated))
 
 
 class ChoiceState:
     """What is known of one choice: its streams, and logprobs whose text is still held."""
 
-    __slots__ = ("logprobs", "streams")
+    __slots__ = ("_redacted", "logprobs", "streams")
 
     def __init__(self) -> None:
+        self._redacted = 0
         self.streams: dict[Name, GuardedStream] = {}
         self.logprobs: list[dict[str, Any]] = []
 
@@ -47,6 +53,10 @@ class ChoiceState:
         if not self.logprobs or any(len(name) == 1 and stream.holds for name, stream in self.streams.items()):
             return None
         entries, self.logprobs = self.logprobs, []
+        redacted = sum(stream.redact.hits.total() for stream in self.streams.values() if stream.redact is not None)
+        if redacted > self._redacted:  # the tokens would tell what was taken out
+            self._redacted = redacted
+            return None
         return entries[0] if len(entries) == 1 else _joined(entries)
 
 

@@ -45,9 +45,9 @@ def may_hold(text: str, checks: Sequence[str]) -> bool:
     return any(CHECKS[check].may(text) for check in checks)
 
 
-def detect(text: str, checks: Sequence[str], regions: Sequence[str]) -> list[Found]:
-    """`checks`: names of CHECKS."""
-    nested = is_json(text)
+def detect(text: str, checks: Sequence[str], regions: Sequence[str], nested: bool | None = None) -> list[Found]:
+    """`checks`: names of CHECKS. `nested`: whether to read through JSON's escapes; None: by the text itself."""
+    nested = is_json(text) if nested is None else nested
     plain, ends, shifts = unescaped(text) if nested else (text, [0], [0])
     found: list[Found] = []
     for name, check in CHECKS.items():

@@ -55,10 +55,12 @@ def cards(text: str) -> Iterator[Span]:
 
 
 def iban_numbers(text: str) -> Iterator[Span]:
-    for match in _iban.finditer(text):
+    place = 0
+    while match := _iban.search(text, place):
         end = _iban_end(match[0])
+        place = match.start() + (end or 1)  # a candidate may reach into the next one, valid or not
         if end:
-            yield Span(match.start(), match.start() + end, _compact(match[0][:end]))
+            yield Span(match.start(), place, _compact(match[0][:end]))
 
 
 def phones(text: str, regions: Sequence[str]) -> Iterator[Span]:

@@ -1,13 +1,14 @@
 """The way out: each text of an answer is a guarded stream of its own, so nothing forbidden leaves however it is cut.
 
 A guarded stream is one text field of one choice's delta (`content`, `reasoning_content`, `refusal`, any other), or one
-tool call's arguments. It is restored first and then searched, since what the client would read is what counts. Text
-that may still become a deny text or a placeholder is held, all other goes at once; the choice's finish lets go what is
-still held, in the same chunk.
+tool call's arguments. What a model says of addresses and numbers becomes `<EMAIL>`, `<PHONE>`, `<CARD>`, `<IBAN>` where
+the channel asks for it; then it is restored, and then searched, since what the client would read is what counts. Text
+that may still become one of these is held, all other goes at once; the choice's finish lets go what is still held, in
+the same chunk.
 
 `logprobs` tell tokens one by one, the forbidden ones too. A choice's entries wait until none of its text is held and
 then go with the chunk that lets the last of it go; so they are complete and in order, but may come later than their
-text.
+text. Where something was redacted, those of that stretch don't go at all.
 
 Other strings (unknown fields, nested ones too) are searched and restored each by itself: a text that an unknown field
 spreads over several chunks is not joined.
@@ -15,14 +16,17 @@ spreads over several chunks is not joined.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
 from trimtab.core.record import GuardRow
 from trimtab.core.request import Chunk
-from trimtab.dataplane.guard.checks import CHECKS_OUT, known
+from trimtab.dataplane.guard.addresses import is_json
+from trimtab.dataplane.guard.checks import CHECKS_IN, CHECKS_OUT, known
 from trimtab.dataplane.guard.delta import ChoiceState, GuardedStream, Name, part_of, tool_calls
 from trimtab.dataplane.guard.deny import Automaton, DenyStream, automaton
+from trimtab.dataplane.guard.redact import RedactStream
 from trimtab.dataplane.guard.restore import Forms, RestoreStream, forms
 from trimtab.dataplane.guard.walk import rewrite
 
@@ -39,20 +43,42 @@ class OutScreen:
     nothing comes after.
     """
 
-    __slots__ = ("_checks", "_choices", "_deny", "_envelope", "_forms", "_restored", "_values", "passes", "violation")
+    __slots__ = (
+        "_checks",
+        "_choices",
+        "_deny",
+        "_detected",
+        "_detectors",
+        "_envelope",
+        "_forms",
+        "_regions",
+        "_restored",
+        "_values",
+        "passes",
+        "violation",
+    )
 
     def __init__(
-        self, checks: Sequence[str], deny: Sequence[str], values: tuple[tuple[str, str], ...], restore: bool
+        self,
+        checks: Sequence[str],
+        deny: Sequence[str],
+        values: tuple[tuple[str, str], ...],
+        restore: bool,
+        regions: Sequence[str] = (),
     ) -> None:
-        """Raises ValueError for an unknown check."""
+        """`regions`: as of `screen_in`. Raises ValueError for an unknown check."""
         self._checks = known(checks, CHECKS_OUT)
+        self._detectors = tuple(check for check in self._checks if check in CHECKS_IN)
+        self._regions = regions
+        self._detected: Counter[str] = Counter()
+        """Of strings that are looked at by themselves."""
         self._deny: Automaton | None = automaton(tuple(deny)) if "deny" in self._checks else None
         self._values = values if restore else ()
         self._forms: dict[bool, Forms] = {}
         self._restored = 0
         self._choices: dict[int, ChoiceState] = {}
         self._envelope: dict[str, Any] = {}
-        self.passes = self._deny is None and not self._values
+        self.passes = self._deny is None and not self._values and not self._detectors
         """Nothing can be found or restored: chunks need not come here at all."""
         self.violation: str | None = None
         """The check that found what must not leave."""
@@ -100,13 +126,17 @@ class OutScreen:
 
     def rows(self) -> list[GuardRow]:
         """One for each check, and one for what was restored."""
-        rows = [
-            GuardRow(stage="out", check=check, hits=int(hit), action="blocked" if hit else "none")
-            for check, hit in ((check, self.violation == check) for check in self._checks)
-        ]
+        streams = [stream for state in self._choices.values() for stream in state.streams.values()]
+        detected = sum((one.redact.hits for one in streams if one.redact is not None), self._detected)
+        rows = []
+        for check in self._checks:
+            if check in CHECKS_IN:
+                hits, action = detected[check], "redacted"
+            else:
+                hits, action = int(self.violation == check), "blocked"
+            rows.append(GuardRow(stage="out", check=check, hits=hits, action=action if hits else "none"))
         if self._values:
-            streams = [stream.restore for state in self._choices.values() for stream in state.streams.values()]
-            hits = self._restored + sum(stream.hits for stream in streams if stream is not None)
+            hits = self._restored + sum(one.restore.hits for one in streams if one.restore is not None)
             rows.append(GuardRow(stage="out", check="restore", hits=hits, action="restored" if hits else "none"))
         return rows
 
@@ -190,6 +220,7 @@ class OutScreen:
 
     def _stream(self, json: bool) -> GuardedStream:
         return GuardedStream(
+            RedactStream(self._detectors, self._regions, json=json) if self._detectors else None,
             RestoreStream(self._forms_of(json)) if self._values else None,
             DenyStream(self._deny, json=json) if self._deny is not None else None,
         )
@@ -213,6 +244,11 @@ class OutScreen:
 
     def _whole(self, text: str) -> str:
         """A string that is looked at by itself."""
+        if self._detectors:
+            redacting = RedactStream(self._detectors, self._regions, json=is_json(text))
+            redacted = redacting.feed(text, last=True)
+            self._detected.update(redacting.hits)
+            text = text if redacted == text else redacted
         if self._values:
             stream = RestoreStream(self._forms_of(json=False))
             restored = stream.feed(text, last=True)

@@ -1,4 +1,4 @@
-"""Exact binomial bounds (Clopper-Pearson) without scipy: the tail is summed, the bound found by bisection."""
+"""Exact binomial bounds (Clopper and Pearson, Biometrika 26, 1934): the tail summed, the bound found by bisection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from math import exp, lgamma, log
 
 
 def upper(hits: int, total: int, confidence: float = 0.95) -> float:
-    """The one-sided upper bound of a rate: hits or fewer of total would be seen with probability 1 - confidence."""
+    """The one-sided upper bound of a rate: at it, `hits` or fewer of `total` are seen with probability 1 - confidence.
+    Nothing seen bounds nothing: 1.0 for a total of 0. Raises ValueError where hits are not within the total."""
+    if not 0 <= hits <= total:
+        raise ValueError(f"{hits} of {total} is no count")
     if hits >= total:
         return 1.0
     low, high = hits / total, 1.0
@@ -20,7 +23,7 @@ def upper(hits: int, total: int, confidence: float = 0.95) -> float:
 
 
 def lower(hits: int, total: int, confidence: float = 0.95) -> float:
-    """The one-sided lower bound."""
+    """The one-sided lower bound; 0.0 for a total of 0."""
     return 1 - upper(total - hits, total, confidence) if total else 0.0
 
 
