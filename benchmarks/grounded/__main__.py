@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from trimtab.foundations.stats import lower, upper
 from benchmarks.grounded.data import AbsentError, Row, asked, labelled, read
 from benchmarks.grounded.edits import edits
 from trimtab.dataplane.guard.grounded import Evidence, best_quote, check
 from trimtab.dataplane.guard.grounded.sentences import sentences
+from trimtab.foundations.stats import lower, upper
 
 CANNOT_RUN = 2
 _word = re.compile(r"\w+")
