@@ -382,7 +382,7 @@ def test_demo_keys_without_demo_are_told(tmp_path: Path) -> None:
 def test_templates_that_the_gateway_needs_are_required(tmp_path: Path) -> None:
     """Without the template of a refusal a guard would have nothing to answer with."""
     sandbox = Sandbox(tmp_path)
-    for language in ("en", "de", "fr"):
+    for language in ("ar", "de", "en", "es", "fr", "pt"):
         sandbox.replace(f"templates/{language}.yaml", "unavailable:", "unavailble:")
     found = [str(problem) for problem in sandbox.problems()]
     assert any("the template unavailable is missing" in line and "unavailble?" in line for line in found), found
@@ -390,10 +390,10 @@ def test_templates_that_the_gateway_needs_are_required(tmp_path: Path) -> None:
 
 def test_languages_without_templates_are_told(tmp_path: Path) -> None:
     """A tenant's language without a template file is a warning; a file named by no language is an error."""
-    sandbox = Sandbox(tmp_path).replace(HR, "languages: [en, de]", "languages: [en, pt-BR]")
+    sandbox = Sandbox(tmp_path).replace(HR, "languages: [en, de]", "languages: [en, it-CH]")
     (warning,) = sandbox.problems()
     assert warning.severity == "warning"
-    assert "templates/pt.yaml" in str(warning)
+    assert "templates/it.yaml" in str(warning)
     (sandbox.folder / "templates/fr.yaml").rename(sandbox.folder / "templates/francais.yaml")
     assert any("is not named by a language" in str(problem) for problem in sandbox.problems())
 
