@@ -208,5 +208,6 @@ def test_all_cases(new_stage: Stage) -> None:
 def test_models(stage: Stage) -> None:
     """The list holds what this key may send; a name that is not in it is not found."""
     said = stage.play(node("models"), stage.through, attempts=0, upstream=0, hung_up=0).said["models"]
-    assert (said["names"], said["one"]) == ([["auto", "model"], ["gpt-4o", "model"]], "gpt-4o")
+    names = [[name, "model"] for name in ("auto", "gpt-4o", "hash-256")]
+    assert (said["names"], said["one"]) == (names, "gpt-4o")
     assert (said["none"]["class"], said["none"]["code"]) == ("NotFoundError", "model_not_found")

@@ -473,7 +473,7 @@ def test_a_spent_budget(servers: Servers, tmp_path: Path, kind: str) -> None:
 
 
 def test_models(stage: Stage, kind: str) -> None:
-    """`models.list` gives what this key may send as `model`; `retrieve` one of them, or NotFoundError."""
+    """`models.list` gives what this key may send, the embedder too; `retrieve` one of them, or NotFoundError."""
 
     async def case(chat: Chat) -> Any:
         listed = [model async for model in each(await settled(chat.client.models.list()))]
@@ -482,7 +482,7 @@ def test_models(stage: Stage, kind: str) -> None:
         names = [(type(model).__name__, model.id, model.object, model.owned_by) for model in [*listed, one]]
         return [names, missing["class"], missing["code"]]
 
-    expected = [("Model", name, "model", "trimtab") for name in ("auto", "gpt-4o", "gpt-4o")]
+    expected = [("Model", name, "model", "trimtab") for name in ("auto", "gpt-4o", "hash-256", "gpt-4o")]
     played = stage.play(driven(kind, case), stage.through, attempts=0, upstream=0, hung_up=0)
     assert played.said == normal([expected, "NotFoundError", "model_not_found"])
 

@@ -236,7 +236,8 @@ class Gateway:
 
     def assert_nothing_held(self) -> None:
         """No token taken, nothing reserved, no flight open, no upstream request running."""
-        for name, view in self.plane.gates.views().items():
+        gates = {**self.plane.gates.views(), "embedder": self.plane.embedding_gate.view()}
+        for name, view in gates.items():
             assert (view.free, view.waiting) == (view.slots, 0), f"{name}: {view}"
         tenancy = self.plane.configuration.snapshot.tenancy
         for row in self.plane.budgets.rows(tenancy):

@@ -14,7 +14,7 @@ from trimtab.core.money import Usage
 Message: TypeAlias = dict[str, Any]
 """One chat message in OpenAI's shape. Treated as immutable: who changes one makes a new dict."""
 
-Kind = Literal["chat"]
+Kind = Literal["chat", "embeddings"]
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -34,12 +34,23 @@ class Head(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
 
 
+class EmbeddingTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request for vectors asks beside its texts."""
+
+    input_type: Literal["query", "passage"] = "query"
+    """What the texts are to a search: its questions, or what is searched in."""
+    encoding_format: Literal["float", "base64"] = "float"
+    """Numbers, or the bytes of little-endian float32."""
+    dimensions: int | None = None
+
+
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed and validated body."""
 
     kind: Kind
     model: str | None
     messages: tuple[Message, ...]
+    """Of an embedding request: its texts, each as a user's message, so that one guard and one bound serve both."""
     stream: bool
     include_usage: bool
     max_tokens: int | None
@@ -55,6 +66,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None
     size: int
     """Bytes of the body as it came."""
+    embedding: EmbeddingTerms | None = None
+    """Vectors are wanted, not an answer."""
 
     @property
     def has_tools(self) -> bool:

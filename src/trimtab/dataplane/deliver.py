@@ -360,11 +360,16 @@ async def _complete(run: Run, path: Path, completion: dict[str, Any], usage: Usa
             await _send(run, chunk)
         await _end_stream(run, usage, raw)
         return
-    run.record.path, run.record.status = path, 200
     data = {**envelope.identity(run), "object": "chat.completion"}
     for name, value in completion.items():
         data.setdefault(name, value)
     data["usage"] = wire_usage(usage, raw)
+    await send_whole(run, path, data)
+
+
+async def send_whole(run: Run, path: Path, data: dict[str, Any]) -> None:
+    """All of an answer at once, whatever was asked for. Its account is closed."""
+    run.record.path, run.record.status = path, 200
     data["trimtab"] = envelope.extras(run)
     _start(run, path, stream=False)
     await run.reply.write(Completion(data))

@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from trimtab.core.clock import NS_PER_S
 from trimtab.core.decision import Allowed, Features, Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import PlanRow, Record
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import deliver, ingress, policy, routing, settle
-from trimtab.dataplane.admission import Ticket, retry_after_s
+from trimtab.dataplane import deliver, embeddings, hold, ingress, policy, routing, settle
+from trimtab.dataplane.admission import Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
 from trimtab.dataplane.guard import regions_of, screen_in
@@ -26,7 +25,7 @@ from trimtab.dataplane.inference import Fault, encode, generate
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
 from trimtab.dataplane.retrieval import question_of, retrieve, with_passages
-from trimtab.dataplane.run import Decision, Run, Template, request_values
+from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import Lease
 from trimtab.foundations.derive import tenant_secret
 from trimtab.foundations.tokens import prompt_bound, text_bytes
@@ -50,6 +49,8 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
             await deliver.template(run, decided)
         elif isinstance(decided, Entry):
             await deliver.stored(run, decided)
+        elif isinstance(decided, Wanted):
+            await embeddings.fulfil(decided, run)
         else:
             await fulfil(decided, run)
     except asyncio.CancelledError:
@@ -68,8 +69,9 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
 # --- decide ---------------------------------------------------------------------------------------------------------
 
 
-async def decide(request: Request, run: Run) -> Decision | Template | Entry | Refusal:
-    """Stages 1 to 7: who asks, what it may spend, what policy permits, a stored answer or a ranked list of plans."""
+async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wanted | Refusal:
+    """Stages 1 to 7: who asks, what it may spend, what policy permits, a stored answer or a ranked list of plans. Who
+    wants vectors has nothing to choose from after 3."""
     ledger, plane, record, snapshot = run.ledger, run.plane, run.record, run.configuration.snapshot
     record.snapshots, record.route = snapshot.names, request.head.route
     ledger.waited()
@@ -88,7 +90,8 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Re
             return body
         run.body, record.stream = body, body.stream
     with ledger.stage("bind"):  # 2
-        bound = ingress.bind(request.head, body, entry, ledger.arrival, run.configuration.catalogue, plane.secret)
+        catalogue = run.configuration.catalogue
+        bound = ingress.bind(request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder)
         if isinstance(bound, Refusal):
             return bound
         run.bound = bound
@@ -101,6 +104,8 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Re
         record.guards.extend(screened.rows)
         body = run.body = settle.redacted(body, screened)
         run.placeholders = screened.values
+    if body.embedding is not None:
+        return Wanted(bound=bound, texts=tuple(settle.texts(body.messages)), terms=body.embedding)
     with ledger.stage("classify"):  # 4
         features = record.features = await plane.classifier.classify(
             body.messages,
@@ -183,7 +188,7 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
             and usable(entry, run.placeholders)
         )
 
-    found = await run.plane.cache.look_up(key, takes, _left_s(run, bound))
+    found = await run.plane.cache.look_up(key, takes, hold.left_s(run, bound))
     if isinstance(found, Entry):
         return found
     if found is None:
@@ -249,7 +254,7 @@ async def fulfil(decision: Decision, run: Run) -> None:
     bound = decision.bound
     missed = Refusal(code=Code.NOTHING_ALLOWED, message=Code.NOTHING_ALLOWED.value.cause)
     try:
-        async with asyncio.timeout(_left_s(run, bound)):
+        async with asyncio.timeout(hold.left_s(run, bound)):
             for number, (plan, row) in enumerate(zip(decision.plans, decision.rows, strict=True)):
                 others = len(decision.plans) - number - 1
                 outcome = await _try(run, plan, row, others, decision)
@@ -259,8 +264,7 @@ async def fulfil(decision: Decision, run: Run) -> None:
                 if outcome.last:
                     break
     except TimeoutError:
-        passed = f"the deadline of {bound.contract.latency.deadline_ms:.0f} ms has passed"
-        missed = Refusal(code=Code.DEADLINE_EXCEEDED, message=passed)
+        missed = hold.too_late(bound)
         run.end_ticket("dropped")
     if run.started:
         deliver.break_off(run, missed)
@@ -329,18 +333,15 @@ async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | No
         },
     )
     run.record.rules.extend(effects.trace)
-    wait_s, reroute = _wait_s(run, bound), bound.contract.on_miss != "refuse"
+    wait_s, reroute = hold.wait_s(run, bound), bound.contract.on_miss != "refuse"
     if effects.on_full is not None:
         most_s = effects.on_full.wait_ms / 1000
-        wait_s = min(most_s, _left_s(run, bound)) if reroute else 0.0
+        wait_s = min(most_s, hold.left_s(run, bound)) if reroute else 0.0
         reroute = reroute and effects.on_full.reroute
     ticket = await gate.admit(int(bound.contract.rank), wait_s)
     if ticket is not None:
         return ticket
-    view = gate.view()
-    message = f"tier {plan.tier} is full: all {view.slots} slots are taken and {view.waiting} requests wait"
-    refusal = Refusal(code=Code.QUEUE_FULL, message=message, retry_after_s=retry_after_s(view))
-    return NotAnswered(refusal, "queue full", last=not (reroute and others))
+    return NotAnswered(hold.full(f"tier {plan.tier}", gate), "queue full", last=not (reroute and others))
 
 
 async def _reserve(run: Run, plan: Plan, bound: Bound) -> Lease | Refusal:
@@ -352,26 +353,14 @@ async def _reserve(run: Run, plan: Plan, bound: Bound) -> Lease | Refusal:
     if price is not None:
         fewest = min(plan.max_tokens, routing.LEAST_OUTPUT)
         least = spent + price.most(plan.prompt_bound, fewest * plan.choices)
-
-    wait_s = _wait_s(run, bound)
-    lease = await run.plane.budgets.reserve(
-        bound.entry,
-        bound.name,
-        bound.channel,
+    return await hold.money(
+        run,
+        bound,
         want=want,
         least=least,
-        wait_s=wait_s,
-        instead_of=run.lease,
-        on_wait=lambda: run.end_ticket("ignored"),
+        gate=lambda: run.plane.gates.of(plan.variant.model),
+        place=f"tier {plan.tier}",
     )
-    if isinstance(lease, Lease):
-        run.lease = lease
-        if run.ticket is None:  # given back while money was waited for
-            gate = run.plane.gates.of(plan.variant.model)
-            run.ticket = None if gate is None else await gate.admit(int(bound.contract.rank), _wait_s(run, bound))
-            if run.ticket is None:
-                return Refusal(code=Code.QUEUE_FULL, message=f"tier {plan.tier} is full", retry_after_s=1.0)
-    return lease
 
 
 def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
@@ -398,18 +387,6 @@ async def _retrieve(run: Run, plan: Plan, bound: Bound) -> None:
         question_of(run.sent),
         max_tokens=plan.retrieval_tokens,
         count=counter.count,
-        timeout_s=min(_left_s(run, bound), bound.contract.latency.e2e_ms / 1000 * RETRIEVAL_SHARE),
+        timeout_s=min(hold.left_s(run, bound), bound.contract.latency.e2e_ms / 1000 * RETRIEVAL_SHARE),
     )
     run.sent = with_passages(run.sent, run.retrieved.hits)
-
-
-def _wait_s(run: Run, bound: Bound) -> float:
-    """How long the contract lets a request wait for what others hold: its time to first token, or to the deadline."""
-    if bound.contract.on_miss == "refuse":
-        return 0.0
-    left_s = _left_s(run, bound)
-    return left_s if bound.contract.on_miss == "wait" else min(bound.contract.latency.ttft_ms / 1000, left_s)
-
-
-def _left_s(run: Run, bound: Bound) -> float:
-    return (bound.deadline_ns - run.ledger.clock.now_ns()) / NS_PER_S

@@ -12,7 +12,7 @@ from trimtab.core.errors import Refusal
 from trimtab.core.ids import Ids
 from trimtab.core.record import Record, RecordSink
 from trimtab.core.request import Chunk, Completion
-from trimtab.dataplane.admission import Gates
+from trimtab.dataplane.admission import Gate, Gates
 from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.classify import Classifier, Name, Prepared
 from trimtab.dataplane.inference import Dialer, Fleet
@@ -24,6 +24,10 @@ from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
 Headers = list[tuple[str, str]]
+
+EMBEDDING_SLOTS = 2
+"""Embedding requests at once. The engine has one thread, so one is served and the next is ready; more would gain
+nothing, and each could put a long text before the question that a chat request has embedded meanwhile."""
 
 
 class Reply(Protocol):
@@ -87,6 +91,7 @@ class DataPlane:
         self.budgets = Budgets(clock)
         self.cache = AnswerCache(clock, cache_bytes)
         self.gates = Gates(clock)
+        self.embedding_gate = Gate(clock, EMBEDDING_SLOTS)
         self.fleet = Fleet(clock)
         self.draining = False
         self.requests = 0

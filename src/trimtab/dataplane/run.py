@@ -14,7 +14,7 @@ from trimtab.core.decision import Allowed, Features, Plan
 from trimtab.core.ledger import Ledger
 from trimtab.core.money import Price, Usage
 from trimtab.core.record import PlanRow, Record
-from trimtab.core.request import Body, Message
+from trimtab.core.request import Body, EmbeddingTerms, Message
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.admission import Ending, Ticket
 from trimtab.dataplane.cache import Entry, Flight
@@ -42,6 +42,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     allowed: Allowed
     plans: tuple[Plan, ...]
     rows: tuple[PlanRow, ...]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors, of texts that are screened."""
+
+    bound: Bound
+    texts: tuple[str, ...]
+    terms: EmbeddingTerms
 
 
 class Run:

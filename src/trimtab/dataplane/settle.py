@@ -190,6 +190,8 @@ def _baseline(run: Run) -> int | None:
     usage = run.stored.usage if run.stored is not None else run.usage
     if usage is None or run.bound is None or run.bound.channel.baseline is None:
         return None
+    if run.body is not None and run.body.embedding is not None:
+        return None  # no chat model stands in for an embedder: nothing was saved
     variant = run.configuration.catalogue.variants.get(run.bound.channel.baseline)
     return None if variant is None or variant.price is None else rounded_up(variant.price.units(usage))
 

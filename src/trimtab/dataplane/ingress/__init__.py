@@ -2,7 +2,7 @@
 
 from trimtab.dataplane.ingress.authenticate import authenticate
 from trimtab.dataplane.ingress.bind import Bound, bind, bind_terms
-from trimtab.dataplane.ingress.models import Catalogue, Target, resolve, sendable
+from trimtab.dataplane.ingress.models import Catalogue, Target, resolve, resolve_embedder, sendable
 from trimtab.dataplane.ingress.terms import HEADERS, TermError, asked_in_body, asked_in_headers, refusal
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "bind_terms",
     "refusal",
     "resolve",
+    "resolve_embedder",
     "sendable",
 ]

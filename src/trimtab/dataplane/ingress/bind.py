@@ -16,10 +16,11 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import nanousd
 from trimtab.core.request import Arrival, Body, Head, Message
 from trimtab.core.tenancy import Channel, KeyEntry, Override, Tenant
-from trimtab.dataplane.ingress.models import Catalogue, Target, resolve
+from trimtab.dataplane.ingress.models import Catalogue, Target, resolve, resolve_embedder
 from trimtab.dataplane.ingress.terms import TermError, asked_in_headers, merged, refusal
 from trimtab.foundations.config import did_you_mean
 from trimtab.foundations.derive import pseudonym, tenant_secret
+from trimtab.foundations.embed import Embedder
 
 DEADLINE_FACTOR = 3.0
 """`deadline_ms` where none is declared, in units of `e2e_ms`."""
@@ -46,7 +47,13 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bind(
-    head: Head, body: Body, entry: KeyEntry, arrival: Arrival, catalogue: Catalogue, workspace_secret: bytes
+    head: Head,
+    body: Body,
+    entry: KeyEntry,
+    arrival: Arrival,
+    catalogue: Catalogue,
+    workspace_secret: bytes,
+    embedder: Embedder,
 ) -> Bound | Refusal:
     """400 for terms that can't be read, 403 for a channel or model that is not the key's, 404 for no such model."""
     try:
@@ -67,7 +74,10 @@ def bind(
         hint = did_you_mean(asked.persona, list(channel.personas))
         message = f"the channel has no persona {asked.persona[:64]!r}. {hint}".rstrip()
         return Refusal(code=Code.INVALID_CONTRACT, message=message, param="trimtab-persona")
-    target = resolve(body.model, catalogue, channel)
+    if body.embedding is None:
+        target = resolve(body.model, catalogue, channel)
+    else:
+        target = resolve_embedder(body.model, body.embedding.dimensions, embedder)
     if isinstance(target, Refusal):
         return target
     contract = bind_terms(entry.tenant, channel, head.route, persona, asked)

@@ -10,6 +10,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.models import Model, Variant
 from trimtab.core.tenancy import Channel
 from trimtab.foundations.config import did_you_mean
+from trimtab.foundations.embed import Embedder
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -48,6 +49,18 @@ def resolve(model: str | None, catalogue: Catalogue, channel: Channel) -> Target
         message = f"this channel does not let callers choose {_shown(model)}: send model: auto"
         return Refusal(code=Code.MODEL_NOT_ALLOWED, message=message, param="model")
     return Target(name, variants)
+
+
+def resolve_embedder(model: str | None, dimensions: int | None, embedder: Embedder) -> Target | Refusal:
+    """There is one embedder. Another's name is refused, an alias too: vectors of two models can't be compared, so who
+    names one must get that one."""
+    if model not in (None, "auto", embedder.name):
+        message = f"there is no embedding model {_shown(model)}: send {embedder.name}, or auto"
+        return Refusal(code=Code.MODEL_NOT_FOUND, message=message, param="model")
+    if dimensions not in (None, embedder.dim):
+        message = f"dimensions takes {embedder.dim}, which is the model's own size"
+        return Refusal(code=Code.INVALID_REQUEST, message=message, param="dimensions")
+    return Target(embedder.name, frozenset())
 
 
 def sendable(catalogue: Catalogue, channel: Channel) -> list[str]:

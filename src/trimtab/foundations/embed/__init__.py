@@ -2,6 +2,7 @@
 
 from trimtab.core.clock import Clock
 from trimtab.foundations.embed.adapters.hashed import HashEmbedder
+from trimtab.foundations.embed.adapters.nano import NAME as NANO
 from trimtab.foundations.embed.adapters.nano import NanoEmbedder
 from trimtab.foundations.embed.base import MAX_CHARACTERS, Embedder, Vectors, cleaned
 from trimtab.foundations.embed.ngrams import ngram_hashes
@@ -21,6 +22,7 @@ def create_embedder(name: str, clock: Clock) -> Embedder:
 __all__ = [
     "EMBEDDERS",
     "MAX_CHARACTERS",
+    "NANO",
     "Embedder",
     "HashEmbedder",
     "NanoEmbedder",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.plane import DataPlane
-from trimtab.surfaces.server import openai
+from trimtab.surfaces.server import embeddings, openai
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
 
@@ -29,6 +29,7 @@ async def readyz(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
 
 ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/chat/completions": {"POST": openai.chat_completions},
+    "/v1/embeddings": {"POST": embeddings.embeddings},
     "/v1/models": {"GET": openai.models},
     "/healthz": {"GET": healthz, "HEAD": healthz},
     "/readyz": {"GET": readyz, "HEAD": readyz},

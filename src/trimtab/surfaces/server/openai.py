@@ -5,6 +5,7 @@ The way in of a request: `chat_completions` here, `pipeline.answer`, a stage.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -12,24 +13,28 @@ import msgspec
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.request import Body, Chunk, Completion, Head, Request
 from trimtab.dataplane.inference import NOT_ALLOWED
-from trimtab.dataplane.ingress import TermError, asked_in_body, authenticate, refusal, sendable
+from trimtab.dataplane.ingress import authenticate, sendable
 from trimtab.dataplane.pipeline import answer
 from trimtab.dataplane.plane import DataPlane, Headers
+from trimtab.surfaces.server import fields
 from trimtab.surfaces.server.errors import error_headers, error_object
 from trimtab.surfaces.server.exchange import HttpError, HttpReply, HttpRequest
+from trimtab.surfaces.server.fields import InvalidError
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MOST_CHOICES = 128
 MOST_MESSAGES = 20_000
-_PREFIX = "trimtab-"
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.decode
 _FORBIDDEN = frozenset().union(*NOT_ALLOWED.values())
 
 
 async def chat_completions(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
     """`POST /v1/chat/completions`."""
-    head = Head(http.method, http.path, http.headers)
+    await answer(request_of(http, parse), http.arrival, OpenAIReply(reply), plane)
+
+
+def request_of(http: HttpRequest, parse: Callable[[bytes], Body | Refusal]) -> Request:
+    """The head at once; the body is read and parsed when it is asked for."""
 
     async def read() -> Body | Refusal:
         try:
@@ -38,11 +43,12 @@ async def chat_completions(http: HttpRequest, reply: HttpReply, plane: DataPlane
             return Refusal(code=error.code, message=error.message)
         return parse(data)
 
-    await answer(Request(head, read), http.arrival, OpenAIReply(reply), plane)
+    return Request(Head(http.method, http.path, http.headers), read)
 
 
 async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
-    """`GET /v1/models`: the names that this key may send as `model`; `GET /v1/models/NAME`: one of them."""
+    """`GET /v1/models`: the names that this key may send as `model`, the embedder's for `/v1/embeddings` last;
+    `GET /v1/models/NAME`: one of them."""
     configuration = plane.configuration
     head = Head(http.method, http.path, http.headers)
     entry = authenticate(head, http.arrival, configuration.snapshot.tenancy, plane.clock.wall_ns())
@@ -55,7 +61,7 @@ async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
         code = Code.CHANNEL_NOT_ALLOWED if name else Code.CHANNEL_REQUIRED
         send_error(reply, Refusal(code=code, message=code.value.cause), [], None)
         return
-    names = list(dict.fromkeys(sendable(configuration.catalogue, channel)))
+    names = list(dict.fromkeys([*sendable(configuration.catalogue, channel), plane.embedder.name]))
     rows = [{"id": name, "object": "model", "created": 0, "owned_by": "trimtab"} for name in names]
     wanted = http.path.removeprefix("/v1/models").removeprefix("/")
     if not wanted:
@@ -114,85 +120,59 @@ class OpenAIReply:
 
 def parse(data: bytes) -> Body | Refusal:
     """A chat body, checked as far as we use it; what we don't know goes through unchanged."""
-    try:
-        raw = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Refusal(code=Code.MALFORMED_JSON, message=f"the body is not valid JSON: {str(error)[:200]}")
-    except RecursionError:
-        return Refusal(code=Code.MALFORMED_JSON, message="the body is nested too deeply")
-    if not isinstance(raw, dict):
-        return Refusal(code=Code.INVALID_REQUEST, message="the body must be a JSON object")
-    try:
-        return _body(raw, len(data))
-    except TermError as error:
-        return refusal(error)
-    except _InvalidError as error:
-        return Refusal(code=error.code, message=str(error), param=error.param)
-    except RecursionError:
-        return Refusal(code=Code.MALFORMED_JSON, message="the body is nested too deeply")
-
-
-class _InvalidError(ValueError):
-    def __init__(self, param: str, message: str, code: Code = Code.INVALID_REQUEST) -> None:
-        super().__init__(f"{param} {message}")
-        self.param, self.code = param, code
+    return fields.read(data, _body)
 
 
 def _body(raw: dict[str, Any], size: int) -> Body:
     for name in _FORBIDDEN & raw.keys():
-        raise _InvalidError(name, "is not allowed: the contract and the gateway decide it", Code.FIELD_NOT_ALLOWED)
+        raise InvalidError(name, "is not allowed: the contract and the gateway decide it", Code.FIELD_NOT_ALLOWED)
     messages = _messages(raw.pop("messages", None))
-    metadata = raw.get("metadata")
-    asked = asked_in_body(raw.pop("trimtab", None), metadata)
-    if isinstance(metadata, dict) and any(name.startswith(_PREFIX) for name in metadata):
-        raw["metadata"] = {name: value for name, value in metadata.items() if not name.startswith(_PREFIX)}
-        if not raw["metadata"]:
-            del raw["metadata"]
+    asked = fields.terms(raw)
     cap_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    max_tokens = _whole(raw.pop("max_tokens", None), "max_tokens", 1 << 31)
-    completion_tokens = _whole(raw.pop("max_completion_tokens", None), "max_completion_tokens", 1 << 31)
+    max_tokens = fields.whole(raw.pop("max_tokens", None), "max_tokens", 1 << 31)
+    completion_tokens = fields.whole(raw.pop("max_completion_tokens", None), "max_completion_tokens", 1 << 31)
     if completion_tokens is not None:
         cap_field = "max_completion_tokens"
         max_tokens = completion_tokens if max_tokens is None else min(max_tokens, completion_tokens)
-    stream = _flag(raw.pop("stream", None), "stream")
+    stream = fields.flag(raw.pop("stream", None), "stream")
     options = raw.get("stream_options")
     if options is not None and not isinstance(options, dict):
-        raise _InvalidError("stream_options", "takes an object")
+        raise InvalidError("stream_options", "takes an object")
     if options is not None and not stream:
-        raise _InvalidError("stream_options", "is only for stream: true")
+        raise InvalidError("stream_options", "is only for stream: true")
     return Body(
         kind="chat",
-        model=_text(raw.pop("model", None), "model", 256),
+        model=fields.text(raw.pop("model", None), "model", 256),
         messages=messages,
         stream=stream,
         include_usage=bool(options and options.get("include_usage")),
         max_tokens=max_tokens,
         cap_field=cap_field,
-        n=_whole(raw.pop("n", None), "n", MOST_CHOICES) or 1,
-        temperature=_number(raw.pop("temperature", None), "temperature", 0, 2),
+        n=fields.whole(raw.pop("n", None), "n", MOST_CHOICES) or 1,
+        temperature=fields.number(raw.pop("temperature", None), "temperature", 0, 2),
         extra=raw,
         asked=asked,
-        user=_text(raw.get("user"), "user", 4096),
+        user=fields.text(raw.get("user"), "user", 4096),
         size=size,
     )
 
 
 def _messages(value: Any) -> tuple[dict[str, Any], ...]:
     if not isinstance(value, list) or not value:
-        raise _InvalidError("messages", "takes a list with at least one message")
+        raise InvalidError("messages", "takes a list with at least one message")
     if len(value) > MOST_MESSAGES:
-        raise _InvalidError("messages", f"takes at most {MOST_MESSAGES} messages")
+        raise InvalidError("messages", f"takes at most {MOST_MESSAGES} messages")
     for index, message in enumerate(value):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
-            raise _InvalidError(where, "must be an object")
+            raise InvalidError(where, "must be an object")
         role = message.get("role")
         if not isinstance(role, str) or role not in ROLES:
-            raise _InvalidError(f"{where}.role", f"takes one of {', '.join(sorted(ROLES))}")
+            raise InvalidError(f"{where}.role", f"takes one of {', '.join(sorted(ROLES))}")
         _content(message.get("content"), f"{where}.content")
         calls = message.get("tool_calls")
         if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
-            raise _InvalidError(f"{where}.tool_calls", "takes a list of objects")
+            raise InvalidError(f"{where}.tool_calls", "takes a list of objects")
     return tuple(value)
 
 
@@ -200,48 +180,16 @@ def _content(value: Any, where: str) -> None:
     if value is None or isinstance(value, str):
         return
     if not isinstance(value, list):
-        raise _InvalidError(where, "takes a text, a list of parts, or null")
+        raise InvalidError(where, "takes a text, a list of parts, or null")
     for index, part in enumerate(value):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise _InvalidError(f"{where}[{index}]", "must be an object with a type")
+            raise InvalidError(f"{where}[{index}]", "must be an object with a type")
         image = part.get("image_url")
         address = image.get("url") if isinstance(image, dict) else image
         if isinstance(address, str) and not address.startswith("data:"):
-            raise _InvalidError(f"{where}[{index}].image_url", "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
+            raise InvalidError(f"{where}[{index}].image_url", "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
         if part["type"] in ("text", "input_text") and not isinstance(part.get("text"), str):
-            raise _InvalidError(f"{where}[{index}].text", "takes a text")
-
-
-def _whole(value: Any, param: str, most: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise _InvalidError(param, f"takes a whole number from 1 to {most}")
-    return value
-
-
-def _number(value: Any, param: str, least: float, most: float) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise _InvalidError(param, f"takes a number from {least:g} to {most:g}")
-    return value
-
-
-def _text(value: Any, param: str, most: int) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value) > most:
-        raise _InvalidError(param, f"takes a text of at most {most} characters")
-    return value
-
-
-def _flag(value: Any, param: str) -> bool:
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise _InvalidError(param, "takes true or false")
-    return value
+            raise InvalidError(f"{where}[{index}].text", "takes a text")
 
 
 def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str | None) -> None:

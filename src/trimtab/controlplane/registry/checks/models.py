@@ -10,6 +10,7 @@ from trimtab.controlplane.registry.checks.view import Found, View, absent, error
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
 from trimtab.core.models import Model
 from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
+from trimtab.foundations.embed import NANO
 
 # Fields of a request that move caps, slots, tenancy or egress, or that the gateway writes itself.
 RESERVED = frozenset(
@@ -167,11 +168,11 @@ def overrun(view: View) -> Found:
 
 
 def prices(view: View) -> Found:
-    """A price of a model that is not there never applies."""
-    models = view.documents.models.models
+    """A price of a model that is not there never applies. The embedder is there without a declaration."""
+    known = [*view.documents.models.models, NANO]
     for name in view.documents.prices:
-        if name not in models:
-            yield error(PRICES, (name,), "there is no model of this name", did_you_mean(name, models))
+        if name not in known:
+            yield error(PRICES, (name,), "there is no model of this name", did_you_mean(name, known))
 
 
 def sendable(target: str, view: View) -> bool:

@@ -23,6 +23,7 @@ from trimtab.foundations.embed.base import MAX_CHARACTERS, Kind, Vectors, cleane
 from trimtab.foundations.embed.batching import RECENT, Batcher
 
 DIM: Final = 384
+NAME: Final = "multilingual-e5-small-q4"
 _THREADS: Final = "OMP_NUM_THREADS"
 
 
@@ -42,7 +43,7 @@ class NanoEmbedder:
 
     @property
     def name(self) -> str:
-        return "multilingual-e5-small-q4"
+        return NAME
 
     @property
     def dim(self) -> int:
