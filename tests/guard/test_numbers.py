@@ -90,13 +90,14 @@ def test_numbers_in_tool_arguments_are_found_through_escapes() -> None:
 
 @given(st.text(alphabet="0123456789", min_size=11, max_size=17), st.sampled_from(["", " ", "-", "."]))
 def test_every_number_with_a_check_digit_of_a_network_is_found(body: str, gap: str) -> None:
-    """However it is grouped; and with a wrong check digit it is not."""
+    """However it is grouped; and with a wrong check digit it is not. Of more than four groups some might be one."""
     payload = "4" + body
     right = payload + str(luhn.calc_check_digit(payload))
     wrong = payload + str((int(luhn.calc_check_digit(payload)) + 1) % 10)
     for number, expected in ((right, 1), (wrong, 0)):
         written = gap.join(number[at : at + 4] for at in range(0, len(number), 4))
-        assert len(detect(f"card {written}!", ["card"], ())) == expected
+        if expected or not gap or len(number) <= 16:
+            assert len(detect(f"card {written}!", ["card"], ())) == expected
 
 
 @given(st.text(max_size=400), st.lists(st.sampled_from(ALL), unique=True))
@@ -118,3 +119,22 @@ def test_what_looks_like_the_beginning_of_an_iban_hides_none() -> None:
     """Words and numbers before it, and another IBAN right before it, are no part of one."""
     text = "3 to 15 DE89 3704 0044 0532 0130 00 GB82 WEST 1234 5698 7654 32"
     assert [span.identity for span in iban_numbers(text)] == ["DE89370400440532013000", "GB82WEST12345698765432"]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["+49 170 1234567", "030 1234567", "4111 1111 1111 1111", "5500000000000004", "12", "1999"]),
+        min_size=1,
+        max_size=7,
+    )
+)
+def test_numbers_side_by_side_are_all_found(numbers: list[str]) -> None:
+    """No digit of a card stays, whatever stands before it."""
+    text = " ".join(numbers)
+    found = detect(text, ALL, REGIONS)
+    place = 0
+    for number in numbers:
+        start = text.index(number, place)
+        place = start + len(number)
+        if len(number.replace(" ", "")) == 16:
+            assert any(one.start <= start and place <= one.end for one in found), (number, found)

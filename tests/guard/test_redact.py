@@ -47,7 +47,7 @@ def test_each_detector_replaces_what_it_finds(said: str, left: str) -> None:
         assert GuardRow(stage="out", check=kind, hits=1, action="redacted") in one.rows()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from([*(said for said, _ in FOUND), *PLAIN]), min_size=1, max_size=8),
     st.sampled_from([" ", ", ", " - ", "\n"]),

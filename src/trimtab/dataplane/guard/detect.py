@@ -52,10 +52,22 @@ def detect(text: str, checks: Sequence[str], regions: Sequence[str], nested: boo
     found: list[Found] = []
     for name, check in CHECKS.items():
         if name in checks and check.may(plain):
-            for span in check.find(plain, nested, regions):
+            left = _without(plain, found) if name == "phone" else plain
+            for span in check.find(left, nested, regions):
                 if all(span.end <= other.start or span.start >= other.end for other in found):
                     found.append(Found(span.start, span.end, plain[span.start : span.end], name, span.identity))
     found.sort()
     if nested:
         return [Found(raw(one.start, ends, shifts), raw(one.end, ends, shifts), *one[2:]) for one in found]
     return found
+
+
+def _without(text: str, found: Sequence[Found]) -> str:
+    """Its findings' characters as ones that are part of no number, so that digits of a card before a phone number don't
+    count as that number's."""
+    pieces: list[str] = []
+    end = 0
+    for one in sorted(found):
+        pieces += (text[end : one.start], ";" * (one.end - one.start))
+        end = one.end
+    return "".join([*pieces, text[end:]]) if pieces else text

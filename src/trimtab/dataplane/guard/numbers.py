@@ -23,7 +23,11 @@ from stdnum import luhn
 from trimtab.dataplane.guard.fold import IGNORABLE
 
 _GAP: Final = rf"[ \-.\u00a0\u2007\u2009\u202f{IGNORABLE}]"
-_card = re.compile(rf"(?<![\d\w])\d(?:{_GAP}{{0,2}}\d){{12,18}}(?![\d\w])")
+_digit_run = re.compile(rf"(?<!\w)\d(?:{_GAP}{{0,2}}\d){{12,}}")
+_group = re.compile(r"\d+")
+_CARD_DIGITS: Final = range(13, 20)
+_MOST_GROUPS: Final = 19
+"""Of one digit each."""
 _iban = re.compile(rf"(?<![^\W_])[A-Za-z]{{2}}{_GAP}?\d{_GAP}?\d(?:{_GAP}{{0,2}}[A-Za-z0-9]){{11,30}}(?![^\W_])")
 _phone = re.compile(rf"[+\uff0b(]?\d(?:[\s()./\u2010-\u2015\-{IGNORABLE}]{{0,3}}\d){{5,17}}")
 _networks = re.compile(r"4|5[0-8]|6|3[0-9]|2[2-7]|9[0-9]")
@@ -48,10 +52,32 @@ class Span(NamedTuple):
 
 
 def cards(text: str) -> Iterator[Span]:
-    for match in _card.finditer(text):
-        plain = _digits(match[0])
-        if _networks.match(plain) and plain.strip("0") and luhn.is_valid(plain):
-            yield Span(match.start(), match.end(), plain)
+    """Any groups of digits side by side may be one, whatever number stands before or behind them. Where two overlap,
+    all of both is taken: no digit of a card may stay because another number lent it some."""
+    for run in _digit_run.finditer(text):
+        groups = [match.span() for match in _group.finditer(text, run.start(), run.end())]
+        if run.end() < len(text) and (text[run.end()].isalnum() or text[run.end()] == "_"):
+            groups.pop()
+        written = [_digits(text[start:end]) for start, end in groups]
+        spans: list[tuple[int, int]] = []
+        for first, (start, _) in enumerate(groups):
+            digits = ""
+            for index in range(first, min(first + _MOST_GROUPS, len(groups))):
+                end = groups[index][1]
+                digits += written[index]
+                if len(digits) >= _CARD_DIGITS.stop:
+                    break
+                if len(digits) in _CARD_DIGITS and _is_card(digits):
+                    if spans and start < spans[-1][1]:
+                        spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+                    else:
+                        spans.append((start, end))
+        for start, end in spans:
+            yield Span(start, end, _digits(text[start:end]))
+
+
+def _is_card(digits: str) -> bool:
+    return bool(_networks.match(digits)) and bool(digits.strip("0")) and luhn.is_valid(digits)
 
 
 def iban_numbers(text: str) -> Iterator[Span]:
@@ -65,11 +91,14 @@ def iban_numbers(text: str) -> Iterator[Span]:
 
 def phones(text: str, regions: Sequence[str]) -> Iterator[Span]:
     """`regions`: ISO 3166 codes in which a national number may be meant."""
-    for match in _phone.finditer(text):
+    place = 0
+    while match := _phone.search(text, place):
+        place = match.end()
         start = max(0, match.start() - _LETTERS_AROUND)
         window = text[start : match.end() + _LETTERS_AROUND]
         for found_start, found_end, identity in _matched(window, tuple(regions)):
             yield Span(start + found_start, start + found_end, identity)
+            place = start + found_end  # a candidate may reach into the next number
 
 
 def may_hold_number(text: str) -> bool:
@@ -114,4 +143,6 @@ def _compact(text: str) -> str:
 
 
 def _digits(text: str) -> str:
+    if text.isascii() and text.isdigit():
+        return text
     return "".join(str(digit(character)) for character in text if character.isdigit())

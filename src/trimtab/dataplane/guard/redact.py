@@ -18,8 +18,9 @@ from trimtab.dataplane.guard.fold import IGNORABLE
 
 _ADDRESS: Final = 320
 """An address has 64 + 1 + 255 characters at most (RFC 5321, 4.5.3.1)."""
-_NUMBER: Final = 96
-"""Digits with their gaps; cards have 19 digits, phone numbers 17 with up to three characters between them."""
+_NUMBER: Final = 1024
+"""Digits with their gaps. Cards have 19 digits, phone numbers 17; but where numbers follow each other, which digits are
+one number can be said of all of them together only."""
 _IBAN: Final = 110
 """34 characters with up to two between them."""
 _CONTEXT: Final = 3
