@@ -1,7 +1,11 @@
-"""A corpus ready to be searched: passages, their vectors, and two lexical indexes, fused by reciprocal rank.
+"""A corpus ready to be searched: passages, their vectors, and two lexical indexes, fused by a convex combination.
 
-Reciprocal rank fusion (Cormack, Clarke & Buettcher 2009): score = sum of 1 / (60 + rank) over the lists. It needs no
-scores that compare, which cosine and BM25 don't.
+    score = cosine + LEXICAL * (share of the question's words found + share of its four-grams found) / 2
+
+A share is weighed by rarity (BM25), and words that no passage has count in what could have been found: a question in
+other words than the passages' has a low share everywhere, so its few chance matches (`my`, `to`) can't outvote the
+vectors. Ranks can't say that, which is why rank fusion does worse (Bruch, Gai & Ingber 2023; our figures:
+benchmarks/grounded/README.md).
 """
 
 from __future__ import annotations
@@ -17,13 +21,14 @@ from trimtab.dataplane.retrieval.base import VectorIndex
 from trimtab.dataplane.retrieval.lexical import Bm25
 from trimtab.dataplane.retrieval.passages import Passage
 
-FUSION: Final = 60
+LEXICAL: Final = 0.1
+"""Cosines of one embedder lie within about 0.15 of each other; so much is what all words found are worth."""
 DEPTH: Final = 30
 """How far down each list is looked at."""
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A passage found: its fused score (for order only), and its cosine where the vector search saw it."""
+    """A passage found: its fused score (for order only), its cosine where the vector search saw it."""
 
     passage: Passage
     score: float
@@ -43,29 +48,19 @@ class Corpus:
         return len(self.passages)
 
     def search(self, text: str, vector: NDArray[np.float32] | None, k: int) -> list[Hit]:
-        """The best `k`. Without a vector (no embedder, or no time) the lexical lists alone decide."""
-        fused: dict[int, float] = {}
-        cosines: dict[int, float] = {}
-        if vector is not None and self._vectors is not None:
-            found = self._vectors.search(vector, DEPTH)
-            cosines = dict(found)
-            _add(fused, [number for number, _ in found])
-        for index in (self._words, self._grams):
-            _add(fused, _best(index.scores(text)))
-        order = sorted(fused, key=lambda number: (-fused[number], number))[:k]
-        return [Hit(self.passages[number], fused[number], cosines.get(number)) for number in order]
+        """The best `k`. Without a vector (no embedder, or no time) the words alone decide."""
+        found = self._vectors.search(vector, DEPTH) if vector is not None and self._vectors is not None else []
+        cosines = dict(found)
+        shares = (self._words.shares(text) + self._grams.shares(text)) / 2
+        # what the vector search left out is no nearer than its last
+        least = found[-1][1] if found else 0.0
+        numbers = cosines.keys() | set(_best(shares))
+        scores = {number: cosines.get(number, least) + LEXICAL * float(shares[number]) for number in numbers}
+        order = sorted(scores, key=lambda number: (-scores[number], number))[:k]
+        return [Hit(self.passages[number], scores[number], cosines.get(number)) for number in order]
 
 
 def _best(scores: NDArray[np.float32]) -> list[int]:
-    """Numbers of the best scores above 0, best first, ties by number."""
+    """Numbers of the best scores above 0."""
     count = min(DEPTH, int(np.count_nonzero(scores > 0)))
-    if not count:
-        return []
-    top = np.argpartition(-scores, count - 1)[:count] if count < len(scores) else np.arange(len(scores))
-    chosen = sorted(top.tolist(), key=lambda number: (-float(scores[number]), number))
-    return [number for number in chosen if scores[number] > 0][:DEPTH]
-
-
-def _add(fused: dict[int, float], ranked: Sequence[int]) -> None:
-    for rank, number in enumerate(ranked, 1):
-        fused[number] = fused.get(number, 0.0) + 1 / (FUSION + rank)
+    return np.argpartition(-scores, count - 1)[:count].tolist() if count else []

@@ -1,8 +1,7 @@
 """Lexical search: BM25 over words and over character four-grams (Robertson & Zaragoza 2009).
 
 Words find what is named as it is written; four-grams find inflected forms, compounds, product codes and cognates in
-other languages, and all of it in scripts that set no spaces. Both are kept apart and fused by rank, since their scores
-mean different things. Postings are numpy arrays: a search touches only the terms of the query.
+other languages, and all of it in scripts that set no spaces. Postings are numpy arrays: a search touches only the terms of the query.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ GRAM: Final = 4
 _word = re.compile(r"\w+")
 _unspaced = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff]")
 Kind = Literal["words", "grams"]
+_NOWHERE: Final = (np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
 
 
 class Bm25:
@@ -47,17 +47,17 @@ class Bm25:
             for term, rows in postings.items()
         }
 
-    def scores(self, text: str) -> NDArray[np.float32]:
-        """The score of every text; 0 where no term is shared."""
+    def shares(self, text: str) -> NDArray[np.float32]:
+        """The score of every text in units of what a text of mean length with every term of the question once would
+        have: 0 where no term is shared, about 1 where all are."""
         total = np.zeros(self._size, dtype=np.float32)
+        whole = 0.0
         for term in dict.fromkeys(terms(text, self._kind)):
-            posting = self._postings.get(term)
-            if posting is None:
-                continue
-            numbers, times = posting
+            numbers, times = self._postings.get(term, _NOWHERE)
             rarity = math.log(1 + (self._size - len(numbers) + 0.5) / (len(numbers) + 0.5))
+            whole += rarity
             total[numbers] += rarity * times * (K1 + 1) / (times + self._norm[numbers])
-        return total
+        return total / whole if whole else total
 
 
 def terms(text: str, kind: Kind) -> Iterator[str]:
