@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @click.command(name="eval", short_help="Ask the golden set, and say what was wrong, with its bound.")
 @workspace_option
 @click.option(
-    "--by", default="intent,language", show_default=True, help="Groups: intent, language, channel, expect, path, tier."
+    "--by",
+    default="intent,language",
+    show_default=True,
+    help="Groups: intent, language, wording, channel, expect, path, tier.",
 )
 @click.option("--only", help="Questions whose id begins with this.")
 @click.option(

@@ -68,6 +68,10 @@ class VariantDoc(Document, frozen=True):
     engine: dict[str, Any] = {}
     max_tokens: Count = 512
     """Cap of an answer where the caller names none, and the most that a caller can ask for."""
+    passages: Annotated[int, Meta(ge=1, le=8)] = 4
+    """How many of the passages retrieved the model is shown, best first. Small models lose their way in many."""
+    extractive: bool = False
+    """Where passages are shown: answer in one of their sentences, word for word; the engine permits nothing else."""
     quality: QualityEstimate | None = None
     note: str = ""
 
@@ -88,6 +92,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     sampling: dict[str, Any]
     engine: dict[str, Any]
     max_tokens: int
+    passages: int = 4
+    extractive: bool = False
     quality_lower: float
     price: Price | None
     prompt_hash: str = ""

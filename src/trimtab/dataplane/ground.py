@@ -7,13 +7,14 @@ quoted with its source. A question that the passages are not about is not answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from trimtab.core.record import GuardRow
-from trimtab.dataplane.guard.grounded import Evidence, Quote, best_quote, check, in_scope
-from trimtab.dataplane.retrieval import question_of
+from trimtab.dataplane.guard.grounded import Evidence, Quote, best_quote, check, in_scope, sentences
+from trimtab.dataplane.retrieval import Hit, question_of
 from trimtab.dataplane.run import Run
 
 CHECK: Final = "grounded"
@@ -36,28 +37,37 @@ def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
     if run.retrieved is None or run.body is None:
         return None
     hits = run.retrieved.hits
-    evidence = [
-        Evidence(
-            text=hit.passage.text, source=hit.passage.source, language=hit.passage.language, title=hit.passage.title
-        )
-        for hit in hits
-    ]
+    evidence = _evidence(hits)
     question = question_of(run.body.messages)
     fitted = run.plane.embedder.name == SCOPE_EMBEDDER
     if in_scope(question, evidence, [hit.cosine if fitted else None for hit in hits]) < LEAST_SCOPE:
         return _noted(run, Ground(0.0, False, None, ("out of scope",)))
-    language = run.record.features.language if run.record.features is not None else None
-    spoken = str(language.value) if language is not None and language.value else None
     score = 1.0
     reasons: tuple[str, ...] = ()
     for choice in completion["choices"]:
         said = choice["message"].get("content") or ""
-        verdict = check(question, said, evidence, language=spoken)
+        verdict = check(question, said, evidence, language=run.language)
         if not verdict.supported:
             score, reasons = min(score, verdict.score), verdict.reasons
     supported = not reasons
     quote = None if supported else best_quote(question, evidence)
     return _noted(run, Ground(score, supported, quote, reasons))
+
+
+def answers_among(run: Run) -> tuple[str, ...]:
+    """Of the sentences that the model is shown, those that could leave as an answer; all where none could, since what
+    stands in for an answer is chosen when there is one."""
+    if run.retrieved is None or run.body is None:
+        return ()
+    question, evidence = question_of(run.body.messages), _evidence(run.retrieved.hits)
+    every = [one for hit in run.retrieved.shown for one in sentences(hit.passage.text)]
+    able = [one for one in every if check(question, one, evidence, language=run.language).supported]
+    return tuple(able or every)
+
+
+def _evidence(hits: Sequence[Hit]) -> list[Evidence]:
+    passages = [hit.passage for hit in hits]
+    return [Evidence(text=one.text, source=one.source, language=one.language, title=one.title) for one in passages]
 
 
 def _noted(run: Run, verdict: Ground) -> Ground:

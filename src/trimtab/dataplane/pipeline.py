@@ -20,6 +20,7 @@ from trimtab.dataplane import deliver, embeddings, hold, ingress, policy, routin
 from trimtab.dataplane.admission import Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
+from trimtab.dataplane.ground import answers_among
 from trimtab.dataplane.guard import regions_of, screen_in
 from trimtab.dataplane.inference import Fault, encode, generate
 from trimtab.dataplane.ingress import Bound
@@ -288,14 +289,14 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             return NotAnswered(lease, lease.code.wire)
         run.lease = lease
         plan = _within(run, plan, lease)
-    run.sent = routing.windowed(body.messages, plan.dropped_turns)
+    run.sent, run.sentences = routing.windowed(body.messages, plan.dropped_turns), ()
     if plan.path == "rag":
         with ledger.stage("retrieve"):  # 10
             await _retrieve(run, plan, bound)
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     begun = await generate(
         plan,
-        encode(plan, run.sent, body),
+        encode(plan, run.sent, body, run.sentences),
         fleet=plane.fleet,
         dialer=plane.dialer,
         ledger=ledger,
@@ -388,5 +389,9 @@ async def _retrieve(run: Run, plan: Plan, bound: Bound) -> None:
         max_tokens=plan.retrieval_tokens,
         count=counter.count,
         timeout_s=min(hold.left_s(run, bound), bound.contract.latency.e2e_ms / 1000 * RETRIEVAL_SHARE),
+        show=plan.variant.passages,
+        language=run.language,
     )
-    run.sent = with_passages(run.sent, run.retrieved.hits)
+    run.sent = with_passages(run.sent, run.retrieved.shown)
+    if plan.variant.extractive:
+        run.sentences = answers_among(run)

@@ -71,6 +71,8 @@ class Run:
         self.plan: Plan | None = None
         self.sent: tuple[Message, ...] = ()
         self.retrieved: Retrieved | None = None
+        self.sentences: tuple[str, ...] = ()
+        """Of the passages shown, where the answer must be one of them."""
         self.quote: Quote | None = None
         """What stands in for an answer that its passages don't support."""
         self.template: str | None = None
@@ -102,6 +104,13 @@ class Run:
         """The channel's corpus, if it has one whose index is ready."""
         name = self.bound.channel.corpus if self.bound is not None else None
         return self.configuration.corpora.get(name) if name is not None else None
+
+    @property
+    def language(self) -> str | None:
+        """Of the question, as classified; None where nobody knows."""
+        features = self.record.features
+        known = features.language if features is not None else None
+        return str(known.value) if known is not None and known.value else None
 
     def begin_infer(self) -> None:
         """Stage 11 begins: asking the model, and taking its answer for as long as it comes."""

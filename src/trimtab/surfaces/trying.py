@@ -137,6 +137,7 @@ class Trial:
             max_tokens=RETRIEVAL_TOKENS,
             count=RatioEstimator().count,
             timeout_s=_PATIENCE_S,
+            language=run.language,
         )
         return run.retrieved.hits
 

@@ -21,7 +21,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=8000)]
 
 class Question(Document, frozen=True):
     """`true`: texts any one of which, in an answer, shows that it is right; `false`: texts that show that it is wrong.
-    `source`: the file of the corpus that it is answered from."""
+    `source`: the file of the corpus that it is answered from. `wording`: whether it asks in the words of the pages."""
 
     id: Text
     tenant: Text
@@ -29,6 +29,7 @@ class Question(Document, frozen=True):
     question: Text
     language: str | None = None
     intent: str | None = None
+    wording: Literal["plain", "free"] = "free"
     expect: Expect = "answer"
     true: list[Text] = []
     false: list[Text] = []

@@ -12,7 +12,7 @@ from trimtab.controlplane.evaluate.golden import Edits, Question
 from trimtab.controlplane.evaluate.grade import Answer, Grade, grade
 from trimtab.foundations.stats import upper
 
-BY = ("intent", "language", "channel", "expect", "path", "tier")
+BY = ("intent", "language", "wording", "channel", "expect", "path", "tier")
 """What results can be grouped by."""
 
 

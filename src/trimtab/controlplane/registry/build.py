@@ -57,6 +57,7 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
     system = prompts[document.prompt] if document.prompt else None
     upstream = model.upstream_name or document.model
     shape = [document.model, upstream, system, document.sampling, document.engine, document.max_tokens]
+    shape += [document.passages, document.extractive]
     return Variant(
         id=f"{name}@{digest(shape, 8)}",
         name=name,
@@ -71,6 +72,8 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
         sampling=document.sampling,
         engine=document.engine,
         max_tokens=document.max_tokens,
+        passages=document.passages,
+        extractive=document.extractive,
         quality_lower=document.quality.lower if document.quality else 0.0,
         price=price,
         prompt_hash=digest(system) if system else "",

@@ -26,6 +26,7 @@ NOT_ALLOWED: Mapping[str, frozenset[str]] = {
 Consequence = Literal["retry", "next", "final"]
 """Another replica may help; this model can't, another may; nobody can, and the caller is told."""
 
+_OWN_FORM = frozenset({"grammar", "json_schema", "response_format"})
 _encode = msgspec.json.Encoder().encode
 _CONTEXT = re.compile(r"context|too long|maximum.*tokens|exceed_context", re.IGNORECASE)
 _FILTER = re.compile(r"content.?(filter|policy|management)|responsibleai|safety", re.IGNORECASE)
@@ -42,8 +43,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """The replica wants to be left alone, or can't be reached."""
 
 
-def encode(plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
-    """The request of one attempt. What the plan decides (caps, prompt, engine) is written over what the caller said."""
+def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Sequence[str] = ()) -> bytes:
+    """The request of one attempt. What the plan decides (caps, prompt, engine) is written over what the caller said.
+
+    `sentences`: the answer is one of these, if there are any; llama.cpp's sampler takes no other token (GBNF). A caller
+    who asks for tools or a format of their own gets that instead.
+    """
     variant = plan.variant
     options = body.extra.get("stream_options")
     request: dict[str, Any] = {
@@ -62,7 +67,14 @@ def encode(plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
         request["n"] = plan.choices
     if variant.dialect == "llamacpp":
         request["timings_per_token"] = True  # exact usage, also of a stream that is cut
+        if sentences and not body.has_tools and _OWN_FORM.isdisjoint(body.extra):
+            request["grammar"] = f"root ::= {' | '.join(_literal(one) for one in dict.fromkeys(sentences))}"
     return _encode(request)
+
+
+def _literal(text: str) -> str:
+    """A text as GBNF writes it, which is as JSON does."""
+    return msgspec.json.encode(text).decode()
 
 
 def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fault:

@@ -60,7 +60,7 @@ class Corpus:
         return [Hit(self.passages[number], scores[number], cosines.get(number)) for number in order]
 
 
-def _best(scores: NDArray[np.float32]) -> list[int]:
+def _best(scores: NDArray[np.floating]) -> list[int]:
     """Numbers of the best scores above 0."""
     count = min(DEPTH, int(np.count_nonzero(scores > 0)))
     return np.argpartition(-scores, count - 1)[:count].tolist() if count else []

@@ -1,7 +1,8 @@
 """Lexical search: BM25 over words and over character four-grams (Robertson & Zaragoza 2009).
 
 Words find what is named as it is written; four-grams find inflected forms, compounds, product codes and cognates in
-other languages, and all of it in scripts that set no spaces. Postings are numpy arrays: a search touches only the terms of the query.
+other languages, and all of it in scripts that set no spaces. Postings are numpy arrays: a search touches only the terms
+of the query.
 """
 
 from __future__ import annotations

@@ -17,13 +17,15 @@ _FRAME_TOKENS: Final = 12
 
 
 class Retrieved(msgspec.Struct, frozen=True):
-    """`hits` as they go into the prompt, best first; `tokens` of them; `dense`: whether vectors had their say."""
+    """`hits`, what the answer is held against, best first; `shown`, those of them that go into the prompt, and their
+    `tokens`; `dense`: whether vectors had their say."""
 
     hits: tuple[Hit, ...]
+    shown: tuple[Hit, ...]
     tokens: int
     dense: bool
     dropped: int
-    """Hits that the token budget left out."""
+    """Hits that the token budget left out of the prompt."""
 
 
 async def retrieve(
@@ -34,9 +36,12 @@ async def retrieve(
     max_tokens: int,
     count: Callable[[str], int],
     timeout_s: float,
+    show: int = MOST_PASSAGES,
+    language: str | None = None,
     k: int = MOST_PASSAGES,
 ) -> Retrieved:
-    """The best passages that fit. When the time is up before the question is embedded, the lexical lists decide alone.
+    """The best `k` passages, those in the question's `language` first; and the first `show` of them that fit. When the
+    time is up before the question is embedded, words decide alone.
 
     `count`: tokens of a text for the model that will read them.
     """
@@ -46,12 +51,14 @@ async def retrieve(
             vector = (await embedder.queries([question]))[0]
     except TimeoutError:
         pass
-    found = corpus.search(question, vector, k)
-    hits: list[Hit] = []
+    hits = corpus.search(question, vector, k)
+    hits.sort(key=lambda hit: language is not None and hit.passage.language not in (None, language))
+    shown: list[Hit] = []
     tokens = 0
-    for hit in found:
+    for hit in hits[:show]:
         size = count(hit.passage.whole) + _FRAME_TOKENS
         if tokens + size <= max_tokens:
-            hits.append(hit)
+            shown.append(hit)
             tokens += size
-    return Retrieved(tuple(hits), tokens, vector is not None, len(found) - len(hits))
+    dropped = min(show, len(hits)) - len(shown)
+    return Retrieved(tuple(hits), tuple(shown), tokens, vector is not None, dropped)

@@ -112,7 +112,8 @@ def api_keys(view: View) -> Found:
 
 
 def variants(view: View) -> Found:
-    """Models and prompts exist; caps leave room for a prompt; quality is stated the right way round."""
+    """Models and prompts exist, caps leave room for a prompt, engines can do what is asked of them; quality is stated the
+    right way round."""
     declared = view.documents.models
     for name, variant in declared.variants.items():
         path: Path = ("variants", name)
@@ -122,6 +123,9 @@ def variants(view: View) -> Found:
         elif variant.max_tokens >= model.context:
             message = f"{variant.max_tokens} tokens of answer leave no room for a prompt in {model.context}"
             yield error(MODELS, (*path, "max_tokens"), message, f"Write e.g. max_tokens: {max(1, model.context // 4)}")
+        elif variant.extractive and model.dialect != "llamacpp":
+            message = f"needs an engine that takes grammars: the dialect of {variant.model} is {model.dialect}"
+            yield error(MODELS, (*path, "extractive"), message, "Delete the line.")
         if variant.prompt is not None and variant.prompt not in view.documents.prompts:
             yield absent(MODELS, (*path, "prompt"), "prompt", variant.prompt, view.documents.prompts)
         if variant.quality and variant.quality.lower > variant.quality.value:

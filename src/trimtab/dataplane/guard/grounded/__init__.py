@@ -3,6 +3,7 @@
 from trimtab.dataplane.guard.grounded.check import check
 from trimtab.dataplane.guard.grounded.quote import best_quote
 from trimtab.dataplane.guard.grounded.scope import in_scope
+from trimtab.dataplane.guard.grounded.sentences import sentences
 from trimtab.dataplane.guard.grounded.values import Evidence, Grounding, Quote
 
-__all__ = ["Evidence", "Grounding", "Quote", "best_quote", "check", "in_scope"]
+__all__ = ["Evidence", "Grounding", "Quote", "best_quote", "check", "in_scope", "sentences"]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import log
 from typing import NamedTuple
 
-from trimtab.dataplane.guard.grounded.lexicon import Lexicon, plain
+from trimtab.dataplane.guard.grounded.lexicon import DURATIONS, Lexicon, plain
 from trimtab.dataplane.guard.grounded.numerals import Number
 from trimtab.dataplane.guard.grounded.reading import Clause, Sentence, read
 
@@ -24,6 +24,8 @@ class Asked(NamedTuple):
     labels: frozenset[str]
     polar: bool
     quantity: bool
+    units: frozenset[str]
+    """In which of them the number that is asked for must be; empty: in any, or in none."""
     negated: bool
     every: frozenset[str] = frozenset()
     """The words that every question has, too: enough to choose between two sentences."""
@@ -46,6 +48,7 @@ def asked(question: str, known: Lexicon) -> Asked:
         # `when` is a condition inside a question: only what stands near its beginning asks
         polar = bool(words) and not any(word in known.wh for word in words[:6])
         quantity = any(words[at : at + len(one)] == one for one in known.quantity for at in range(len(words)))
+    units = frozenset[str]() if known.unspaced else _units(words, known)
     content = frozenset[str]().union(*(one.words for one in found)) if found else frozenset[str]()
     return Asked(
         frozenset(word for word in content if word not in known.generic),
@@ -53,10 +56,23 @@ def asked(question: str, known: Lexicon) -> Asked:
         tuple(number for one in found for number in one.numbers),
         labels - {"can"} if not polar else labels,
         polar,
-        quantity,
+        quantity or bool(units),
+        units,
         "neg" in labels,
         content,
     )
+
+
+def _units(words: tuple[str, ...], known: Lexicon) -> frozenset[str]:
+    """`how long`: any time; `how many days`: days."""
+    for at in range(len(words)):
+        if any(words[at : at + len(one)] == one for one in known.duration):
+            return DURATIONS
+        for one in known.quantity:
+            after = at + len(one)
+            if words[at:after] == one and after < len(words) and words[after] in known.units:
+                return frozenset({str(known.units[words[after]])})
+    return frozenset()
 
 
 class Matcher:

@@ -32,9 +32,10 @@ from trimtab.dataplane.guard.grounded.asked import (
 from trimtab.dataplane.guard.grounded.compare import Compared, compare, granting_all, labels_wrong
 from trimtab.dataplane.guard.grounded.language import guessed, in_language
 from trimtab.dataplane.guard.grounded.lexicon import Lexicon, lexicon
+from trimtab.dataplane.guard.grounded.numerals import Number
 from trimtab.dataplane.guard.grounded.reading import Clause, Sentence, read
 from trimtab.dataplane.guard.grounded.sentences import sentences
-from trimtab.dataplane.guard.grounded.thresholds import TOPIC_MARGIN, TOPIC_POLAR, TOPIC_WH
+from trimtab.dataplane.guard.grounded.thresholds import TOPIC_LEAD, TOPIC_MARGIN, TOPIC_POLAR, TOPIC_WH
 from trimtab.dataplane.guard.grounded.values import Evidence, Grounding
 
 PARTS: Final = ("support", "number", "entity", "negation", "modality", "condition", "topic", "language")
@@ -196,7 +197,7 @@ class _Check:
         share = max((self._covers[at] for at in self._on), default=0.0)
         best = max(self._covers, default=0.0)
         off = [("off topic", "topic", min(share, 0.99))]
-        if share < least or share < best - TOPIC_MARGIN:
+        if share < least or share < best - TOPIC_MARGIN or self._rivalled():
             return off
         if question.polar:
             return []
@@ -204,13 +205,34 @@ class _Check:
         if self._opposites(clauses):
             return [("condition", "condition", 0.0)]
         numbers = [number for one in content for number in one.numbers]
-        if question.quantity and not numbers:
+        if question.quantity and not any(self._asked_for(number) for number in numbers):
             return off
         theirs = Matcher(question.words | question.soft, self._known)
         news = any(
             word not in theirs for one in content for clause in one.clauses for word in lead(clause, self._known)
         )
         return [] if news or numbers else off
+
+    def _rivalled(self) -> bool:
+        """Whether a sentence that the answer leaves out holds as much of the question itself, without its headings, and
+        could as well be what was asked for. Both are then quoted together."""
+        own = [covered(self._question, one.sentence, frozenset(), self._rarity, self._known) for one in self._stands]
+        mine = max((own[at] for at in self._on), default=0.0)
+        texts = {self._stands[at].plain for at in self._on}
+        numbered = any(self._stands[at].sentence.numbers for at in self._on)
+        for at, stand in enumerate(self._stands):
+            if at in self._on or stand.plain in texts:
+                continue
+            if self._question.quantity and not any(self._asked_for(one) for one in stand.sentence.numbers):
+                continue
+            tells_more = not self._question.polar and bool(stand.sentence.numbers) and not numbered
+            if own[at] >= mine - (TOPIC_LEAD if tells_more else 0.0) and own[at] > 0:
+                return True
+        return False
+
+    def _asked_for(self, number: Number) -> bool:
+        units = self._question.units
+        return not units or number.unit.partition(" ")[0] in units
 
 
 def _stands(evidence: Sequence[Evidence], known: Lexicon) -> list[_Stand]:

@@ -36,6 +36,10 @@ def plain(text: str) -> str:
     return text.replace("’", "'").replace("‘", "'")
 
 
+DURATIONS: Final = frozenset("123456")
+"""The first of each language's units: day, week, month, year, hour, minute."""
+
+
 class Lexicon:
     """One language. Immutable."""
 
@@ -60,6 +64,7 @@ class Lexicon:
         self.numbers = dict(self._numbers())
         self.phrases = self._phrases()
         self.quantity = tuple(tuple(_word.findall(one)) for one in sections.get("quantity", ()))
+        self.duration = tuple(tuple(_word.findall(plain(one))) for one in sections.get("duration", ()))
         pairs = [tuple(one.split(">")) for one in sections.get("rewrite", ())]
         self.rewrites = tuple((re.compile(re.escape(a.strip()), re.IGNORECASE), f" {b.strip()}") for a, b in pairs)
 

@@ -11,6 +11,8 @@ TOPIC_POLAR: Final = 0.75
 """The same where yes or no is asked: each word of the question may be the one that decides."""
 TOPIC_MARGIN: Final = 0.15
 """How much less than the passages' best sentence it may hold: another sentence is the one that answers."""
+TOPIC_LEAD: Final = 0.6
+"""By how much the sentence of an answer without a number must lead, in words of its own, one that has a number."""
 FOREIGN_MARGIN: Final = 2
 """By how many function words another language must lead before the answer counts as being in it."""
 DETECT_CHARS: Final = 40
@@ -18,7 +20,7 @@ DETECT_CHARS: Final = 40
 DETECT_LEAST: Final = 0.6
 
 QUOTE_SENTENCES: Final = 3
-QUOTE_RANK: Final = 0.05
+QUOTE_RANK: Final = 0.15
 """What each place further down among the passages costs: retrieval's own opinion."""
 QUOTE_LANGUAGE: Final = 0.1
 """What a passage in another language than the question costs."""
