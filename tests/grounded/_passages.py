@@ -471,7 +471,7 @@ CASES = (
         (
             ("Em que prazo posso devolver os sapatos?", "30 dias"),
             ("Os artigos em saldo são reembolsados?", "não são reembolsados"),
-            ("Onde é feito o reembolso?", "cartão original"),
+            ("Em que cartão é feito o reembolso?", "cartão original"),
         ),
         (
             ("30 dias", "90 dias"),

@@ -214,7 +214,7 @@ FAULTS = {
     "language of nothing": Fault(
         HR,
         "    tiers: [S, M]",
-        "    languages: [fr]\n    tiers: [S, M]",
+        "    languages: [it]\n    tiers: [S, M]",
         "channels.assistant.languages[0]",
         "no language",
     ),
@@ -232,7 +232,11 @@ FAULTS = {
         "The cheapest takes 0.00000128 USD",
     ),
     "deny without its check": Fault(
-        HR, "checks_out: [deny]", "checks_out: []", "channels.assistant.guards.deny", "Add deny to checks_out"
+        HR,
+        "checks_out: [deny, email, phone, card, iban]",
+        "checks_out: []",
+        "channels.assistant.guards.deny",
+        "Add deny to checks_out",
     ),
     "blank deny": Fault(HR, '"salary band"', '" "', "channels.assistant.guards.deny[1]", "is blank"),
     "invisible deny": Fault(HR, '"salary band"', '"\\u200b"', "channels.assistant.guards.deny[1]", "is blank"),
@@ -240,14 +244,20 @@ FAULTS = {
         HR, "checks_in: [email,", "checks_in: [emial,", "channels.assistant.guards.checks_in[0]", "Did you mean email?"
     ),
     "unknown check out": Fault(
-        HR, "checks_out: [deny]", "checks_out: [deny, dney]", "channels.assistant.guards.checks_out[1]", "mean deny?"
+        HR,
+        "checks_out: [deny, email",
+        "checks_out: [deny, dney, email",
+        "channels.assistant.guards.checks_out[1]",
+        "mean deny?",
     ),
-    "emit not built": Fault(HR, "on_miss: template", "emit: sentence", "channels.assistant.emit", "emit: answer"),
+    "emit not built": Fault(HR, "emit: answer", "emit: sentence", "channels.assistant.emit", "emit: answer"),
     "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
     "resume not built": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "hold"),
     # tenants
     "file and id": Fault(HR, "id: hr\n", "id: people\n", "id", "in a file named hr.yaml"),
-    "language": Fault(HR, "languages: [en, de]", "languages: [en, German]", "languages[1]", "is no code like"),
+    "language": Fault(
+        HR, "languages: [en, de, fr, es, pt, ar]", "languages: [en, German]", "languages[1]", "is no code like"
+    ),
     "time zone": Fault(HR, "tz: Europe/Berlin}\n  - {p", "tz: Europe/Berlon}\n  - {p", "budgets[0].tz", "no time zone"),
     "time zone outside": Fault(HR, "tz: Europe/Berlin}\n  - {p", "tz: ../x}\n  - {p", "budgets[0].tz", "no time zone"),
     "period twice": Fault(HR, "period: month", "period: day", "budgets[1].period", "a second budget a day"),
@@ -315,18 +325,18 @@ FAULTS = {
     ),
     "template of no language": Fault("templates/fr.yaml", "handover:", "handofer:", "", "lacks handover", "warning"),
     "rule of no variant": Fault(
-        "policy.yaml", 'prefer: ["tier:S"]', 'prefer: ["variant:small"]', "rules[1].then.prefer", "no variant small"
+        "policy.yaml", 'prefer: ["tier:S"]', 'prefer: ["variant:small"]', "rules[3].then.prefer", "no variant small"
     ),
     "rule of no tenant": Fault(
         "policy.yaml",
         'when: "latency_e2e_ms < 800.0"',
         "when: \"latency_e2e_ms < 800.0 && tenant != 'comerce'\"",
-        "rules[1].when",
+        "rules[3].when",
         "Did you mean commerce?",
         "warning",
     ),
     "rule breaks its test": Fault(
-        "policy.yaml", "tier_free <= 0", "tier_free <= 1", "rules[3].tests[1]", "the rule hits with tier_free=1"
+        "policy.yaml", "tier_free <= 0", "tier_free <= 1", "rules[5].tests[1]", "the rule hits with tier_free=1"
     ),
 }
 
@@ -390,7 +400,7 @@ def test_templates_that_the_gateway_needs_are_required(tmp_path: Path) -> None:
 
 def test_languages_without_templates_are_told(tmp_path: Path) -> None:
     """A tenant's language without a template file is a warning; a file named by no language is an error."""
-    sandbox = Sandbox(tmp_path).replace(HR, "languages: [en, de]", "languages: [en, it-CH]")
+    sandbox = Sandbox(tmp_path).replace(HR, "languages: [en, de, fr, es, pt, ar]", "languages: [en, it-CH]")
     (warning,) = sandbox.problems()
     assert warning.severity == "warning"
     assert "templates/it.yaml" in str(warning)

@@ -41,7 +41,9 @@ KEY = make("test", lambda count: bytes(range(count)))
 OTHER_KEY = make("test", lambda count: bytes(range(100, 100 + count)))
 """The key of tenant `other`, default channel `desk`."""
 
-_QUOTES = "quote: 'It says: {quote} ({source})'\nout_of_scope: That is not ours to answer.\n"
+_QUOTES = (
+    "quote: 'It says: {quote} ({source})'\nout_of_scope: That is not ours to answer.\nhandover: A person takes over.\n"
+)
 _DOCUMENTS = {
     "trimtab.yaml": "demo: false\nserver: {max_body_bytes: 8388608}\n",
     "models.yaml": """

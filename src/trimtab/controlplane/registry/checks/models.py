@@ -112,8 +112,8 @@ def api_keys(view: View) -> Found:
 
 
 def variants(view: View) -> Found:
-    """Models and prompts exist, caps leave room for a prompt, engines can do what is asked of them; quality is stated the
-    right way round."""
+    """Models and prompts exist, caps leave room for a prompt, engines can do what is asked of them, and a bound of
+    quality is not above its value."""
     declared = view.documents.models
     for name, variant in declared.variants.items():
         path: Path = ("variants", name)

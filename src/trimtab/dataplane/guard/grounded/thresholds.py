@@ -11,7 +11,7 @@ TOPIC_POLAR: Final = 0.75
 """The same where yes or no is asked: each word of the question may be the one that decides."""
 TOPIC_MARGIN: Final = 0.15
 """How much less than the passages' best sentence it may hold: another sentence is the one that answers."""
-TOPIC_LEAD: Final = 0.6
+TOPIC_LEAD: Final = 0.5
 """By how much the sentence of an answer without a number must lead, in words of its own, one that has a number."""
 FOREIGN_MARGIN: Final = 2
 """By how many function words another language must lead before the answer counts as being in it."""
