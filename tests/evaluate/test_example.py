@@ -28,8 +28,9 @@ def golden(example: Path) -> Golden:
 
 def test_the_set_is_as_large_as_it_says(golden: Golden) -> None:
     """At least 120 questions in six languages: answerable, out of scope, to be handed over."""
-    assert Counter(one.language for one in golden.questions) == dict.fromkeys(LANGUAGES, 24)
-    assert Counter(one.expect for one in golden.questions) == {"answer": 108, "refuse": 24, "handover": 12}
+    assert Counter(one.language for one in golden.questions) == dict.fromkeys(LANGUAGES, 42)
+    assert Counter(one.expect for one in golden.questions) == {"answer": 216, "refuse": 24, "handover": 12}
+    assert Counter(one.wording for one in golden.questions) == {"plain": 108, "free": 144}
 
 
 def test_every_passage_has_five_edits_of_a_sentence_that_stands_there(example: Path, golden: Golden) -> None:

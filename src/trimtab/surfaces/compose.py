@@ -219,19 +219,26 @@ class LiveGateway:
             name: old[name] if name in old and old[name].id == one.id else await self._clock.offload(one.corpus, name)
             for name, one in found.items()
         }
-        still = {name: old[name] for name in missing if name in old}
+        now = plane.configuration.corpora  # a build may have ended meanwhile
+        still = {name: now[name] for name in missing if name in now}
         plane.configuration = msgspec.structs.replace(plane.configuration, corpora=still | fresh)
         for name in missing:
-            self._building.setdefault(name, asyncio.create_task(self._build(name)))
+            if name not in self._building:
+                self._building[name] = asyncio.create_task(self._build(name))
 
     async def _build(self, name: str) -> None:
         try:
             _log.info("corpus %s: building its index", name)
-            made = await indexes.ready(self._workspace.folder, name, self.plane.embedder, self._clock)
-            corpus = await self._clock.offload(made.corpus, name)
-            corpora = {**self.plane.configuration.corpora, name: corpus}
-            self.plane.configuration = msgspec.structs.replace(self.plane.configuration, corpora=corpora)
-            _log.info("corpus %s: %d passages, %s", name, len(corpus), corpus.id)
+            serving = None
+            while True:  # once more after each build: documents may have changed while theirs were embedded
+                made = await indexes.ready(self._workspace.folder, name, self.plane.embedder, self._clock)
+                if made.id == serving:
+                    break
+                corpus = await self._clock.offload(made.corpus, name)
+                corpora = {**self.plane.configuration.corpora, name: corpus}
+                self.plane.configuration = msgspec.structs.replace(self.plane.configuration, corpora=corpora)
+                serving = made.id
+                _log.info("corpus %s: %d passages, %s", name, len(corpus), corpus.id)
         except (CorpusError, OSError) as error:
             _log.error("corpus %s: its index can't be built: %s", name, error)
         finally:
@@ -294,7 +301,8 @@ def hints(workspace: Workspace, url: str) -> list[str]:
         return [f"Make a key:  {_command()} keys create --workspace {workspace.folder} --tenant TENANT --name NAME"]
     width = max(len(key) for key, _ in demo)
     lines = ["", "Demo keys (this machine only):", *(f"  {key.ljust(width)}  {channel}" for key, channel in demo)]
-    body = '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}'
+    question = "How long does standard delivery take?"  # one that the example's pages answer
+    body = f'{{"messages": [{{"role": "user", "content": "{question}"}}]}}'
     lines += [
         "",
         "Try it:",

@@ -216,6 +216,8 @@ class _Check:
     def _rivalled(self) -> bool:
         """Whether a sentence that the answer leaves out holds as much of the question itself, without its headings, and
         could as well be what was asked for. Both are then quoted together."""
+        if self._known.unspaced:
+            return False  # bigrams of short sentences are too few to tell rivals by
         own = [covered(self._question, one.sentence, frozenset(), self._rarity, self._known) for one in self._stands]
         mine = max((own[at] for at in self._on), default=0.0)
         texts = {self._stands[at].plain for at in self._on}
