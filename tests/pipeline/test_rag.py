@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from support.gateway import Gateway, replaced, text_of
+from support.gateway import Edit, Gateway, replaced, text_of
 from support.upstream import Script, ScriptedUpstream, stream, usage
 from trimtab.dataplane.retrieval import build, read_corpus
 from trimtab.foundations.embed import HashEmbedder
@@ -31,11 +31,11 @@ def says(text: str) -> Script:
 class Rag(Gateway):
     """A gateway whose channel `web` answers from a corpus."""
 
-    def __init__(self, folder: Path, small: str) -> None:
+    def __init__(self, folder: Path, small: str, *edits: Edit) -> None:
         edit = replaced(
             "tenants/shop.yaml", "    cache: {reuse", "    corpus: help\n    emit: answer\n    cache: {reuse"
         )
-        super().__init__(folder, small, None, edit)
+        super().__init__(folder, small, None, edit, *edits)
 
     async def __aenter__(self) -> Rag:
         corpora = self.folder / "corpora" / "help"
@@ -76,6 +76,56 @@ def test_a_tight_latency_forbids_retrieval(tmp_path: Path) -> None:
             await gateway.ask(QUESTION, "trimtab-latency-ms: 500")
             assert gateway.last.path == "direct"
             assert "45 days" not in up.requests[0].json["messages"][-1]["content"]
+
+    run_virtual(main)
+
+
+def test_a_caller_in_a_hurry_is_not_told_anything_else(tmp_path: Path) -> None:
+    """Whoever tightens the latency gets no answer that the passages don't support: they are looked at all the same."""
+
+    async def main() -> None:
+        async with (
+            ScriptedUpstream(says("You can return shoes within 90 days.")) as up,
+            Rag(tmp_path, up.url) as gateway,
+        ):
+            got = await gateway.ask(QUESTION, "trimtab-latency-ms: 500")
+            assert "45 days" not in up.requests[0].json["messages"][-1]["content"]
+            assert got.json["choices"][0]["message"]["content"].startswith("It says: Shoes can be returned within 45")
+            assert (gateway.last.path, gateway.last.tokens.retrieved) == ("template", 0)
+
+    run_virtual(main)
+
+
+EXTRACTIVE = [
+    replaced("models.yaml", "small: {endpoint", "small: {dialect: llamacpp, endpoint"),
+    replaced("models.yaml", "max_tokens: 200}", "max_tokens: 200, passages: 1, extractive: true}"),
+]
+
+
+def test_an_extractive_variant_may_only_say_what_could_leave(tmp_path: Path) -> None:
+    """It is shown one passage; the grammar has its sentences that answer, and no other text."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url, *EXTRACTIVE) as gateway:
+            got = await gateway.ask(QUESTION)
+            assert got.json["choices"][0]["message"]["content"] == RIGHT
+            sent = up.requests[0].json
+            assert sent["grammar"] == f'root ::= "{RIGHT}"'
+            assert "Sale items" not in sent["messages"][-1]["content"]
+            await gateway.ask("What of sale items that are shoes?")  # nothing answers it: all that stands there
+            assert up.requests[1].json["grammar"].startswith("root ::= ")
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("own", [{"response_format": {"type": "json_object"}}, {"grammar": 'root ::= "x"'}])
+def test_a_format_of_the_callers_own_goes_before_extraction(own: dict[str, object], tmp_path: Path) -> None:
+    """Two grammars can't both hold; the answer is then compared as any other is."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url, *EXTRACTIVE) as gateway:
+            await gateway.ask(QUESTION, **own)
+            assert up.requests[0].json.get("grammar") == own.get("grammar")
 
     run_virtual(main)
 

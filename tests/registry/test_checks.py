@@ -253,6 +253,13 @@ FAULTS = {
     "emit not built": Fault(HR, "emit: answer", "emit: sentence", "channels.assistant.emit", "emit: answer"),
     "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
     "resume not built": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "hold"),
+    "extractive without grammars": Fault(
+        "models.yaml",
+        "    dialect: llamacpp\n    tier: S",
+        "    dialect: openai\n    tier: S",
+        "variants.small-brief.extractive",
+        "the dialect of small is openai",
+    ),
     # tenants
     "file and id": Fault(HR, "id: hr\n", "id: people\n", "id", "in a file named hr.yaml"),
     "language": Fault(

@@ -117,7 +117,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
         return _broken(run, failure)
     completion = {**answering.beside_usage, **whole.completion()}
     began_ns = run.ledger.clock.now_ns()
-    grounds = ground(run, completion) if plan.path == "rag" else None
+    grounds = ground(run, completion)
     run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
     if grounds is not None and not grounds.supported:
         run.quote = grounds.quote

@@ -25,7 +25,7 @@ from trimtab.dataplane.guard import regions_of, screen_in
 from trimtab.dataplane.inference import Fault, encode, generate
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
-from trimtab.dataplane.retrieval import question_of, retrieve, with_passages
+from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import Lease
 from trimtab.foundations.derive import tenant_secret
@@ -290,9 +290,9 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
         run.lease = lease
         plan = _within(run, plan, lease)
     run.sent, run.sentences = routing.windowed(body.messages, plan.dropped_turns), ()
-    if plan.path == "rag":
+    if run.corpus is not None:  # also where policy keeps passages out of the prompt: the answer is held against them
         with ledger.stage("retrieve"):  # 10
-            await _retrieve(run, plan, bound)
+            await _retrieve(run, plan, bound, run.corpus)
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     begun = await generate(
         plan,
@@ -377,10 +377,8 @@ def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
     return settle.capped(plan, max(1, min(plan.max_tokens, affordable)))
 
 
-async def _retrieve(run: Run, plan: Plan, bound: Bound) -> None:
-    """Passages for the last question, in the prompt that will be sent; within its share of the time."""
-    corpus = run.corpus
-    assert corpus is not None, "a RAG plan without a corpus"
+async def _retrieve(run: Run, plan: Plan, bound: Bound, corpus: Corpus) -> None:
+    """Passages for the last question, in the prompt of a RAG plan; within its share of the time."""
     counter = run.configuration.counters[plan.variant.model]
     run.retrieved = await retrieve(
         corpus,
@@ -389,9 +387,9 @@ async def _retrieve(run: Run, plan: Plan, bound: Bound) -> None:
         max_tokens=plan.retrieval_tokens,
         count=counter.count,
         timeout_s=min(hold.left_s(run, bound), bound.contract.latency.e2e_ms / 1000 * RETRIEVAL_SHARE),
-        show=plan.variant.passages,
+        show=plan.variant.passages if plan.path == "rag" else 0,
         language=run.language,
     )
     run.sent = with_passages(run.sent, run.retrieved.shown)
-    if plan.variant.extractive:
+    if plan.variant.extractive and run.retrieved.shown:
         run.sentences = answers_among(run)
