@@ -81,10 +81,13 @@ class _Talk:
             else:
                 self.turn_to(tenant, channel)
                 click.echo(f"{tenant}/{channel}")
-        elif word == "/why" and self._last is not None:
-            self._why(self._last)
+        elif word == "/why":
+            if self._last is None:
+                click.echo("Nothing was asked yet.")
+            else:
+                self._why(self._last)
         else:
-            click.echo(_HELP)
+            click.echo(f"There is no {word}: {_HELP}")
         return True
 
     def ask(self, question: str) -> None:

@@ -19,6 +19,8 @@ from trimtab.dataplane.run import Run
 
 CHECK: Final = "grounded"
 LEAST_SCOPE: Final = 0.5
+QUOTE_SCOPE: Final = 0.65
+"""An answer is compared word by word, a quote with nothing: so more must speak for it."""
 SCOPE_EMBEDDER: Final = "multilingual-e5-small-q4"
 """The embedder whose cosines `in_scope` was fitted on; another's say nothing to it, and words decide alone."""
 
@@ -40,7 +42,8 @@ def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
     evidence = _evidence(hits)
     question = question_of(run.body.messages)
     fitted = run.plane.embedder.name == SCOPE_EMBEDDER
-    if in_scope(question, evidence, [hit.cosine if fitted else None for hit in hits]) < LEAST_SCOPE:
+    scope = in_scope(question, evidence, [hit.cosine if fitted else None for hit in hits])
+    if scope < LEAST_SCOPE:
         return _noted(run, Ground(0.0, False, None, ("out of scope",)))
     score = 1.0
     reasons: tuple[str, ...] = ()
@@ -50,7 +53,8 @@ def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
         if not verdict.supported:
             score, reasons = min(score, verdict.score), verdict.reasons
     supported = not reasons
-    quote = None if supported else best_quote(question, evidence)
+    # of the passage that was found first: the words that choose a sentence choose worse among passages
+    quote = best_quote(question, evidence[:1]) if not supported and scope >= QUOTE_SCOPE else None
     return _noted(run, Ground(score, supported, quote, reasons))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.document import Document
 from trimtab.core.errors import Refusal
 from trimtab.core.ids import ClockIds
-from trimtab.core.keys import hash_key, key_id
+from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import Record
 from trimtab.core.request import Arrival, Chunk, Completion, Head, Request
@@ -24,7 +24,7 @@ from trimtab.dataplane.ground import ground
 from trimtab.dataplane.guard import OutScreen, regions_of
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.pipeline import decide
-from trimtab.dataplane.plane import Headers
+from trimtab.dataplane.plane import DataPlane, Headers
 from trimtab.dataplane.retrieval import Hit, question_of, retrieve
 from trimtab.dataplane.routing.rank import RETRIEVAL_TOKENS
 from trimtab.dataplane.run import Run
@@ -52,15 +52,17 @@ class Try(Document, frozen=True):
 class Trial:
     """A workspace ready to try stages of. Rates and money are not looked at; nothing is recorded or sent."""
 
-    def __init__(self, workspace: Workspace, plane: Any, clock: Clock) -> None:
-        self._workspace, self._plane, self._clock = workspace, plane, clock
+    def __init__(self, workspace: Workspace, plane: DataPlane, clock: Clock, keys: Mapping[str, str]) -> None:
+        """`keys`: of each tenant, for this trial alone."""
+        self._workspace, self._plane, self._clock, self._keys = workspace, plane, clock, keys
 
     @classmethod
     async def open(cls, folder: Path) -> Trial:
         """Raises ConfigError for a broken workspace; builds indexes that are not there."""
         clock = SystemClock()
         workspace = load(folder, clock)
-        tenancy = _open(workspace.snapshot.tenancy)
+        keys = {name: make("test") for name in workspace.snapshot.tenancy.tenants}
+        tenancy = _open(workspace.snapshot.tenancy, keys)
         snapshot = msgspec.structs.replace(workspace.snapshot, tenancy=tenancy)
         embedder = create_embedder("nano", clock)
         classifier = Classifier(clock, embedder)
@@ -78,7 +80,7 @@ class Trial:
             embedder=embedder,
             classifier=classifier,
         )
-        return cls(workspace, plane, clock)
+        return cls(workspace, plane, clock, keys)
 
     async def run(self, stage: str, line: Try) -> dict[str, Any]:
         """The stage's object as the record has it, or `error`."""
@@ -177,7 +179,7 @@ class Trial:
         messages = line.messages or [{"role": "user", "content": line.text or ""}]
         body = parse(msgspec.json.encode({"messages": messages}))
         headers = {
-            "authorization": f"Bearer {_key(tenant)}",
+            "authorization": f"Bearer {self._keys[tenant]}",
             "trimtab-channel": channel,
             "cache-control": "no-store",
         }
@@ -188,14 +190,14 @@ class Trial:
         return Request(Head("POST", _PATH, headers), read)
 
 
-def _open(tenancy: Tenancy) -> Tenancy:
+def _open(tenancy: Tenancy, texts: Mapping[str, str]) -> Tenancy:
     """The same tenants without limits and budgets, each with a key for trials only, which lives in this process."""
     tenants: dict[str, Tenant] = {}
     keys: dict[str, KeyEntry] = {}
     for name, tenant in tenancy.tenants.items():
         channels = {own: _unlimited(channel) for own, channel in tenant.channels.items()}
         tenants[name] = msgspec.structs.replace(tenant, limits=Limits(), budgets=[], channels=channels)
-        text = _key(name)
+        text = texts[name]
         key = Key(id=key_id(text), name="trial", sha256=hash_key(text), last4=text[-4:])
         keys[key.sha256] = KeyEntry(tenants[name], key)
     return msgspec.structs.replace(tenancy, tenants=tenants, keys=keys)
@@ -204,10 +206,6 @@ def _open(tenancy: Tenancy) -> Tenancy:
 def _unlimited(channel: Channel) -> Channel:
     cost = msgspec.structs.replace(channel.cost, budgets=[])
     return msgspec.structs.replace(channel, limits=Limits(), cost=cost)
-
-
-def _key(tenant: str) -> str:
-    return "tt-" + hash_key(tenant)[:40]
 
 
 def _arrival(clock: Clock) -> Arrival:
@@ -231,14 +229,4 @@ class _Silent:
     def fail(self, refusal: Refusal, headers: Headers, record: str) -> None: ...
 
 
-async def trial(folder: Path, stage: str, lines: list[Try]) -> list[dict[str, Any]]:
-    """Each line's outcome, with its id first."""
-    opened = await Trial.open(folder)
-    found = []
-    for line in lines:
-        found.append({"id": line.id, **await opened.run(stage, line)})
-        await asyncio.sleep(0)
-    return found
-
-
-__all__ = ["STAGES", "Trial", "Try", "trial"]
+__all__ = ["STAGES", "Trial", "Try"]
