@@ -121,3 +121,23 @@ def test_a_line_that_cannot_be_read_is_named(server: Live) -> None:
     assert done.returncode == 1
     assert b"channel_required" in done.stdout
     assert b"line 2" in done.stderr
+
+
+def test_the_doctor_sees_machine_workspace_gateway_and_what_records_lack(server: Live) -> None:
+    """All is well on the example; the share of nulls of each field is printed, and in JSON."""
+    trimtab("chat", REFUND, "--channel", "commerce", "--workspace", str(server.workspace))
+    said = trimtab("doctor", "--workspace", str(server.workspace))
+    for word in ("machine:", "corpus shop: ready", f"serves at http://127.0.0.1:{server.port}", "FIELD", "session"):
+        assert word in said, said
+    told = msgspec.json.decode(trimtab("doctor", "--json", "--workspace", str(server.workspace)).encode())
+    assert told["ok"] is True
+    share = {one["field"]: one["share"] for one in told["fields"]}
+    assert share["tenant"] == share["contract.latency.e2e_ms"] == 0
+    assert 0 <= share["tokens.prompt"] < 1
+
+
+def test_the_doctor_says_no_of_a_broken_workspace(tmp_path: Path) -> None:
+    """Exit code 1."""
+    said = trimtab("doctor", "--workspace", str(tmp_path), code=1)
+    assert "not ok" in said
+    assert "No request has been recorded yet." in said
