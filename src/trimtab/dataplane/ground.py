@@ -19,7 +19,7 @@ from trimtab.dataplane.run import Run
 
 CHECK: Final = "grounded"
 LEAST_SCOPE: Final = 0.5
-QUOTE_SCOPE: Final = 0.65
+QUOTE_SCOPE: Final = 0.7
 """An answer is compared word by word, a quote with nothing: so more must speak for it."""
 SCOPE_EMBEDDER: Final = "multilingual-e5-small-q4"
 """The embedder whose cosines `in_scope` was fitted on; another's say nothing to it, and words decide alone."""

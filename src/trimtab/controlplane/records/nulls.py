@@ -1,7 +1,7 @@
 """How much of what a record could say is known: the share of nulls of each field.
 
-A field that is null in every row is one that nothing fills: a promise of the record's that is not kept yet, or something
-that this workspace does not use. A share that grows is a source that went silent.
+A field that is null in every row is one that nothing fills: a promise that is not kept yet, or something that this
+workspace does not use. A share that grows is a source that went silent.
 """
 
 from __future__ import annotations
