@@ -45,7 +45,7 @@ def _sources(run: Run) -> list[dict[str, str]]:
         return [{"source": run.quote.source, "title": ""}]
     if run.retrieved is None or run.record.path != "rag":
         return []
-    return [{"source": hit.passage.source, "title": hit.passage.title} for hit in run.retrieved.hits]
+    return [{"source": hit.passage.source, "title": hit.passage.title} for hit in run.retrieved.shown]
 
 
 def headers(run: Run, *, whole: bool = False) -> Headers:
