@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.records import CLOCK, row
 from trimtab.cli import cli
 from trimtab.controlplane.records import Journal
-from trimtab.controlplane.records.report import summarise
+from trimtab.controlplane.records.report import stage_times, summarise
 from trimtab.core.decision import Feature, Features
 from trimtab.core.record import CostRow, Met, Record, Tokens
 
@@ -112,3 +112,13 @@ def test_verify_names_the_damage_and_fails(tmp_path: Path) -> None:
     broken = CliRunner().invoke(cli, arguments)
     assert broken.exit_code == 1
     assert segment.name in broken.output
+
+
+def test_stages_in_their_order_with_the_times_they_took() -> None:
+    """A stage that only some requests entered counts those alone."""
+    rows = [row(status=200, stages={"bind": [0.1, 0.2], "infer": [1.0, spent]}) for spent in (5.0, 7.0, 9.0)]
+    rows.append(row(status=429, stages={"bind": [0.1, 0.4]}))
+    bind, infer = stage_times(reversed(rows))
+    assert (bind.stage, bind.requests, bind.p50_ms, bind.p99_ms) == ("bind", 4, 0.2, 0.4)
+    assert (infer.stage, infer.requests, infer.p50_ms, infer.p99_ms, infer.total_ms) == ("infer", 3, 7.0, 9.0, 21.0)
+    assert stage_times([]) == []

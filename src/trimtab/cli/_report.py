@@ -12,7 +12,10 @@ import click
 from trimtab.cli._common import emit, json_option, table, workspace_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trimtab.controlplane.records.report import Line
+    from trimtab.core.record import Record
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
@@ -24,9 +27,10 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
     "--since", default="24h", show_default=True, help="90m, 24h, 7d, a time like 2026-11-24T09:00:00Z, or all."
 )
 @click.option("--tenant", help="Of this tenant only.")
+@click.option("--stages", is_flag=True, help="How long each stage took instead: median, p99, share of all.")
 @click.option("--verify", is_flag=True, help="Check every row of every segment instead, and say what is damaged.")
 @json_option
-def report(workspace: Path, by: str, since: str, tenant: str | None, verify: bool, as_json: bool) -> None:
+def report(workspace: Path, by: str, since: str, tenant: str | None, stages: bool, verify: bool, as_json: bool) -> None:
     """Sum up the records of WORKSPACE. Works with the gateway stopped; every figure is exact over the rows asked for.
 
     Dimensions: tenant, channel, path, tier, variant, language, persona, market, code, day (UTC).
@@ -53,6 +57,9 @@ def report(workspace: Path, by: str, since: str, tenant: str | None, verify: boo
         since_wall_ns=since_ns,
         on_corrupt=lambda corrupt: damaged.append(str(corrupt)),
     )
+    if stages:
+        _stages(rows, as_json)
+        return
     summary = summarise(rows, wanted, since_ns)  # type: ignore[arg-type]  # names were checked above
     if as_json:
         emit({"summary": summary, "damaged": damaged})
@@ -64,6 +71,23 @@ def report(workspace: Path, by: str, since: str, tenant: str | None, verify: boo
         table(head, lines or [[*["-"] * len(wanted), *_cells(summary.total)]])
     for problem in damaged:
         click.echo(f"left out, damaged: {problem}", err=True)
+
+
+def _stages(rows: Iterable[Record], as_json: bool) -> None:
+    from trimtab.controlplane.records.report import stage_times
+
+    found = stage_times(rows)
+    if as_json:
+        emit({"stages": found})
+        return
+    whole = sum(one.total_ms for one in found) or 1.0
+    table(
+        ["STAGE", "REQUESTS", "P50 MS", "P99 MS", "OF ALL"],
+        [
+            (one.stage, f"{one.requests:,}", f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}", _percent(one.total_ms / whole))
+            for one in found
+        ],
+    )
 
 
 _COLUMNS = (

@@ -76,6 +76,34 @@ def summarise(rows: Iterable[Record], by: Sequence[Dimension], since_wall_ns: in
     return Summary(by=list(by), since_wall_ns=since_wall_ns, lines=lines, total=total.line({}))
 
 
+class StageTime(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the requests that entered it: how long a stage took, waits and other processes' work included."""
+
+    stage: str
+    requests: int
+    p50_ms: float
+    p99_ms: float
+    total_ms: float
+
+
+def stage_times(rows: Iterable[Record]) -> list[StageTime]:
+    """Every stage of these requests, in the order in which they are entered."""
+    took: dict[str, array[float]] = {}
+    starts: dict[str, float] = {}
+    for row in rows:
+        for stage, (start, spent) in row.stages.items():
+            took.setdefault(stage, array("d")).append(spent)
+            starts[stage] = starts.get(stage, 0.0) + start
+    found = []
+    for stage, spent_ms in took.items():
+        ordered = sorted(spent_ms)
+        p50, p99 = rank(ordered, 0.50), rank(ordered, 0.99)
+        assert p50 is not None
+        assert p99 is not None
+        found.append(StageTime(stage=stage, requests=len(ordered), p50_ms=p50, p99_ms=p99, total_ms=sum(ordered)))
+    return sorted(found, key=lambda one: starts[one.stage] / one.requests)
+
+
 def rank(ordered: Sequence[float], share: float) -> float | None:
     """The nearest-rank percentile of sorted values."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
