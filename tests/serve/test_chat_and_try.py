@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from support.live import TRIMTAB, Live, live, patient_example, trimtab
+from support.live import TRIMTAB, Live, trimtab
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 REFUND = "Can sale items be refunded?"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    workspace = tmp_path_factory.mktemp("talk") / "workspace"
-    patient_example(workspace)
-    with live(workspace) as running:
-        yield running
 
 
 def tried(workspace: Path, stage: str, *lines: dict[str, object]) -> list[dict[str, object]]:

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,15 +17,6 @@ from support.serving import gone
 
 DESK = "tt-demo-support"
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One serving example for the tests of this module, which leave it as they found it."""
-    workspace = tmp_path_factory.mktemp("example") / "workspace"
-    patient_example(workspace)
-    with live(workspace) as running:
-        yield running
 
 
 def test_the_printed_curl_works_as_printed(server: Live) -> None:

@@ -28,7 +28,9 @@ CHECKS: Final[dict[str, Check]] = {
     "card": Check("CARD", may_hold_number, lambda text, nested, regions: cards(text)),
     "phone": Check("PHONE", may_hold_number, lambda text, nested, regions: phones(text, regions)),
 }
-"""In order of trust: where findings overlap, the earlier check's counts."""
+"""In order of trust: what an earlier check finds, a later one does not see."""
+_TAKEN: Final = ";"
+"""Is part of no address and of no number."""
 
 
 class Found(NamedTuple):
@@ -50,24 +52,24 @@ def detect(text: str, checks: Sequence[str], regions: Sequence[str], nested: boo
     nested = is_json(text) if nested is None else nested
     plain, ends, shifts = unescaped(text) if nested else (text, [0], [0])
     found: list[Found] = []
+    left = plain
     for name, check in CHECKS.items():
         if name in checks and check.may(plain):
-            left = _without(plain, found) if name == "phone" else plain
-            for span in check.find(left, nested, regions):
-                if all(span.end <= other.start or span.start >= other.end for other in found):
-                    found.append(Found(span.start, span.end, plain[span.start : span.end], name, span.identity))
+            spans = list(check.find(left, nested, regions))
+            found += [Found(one.start, one.end, plain[one.start : one.end], name, one.identity) for one in spans]
+            left = _without(left, spans)
     found.sort()
     if nested:
         return [Found(raw(one.start, ends, shifts), raw(one.end, ends, shifts), *one[2:]) for one in found]
     return found
 
 
-def _without(text: str, found: Sequence[Found]) -> str:
-    """Its findings' characters as ones that are part of no number, so that digits of a card before a phone number don't
+def _without(text: str, spans: Sequence[Span]) -> str:
+    """What one check has found is part of nothing that a later one finds: digits of a card before a phone number don't
     count as that number's."""
     pieces: list[str] = []
     end = 0
-    for one in sorted(found):
-        pieces += (text[end : one.start], ";" * (one.end - one.start))
+    for one in sorted(spans):
+        pieces += (text[end : one.start], _TAKEN * (one.end - one.start))
         end = one.end
     return "".join([*pieces, text[end:]]) if pieces else text
