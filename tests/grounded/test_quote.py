@@ -25,15 +25,6 @@ def test_quotes_hold_the_answer() -> None:
     assert held >= 0.9 * total
 
 
-def test_similarity_decides_where_words_say_nothing() -> None:
-    """A question in another language than the passages is answered by what the caller's vectors say."""
-    passages = [Evidence("Parking costs 2 euros. Tickets cost 9 euros. Dogs stay outside. Cats too.", "a.md", "en")]
-    near = {"Dogs stay outside.": 0.9}
-    quote = best_quote("Hunde erlaubt?", passages, similarity=lambda text: near.get(text, 0.1))
-    assert quote is not None
-    assert "Dogs stay outside." in quote.text
-
-
 def test_a_passage_in_the_questions_language_is_preferred() -> None:
     """Of two that say the same the one that the asker can read."""
     passages = [

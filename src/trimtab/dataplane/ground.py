@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab.core.record import GuardRow
-from trimtab.dataplane.guard.grounded import Evidence, Quote, best_quote, check, in_scope, sentences
+from trimtab.dataplane.guard.grounded import Checker, Evidence, Quote, best_quote, in_scope, sentences
 from trimtab.dataplane.retrieval import Hit, question_of
 from trimtab.dataplane.run import Run
 
@@ -49,7 +49,7 @@ def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
     reasons: tuple[str, ...] = ()
     for choice in completion["choices"]:
         said = choice["message"].get("content") or ""
-        verdict = check(question, said, evidence, language=run.language)
+        verdict = _checker(run, question, evidence).check(said, language=run.language)
         if not verdict.supported:
             score, reasons = min(score, verdict.score), verdict.reasons
     supported = not reasons
@@ -65,8 +65,16 @@ def answers_among(run: Run) -> tuple[str, ...]:
         return ()
     question, evidence = question_of(run.body.messages), _evidence(run.retrieved.hits)
     every = [one for hit in run.retrieved.shown for one in sentences(hit.passage.text)]
-    able = [one for one in every if check(question, one, evidence, language=run.language).supported]
+    checker = _checker(run, question, evidence)
+    able = [one for one in every if checker.check(one, language=run.language).supported]
     return tuple(able or every)
+
+
+def _checker(run: Run, question: str, evidence: Sequence[Evidence]) -> Checker:
+    """The run's own: its passages are compared with the question once."""
+    if run.checker is None:
+        run.checker = Checker(question, evidence)
+    return run.checker
 
 
 def _evidence(hits: Sequence[Hit]) -> list[Evidence]:

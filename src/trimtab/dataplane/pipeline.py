@@ -380,6 +380,7 @@ def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
 async def _retrieve(run: Run, plan: Plan, bound: Bound, corpus: Corpus) -> None:
     """Passages for the last question, in the prompt of a RAG plan; within its share of the time."""
     counter = run.configuration.counters[plan.variant.model]
+    run.checker = None
     run.retrieved = await retrieve(
         corpus,
         run.plane.embedder,

@@ -18,7 +18,7 @@ from trimtab.core.request import Body, EmbeddingTerms, Message
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.admission import Ending, Ticket
 from trimtab.dataplane.cache import Entry, Flight
-from trimtab.dataplane.guard.grounded import Quote
+from trimtab.dataplane.guard.grounded import Checker, Quote
 from trimtab.dataplane.inference import Answering
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
@@ -71,6 +71,8 @@ class Run:
         self.plan: Plan | None = None
         self.sent: tuple[Message, ...] = ()
         self.retrieved: Retrieved | None = None
+        self.checker: Checker | None = None
+        """Of what was retrieved."""
         self.sentences: tuple[str, ...] = ()
         """Of the passages shown, where the answer must be one of them."""
         self.quote: Quote | None = None

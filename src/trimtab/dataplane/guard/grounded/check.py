@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from trimtab.dataplane.guard.fold import folded
 from trimtab.dataplane.guard.grounded.asked import (
+    Asked,
     Matcher,
     asked,
     covered,
@@ -53,42 +54,75 @@ class _Stand(NamedTuple):
 
 def check(question: str, answer: str, evidence: Sequence[Evidence], *, language: str | None) -> Grounding:
     """See the module. Pure; a text in any script, or none, has a verdict."""
-    parts = dict.fromkeys(PARTS, 1.0)
-    reasons: list[str] = []
+    return Checker(question, evidence).check(answer, language=language)
 
-    def fault(reason: str, part: str, score: float = 0.0) -> None:
-        reasons.append(reason)
-        parts[part] = min(parts[part], score)
 
-    if not in_language(answer, language):
-        fault("language", "language")
-    known = lexicon(language or guessed(answer) or guessed(question))
-    said = sentences(answer)
-    if not said:
-        fault("unsupported", "support")
-    elif known is None:
-        whole = {_plain(one) for passage in evidence for one in sentences(passage.text)}
-        if not all(_plain(one) in whole for one in said):
+class Checker:
+    """Answers to one question, held against the same passages: what they share is read once."""
+
+    def __init__(self, question: str, evidence: Sequence[Evidence]) -> None:
+        self._question, self._evidence = question, evidence
+        self._sides: dict[str, _Side] = {}
+
+    def check(self, answer: str, *, language: str | None) -> Grounding:
+        """As the function of this name."""
+        parts = dict.fromkeys(PARTS, 1.0)
+        reasons: list[str] = []
+
+        def fault(reason: str, part: str, score: float = 0.0) -> None:
+            reasons.append(reason)
+            parts[part] = min(parts[part], score)
+
+        if not in_language(answer, language):
+            fault("language", "language")
+        known = lexicon(language or guessed(answer) or guessed(self._question))
+        said = sentences(answer)
+        if not said:
             fault("unsupported", "support")
-        if not _shares(question, answer):
-            fault("off topic", "topic")
-    else:
-        for reason, part, score in _Check(question, answer, evidence, known).faults():
-            fault(reason, part, score)
-    score = min(parts.values())
-    return Grounding(score, not reasons, tuple(dict.fromkeys(reasons)), parts)
+        elif known is None:
+            whole = {_plain(one) for passage in self._evidence for one in sentences(passage.text)}
+            if not all(_plain(one) in whole for one in said):
+                fault("unsupported", "support")
+            if not _shares(self._question, answer):
+                fault("off topic", "topic")
+        else:
+            for reason, part, score in _Check(self._side(known), answer, known).faults():
+                fault(reason, part, score)
+        score = min(parts.values())
+        return Grounding(score, not reasons, tuple(dict.fromkeys(reasons)), parts)
+
+    def _side(self, known: Lexicon) -> _Side:
+        side = self._sides.get(known.name)
+        if side is None:
+            side = self._sides[known.name] = _side(self._question, self._evidence, known)
+        return side
+
+
+class _Side(NamedTuple):
+    """Question and passages as one lexicon reads them. `covers`: how much of the question each sentence holds with its
+    headings, `own`: without them."""
+
+    question: Asked
+    stands: list[_Stand]
+    covers: list[float]
+    own: list[float]
+
+
+def _side(question: str, evidence: Sequence[Evidence], known: Lexicon) -> _Side:
+    wanted, stands = asked(question, known), _stands(evidence, known)
+    rarity = rarities(wanted, [(one.sentence, one.title) for one in stands], known)
+    covers = [covered(wanted, one.sentence, one.title, rarity, known) for one in stands]
+    own = [covered(wanted, one.sentence, frozenset(), rarity, known) for one in stands]
+    return _Side(wanted, stands, covers, own)
 
 
 class _Check:
     """One answer in a language that has a lexicon."""
 
-    def __init__(self, question: str, answer: str, evidence: Sequence[Evidence], known: Lexicon) -> None:
+    def __init__(self, side: _Side, answer: str, known: Lexicon) -> None:
         self._known = known
-        self._question = asked(question, known)
-        self._stands = _stands(evidence, known)
+        self._question, self._stands, self._covers, self._own = side
         self._said, self._yes = _without_yes(read(answer, known), answer, known)
-        self._rarity = rarities(self._question, [(one.sentence, one.title) for one in self._stands], known)
-        self._covers = [covered(self._question, one.sentence, one.title, self._rarity, known) for one in self._stands]
         self._on: list[int] = []
         """The sentences of the evidence that the answer stands on."""
 
@@ -218,7 +252,7 @@ class _Check:
         could as well be what was asked for. Both are then quoted together."""
         if self._known.unspaced:
             return False  # bigrams of short sentences are too few to tell rivals by
-        own = [covered(self._question, one.sentence, frozenset(), self._rarity, self._known) for one in self._stands]
+        own = self._own
         mine = max((own[at] for at in self._on), default=0.0)
         texts = {self._stands[at].plain for at in self._on}
         numbered = any(self._stands[at].sentence.numbers for at in self._on)

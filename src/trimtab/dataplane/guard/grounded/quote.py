@@ -1,7 +1,7 @@
 """Best quote: the one to three adjoining sentences that most likely hold the answer, cut out of a passage unchanged.
 
     sentence = share of the question's content that it holds with its headings, rare words counting more
-             + a number, where one is asked for + similarity (if given) - its passage's place - another language
+             + a number, where one is asked for - its passage's place - another language
     quote    = the best sentence, and what stands beside it where that sentence alone may not hold the answer
 
 Neighbours are taken since the sentence that repeats the question's words is often the one before the answer.
@@ -9,7 +9,7 @@ Neighbours are taken since the sentence that repeats the question's words is oft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from trimtab.dataplane.guard.grounded.asked import Asked, Matcher, asked, covered, rarities, title_words
@@ -24,7 +24,6 @@ from trimtab.dataplane.guard.grounded.thresholds import (
     QUOTE_OWN,
     QUOTE_RANK,
     QUOTE_SENTENCES,
-    QUOTE_SIMILARITY,
 )
 from trimtab.dataplane.guard.grounded.values import Evidence, Quote
 
@@ -37,10 +36,8 @@ class _Place(NamedTuple):
     title: frozenset[str]
 
 
-def best_quote(
-    question: str, evidence: Sequence[Evidence], *, similarity: Callable[[str], float] | None = None
-) -> Quote | None:
-    """See the module. `similarity`: of a sentence to the question, such as a cosine. None: there is no sentence."""
+def best_quote(question: str, evidence: Sequence[Evidence]) -> Quote | None:
+    """See the module. None: there is no sentence."""
     known = lexicon(guessed(question)) or lexicon("en")
     assert known is not None, "English is shipped"
     places = list(_places(evidence, known))
@@ -48,7 +45,7 @@ def best_quote(
         return None
     wanted = asked(question, known)
     rarity = rarities(wanted, [(one.sentence, one.title) for one in places], known)
-    scores = [_score(wanted, one, evidence[one.passage], rarity, known, similarity) for one in places]
+    scores = [_score(wanted, one, evidence[one.passage], rarity, known) for one in places]
     best = max(range(len(places)), key=lambda at: (scores[at], -at))
     chosen = _around(best, places, scores)
     passage = evidence[places[best].passage]
@@ -72,7 +69,6 @@ def _score(
     passage: Evidence,
     rarity: dict[str, float],
     known: Lexicon,
-    similarity: Callable[[str], float] | None,
 ) -> float:
     score = covered(wanted, place.sentence, place.title, rarity, known) if wanted.terms else 0.0
     own = Matcher(place.sentence.soft, known)
@@ -80,8 +76,6 @@ def _score(
     score += QUOTE_OWN * sum(word in own for word in wanted.every - wanted.words) / max(len(wanted.every), 1)
     if wanted.quantity and place.sentence.numbers:
         score += QUOTE_KIND
-    if similarity is not None:
-        score += QUOTE_SIMILARITY * similarity(place.text)
     if passage.language is not None and base_of(passage.language) != known.name:
         score -= QUOTE_LANGUAGE
     return score - QUOTE_RANK * place.passage

@@ -28,8 +28,6 @@ QUOTE_KIND: Final = 0.3
 """What a number is worth where one is asked for."""
 QUOTE_OWN: Final = 0.25
 """What words of the question are worth in the sentence itself rather than in its headings."""
-QUOTE_SIMILARITY: Final = 1.5
-
 QUOTE_ALONE: Final = 1.35
 """A sentence that scores as much is quoted alone."""
 
