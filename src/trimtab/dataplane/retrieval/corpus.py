@@ -5,7 +5,7 @@
 A share is weighed by rarity (BM25), and words that no passage has count in what could have been found: a question in
 other words than the passages' has a low share everywhere, so its few chance matches (`my`, `to`) can't outvote the
 vectors. Ranks can't say that, which is why rank fusion does worse (Bruch, Gai & Ingber 2023; our figures:
-benchmarks/grounded/README.md).
+benchmarks/retrieval/README.md).
 """
 
 from __future__ import annotations
