@@ -336,8 +336,7 @@ async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | No
     run.record.rules.extend(effects.trace)
     wait_s, reroute = hold.wait_s(run, bound), bound.contract.on_miss != "refuse"
     if effects.on_full is not None:
-        most_s = effects.on_full.wait_ms / 1000
-        wait_s = min(most_s, hold.left_s(run, bound)) if reroute else 0.0
+        wait_s = min(effects.on_full.wait_ms / 1000, wait_s)
         reroute = reroute and effects.on_full.reroute
     ticket = await gate.admit(int(bound.contract.rank), wait_s)
     if ticket is not None:

@@ -164,6 +164,7 @@ def request_values(
         "priority": contract.priority,
         "priority_rank": int(contract.rank),
         "latency_ttft_ms": contract.latency.ttft_ms,
+        "latency_itl_ms": contract.latency.itl_ms,
         "latency_e2e_ms": contract.latency.e2e_ms,
         "percentile": contract.latency.percentile,
         "quality_min": contract.quality.min,

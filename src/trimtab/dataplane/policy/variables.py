@@ -73,6 +73,7 @@ def _request() -> Iterable[Variable]:
     yield _v("complexity", "double", "how hard the question is", "0..1", 1.0, least=0, most=1)
     yield _v("risk", "int", "low, medium or high: what a wrong answer may cost", "level", 2, choices=(0, 1, 2))
     yield _v("latency_ttft_ms", "double", "bound time to first token", "ms", least=0)
+    yield _v("latency_itl_ms", "double", "bound time between tokens", "ms", least=0)
     yield _v("latency_e2e_ms", "double", "bound end-to-end time", "ms", least=0)
     yield _v("percentile", "double", "the percentile that the latency promise is about", "0..1", least=0, most=1)
     yield _v("quality_min", "double", "least quality of the contract", "0..1", least=0, most=1)
