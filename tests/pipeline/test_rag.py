@@ -112,8 +112,25 @@ def test_an_extractive_variant_may_only_say_what_could_leave(tmp_path: Path) -> 
             sent = up.requests[0].json
             assert sent["grammar"] == f'root ::= "{RIGHT}"'
             assert "Sale items" not in sent["messages"][-1]["content"]
-            await gateway.ask("What of sale items that are shoes?")  # nothing answers it: all that stands there
-            assert up.requests[1].json["grammar"].startswith("root ::= ")
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_where_no_sentence_could_leave_no_model_is_asked(streamed: bool, tmp_path: Path) -> None:
+    """What stands in for the answer comes at once and costs nothing; the record says why, and nothing stays held."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url, *EXTRACTIVE) as gateway:
+            got = await gateway.ask("Can shoes that were worn be returned?", stream=streamed)
+            said = text_of(got.body) if streamed else got.json["choices"][0]["message"]["content"]
+            assert said == "It says: Shoes can be returned within 45 days. (returns.en.md#shoes)"
+            assert up.requests == []
+            record = gateway.last
+            assert (record.path, record.attempts, record.cost.settled_nanousd) == ("template", [], 0)
+            assert record.plans[0].outcome == "not asked: no sentence answers"
+            assert record.rule == "ungrounded-answer-is-quoted"
+            assert gateway.settled_nanousd() == 0
 
     run_virtual(main)
 

@@ -117,7 +117,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
         return _broken(run, failure)
     completion = {**answering.beside_usage, **whole.completion()}
     began_ns = run.ledger.clock.now_ns()
-    grounds = ground(run, completion)
+    grounds = ground(run, [choice["message"].get("content") or "" for choice in completion["choices"]])
     run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
     if grounds is not None and not grounds.supported:
         run.quote = grounds.quote
@@ -207,6 +207,16 @@ async def stored(run: Run, entry: Entry) -> None:
         return
     settle.account(run)
     await _complete(run, "cache-exact", clean, entry.usage or _NO_USAGE, {})
+
+
+async def unasked(run: Run) -> None:
+    """No model is asked, since nothing that it may say could leave: what stands in for its answer, at once."""
+    began_ns = run.ledger.clock.now_ns()
+    grounds = ground(run, [""])
+    run.ledger.spent("guard_out", began_ns, run.ledger.clock.now_ns())
+    assert grounds is not None, "there are passages"
+    run.quote = grounds.quote
+    await template(run, _verdict(run, CHECK, grounds.score) or _ungrounded(grounds))
 
 
 async def template(run: Run, wanted: Template) -> None:

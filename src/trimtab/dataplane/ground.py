@@ -8,12 +8,15 @@ quoted with its source. A question that the passages are not about is not answer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from trimtab.core.decision import Plan
 from trimtab.core.record import GuardRow
+from trimtab.core.request import Body
 from trimtab.dataplane.guard.grounded import Checker, Evidence, Quote, best_quote, in_scope, sentences
+from trimtab.dataplane.inference import extracts
 from trimtab.dataplane.retrieval import Hit, question_of
 from trimtab.dataplane.run import Run
 
@@ -34,8 +37,8 @@ class Ground(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
-    """The verdict on every choice of an answer; None where nothing was retrieved for it. Leaves a row in the record."""
+def ground(run: Run, said: Sequence[str]) -> Ground | None:
+    """The verdict on an answer, each of its choices; None where nothing was retrieved. Leaves a row in the record."""
     if run.retrieved is None or run.body is None:
         return None
     hits = run.retrieved.hits
@@ -47,9 +50,8 @@ def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
         return _noted(run, Ground(0.0, False, None, ("out of scope",)))
     score = 1.0
     reasons: tuple[str, ...] = ()
-    for choice in completion["choices"]:
-        said = choice["message"].get("content") or ""
-        verdict = _checker(run, question, evidence).check(said, language=run.language)
+    for one in said:
+        verdict = _checker(run, question, evidence).check(one, language=run.language)
         if not verdict.supported:
             score, reasons = min(score, verdict.score), verdict.reasons
     supported = not reasons
@@ -58,16 +60,15 @@ def ground(run: Run, completion: dict[str, Any]) -> Ground | None:
     return _noted(run, Ground(score, supported, quote, reasons))
 
 
-def answers_among(run: Run) -> tuple[str, ...]:
-    """Of the sentences that the model is shown, those that could leave as an answer; all where none could, since what
-    stands in for an answer is chosen when there is one."""
-    if run.retrieved is None or run.body is None:
-        return ()
-    question, evidence = question_of(run.body.messages), _evidence(run.retrieved.hits)
+def answers_among(run: Run, plan: Plan, body: Body) -> tuple[str, ...] | None:
+    """Of the sentences that an extractive variant is shown, those that could leave as an answer: there may be none, and
+    then no use in asking. None: the answer is to be in the model's own words."""
+    if run.retrieved is None or not run.retrieved.shown or not extracts(plan.variant, body):
+        return None
+    question, evidence = question_of(body.messages), _evidence(run.retrieved.hits)
     every = [one for hit in run.retrieved.shown for one in sentences(hit.passage.text)]
     checker = _checker(run, question, evidence)
-    able = [one for one in every if checker.check(one, language=run.language).supported]
-    return tuple(able or every)
+    return tuple(one for one in every if checker.check(one, language=run.language).supported)
 
 
 def _checker(run: Run, question: str, evidence: Sequence[Evidence]) -> Checker:

@@ -293,6 +293,13 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
     if run.corpus is not None:  # also where policy keeps passages out of the prompt: the answer is held against them
         with ledger.stage("retrieve"):  # 10
             await _retrieve(run, plan, bound, run.corpus)
+            among = answers_among(run, plan, body)
+        if among == ():
+            row.outcome = "not asked: no sentence answers"
+            run.end_ticket("ignored")
+            await deliver.unasked(run)
+            return None
+        run.sentences = among or ()
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     begun = await generate(
         plan,
@@ -391,5 +398,3 @@ async def _retrieve(run: Run, plan: Plan, bound: Bound, corpus: Corpus) -> None:
         language=run.language,
     )
     run.sent = with_passages(run.sent, run.retrieved.shown)
-    if plan.variant.extractive and run.retrieved.shown:
-        run.sentences = answers_among(run)

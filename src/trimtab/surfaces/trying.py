@@ -6,35 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from trimtab.controlplane.registry import Workspace, load
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.document import Document
 from trimtab.core.errors import Refusal
-from trimtab.core.ids import ClockIds
-from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import Record
-from trimtab.core.request import Arrival, Chunk, Completion, Head, Request
-from trimtab.core.tenancy import Channel, Key, KeyEntry, Limits, Tenancy, Tenant
-from trimtab.dataplane import wiring
-from trimtab.dataplane.classify import Classifier
+from trimtab.core.request import Chunk, Request
 from trimtab.dataplane.ground import ground
 from trimtab.dataplane.guard import OutScreen, regions_of
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.pipeline import decide
-from trimtab.dataplane.plane import DataPlane, Headers
+from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.retrieval import Hit, question_of, retrieve
 from trimtab.dataplane.routing.rank import RETRIEVAL_TOKENS
 from trimtab.dataplane.run import Run
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import RatioEstimator
-from trimtab.surfaces import indexes
-from trimtab.surfaces.server.openai import parse
+from trimtab.surfaces.inprocess import Nowhere, Silent, arrival, chat_request, keyed, open_plane, unlimited
 
 STAGES: Final = ("bind", "guard_in", "classify", "decide", "route", "retrieve", "guard_out")
-_PATH: Final = "/v1/chat/completions"
 _PATIENCE_S: Final = 60.0
 
 
@@ -61,24 +51,10 @@ class Trial:
         """Raises ConfigError for a broken workspace; builds indexes that are not there."""
         clock = SystemClock()
         workspace = load(folder, clock)
-        keys = {name: make("test") for name in workspace.snapshot.tenancy.tenants}
-        tenancy = _open(workspace.snapshot.tenancy, keys)
-        snapshot = msgspec.structs.replace(workspace.snapshot, tenancy=tenancy)
+        tenancy, keys = keyed(unlimited(workspace.snapshot.tenancy))
         embedder = create_embedder("nano", clock)
-        classifier = Classifier(clock, embedder)
-        counters = {name: RatioEstimator() for name in snapshot.release.models}
-        corpora = {
-            name: (await indexes.ready(folder, name, embedder, clock)).corpus(name) for name in indexes.used(tenancy)
-        }
-        plane = wiring.build(
-            clock=clock,
-            ids=ClockIds(clock),
-            sink=_Nowhere(),
-            dialer=Http1Dialer(),
-            configuration=wiring.configure(snapshot, counters, await classifier.prepare(tenancy.tenants), corpora),
-            secret=b"nothing leaves a trial",
-            embedder=embedder,
-            classifier=classifier,
+        plane = await open_plane(
+            workspace, tenancy, clock=clock, embedder=embedder, dialer=Http1Dialer(), sink=Nowhere()
         )
         return cls(workspace, plane, clock, keys)
 
@@ -87,7 +63,7 @@ class Trial:
         tenant, channel = self._place(line)
         if tenant is None:
             return {"error": {"code": "channel_required", "message": "name a tenant and a channel that there are"}}
-        run = Run(Ledger(self._clock, _arrival(self._clock), self._plane.ids.record_id()), _Silent(), self._plane)
+        run = Run(Ledger(self._clock, arrival(self._clock), self._plane.ids.record_id()), Silent(), self._plane)
         decided = await decide(self._request(line, tenant, channel), run)
         record = run.record
         found = await self._found(stage, line, run)
@@ -153,7 +129,7 @@ class Trial:
             run.guards_out, guards.deny, run.placeholders, guards.restore, regions_of(tuple(run.bound.tenant.markets))
         )
         screen.feed(Chunk({"choices": [{"index": 0, "delta": {"content": line.answer}, "finish_reason": "stop"}]}))
-        verdict = ground(run, {"choices": [{"message": {"content": line.answer}}]})
+        verdict = ground(run, [line.answer])
         rows = [*screen.rows(), *(row for row in run.record.guards if row.check == "grounded")]
         found: dict[str, Any] = {"guards": rows}
         if verdict is not None:
@@ -177,56 +153,7 @@ class Trial:
 
     def _request(self, line: Try, tenant: str, channel: str) -> Request:
         messages = line.messages or [{"role": "user", "content": line.text or ""}]
-        body = parse(msgspec.json.encode({"messages": messages}))
-        headers = {
-            "authorization": f"Bearer {self._keys[tenant]}",
-            "trimtab-channel": channel,
-            "cache-control": "no-store",
-        }
-
-        async def read() -> Any:
-            return body
-
-        return Request(Head("POST", _PATH, headers), read)
-
-
-def _open(tenancy: Tenancy, texts: Mapping[str, str]) -> Tenancy:
-    """The same tenants without limits and budgets, each with a key for trials only, which lives in this process."""
-    tenants: dict[str, Tenant] = {}
-    keys: dict[str, KeyEntry] = {}
-    for name, tenant in tenancy.tenants.items():
-        channels = {own: _unlimited(channel) for own, channel in tenant.channels.items()}
-        tenants[name] = msgspec.structs.replace(tenant, limits=Limits(), budgets=[], channels=channels)
-        text = texts[name]
-        key = Key(id=key_id(text), name="trial", sha256=hash_key(text), last4=text[-4:])
-        keys[key.sha256] = KeyEntry(tenants[name], key)
-    return msgspec.structs.replace(tenancy, tenants=tenants, keys=keys)
-
-
-def _unlimited(channel: Channel) -> Channel:
-    cost = msgspec.structs.replace(channel.cost, budgets=[])
-    return msgspec.structs.replace(channel, limits=Limits(), cost=cost)
-
-
-def _arrival(clock: Clock) -> Arrival:
-    return Arrival(at_ns=clock.now_ns(), wall_ns=clock.wall_ns(), loopback=True)
-
-
-class _Nowhere:
-    def write(self, record: Record) -> None:
-        """A trial leaves no record."""
-
-
-class _Silent:
-    """Nobody is told anything."""
-
-    def start(self, status: int, headers: Headers, *, stream: bool) -> None: ...
-
-    async def write(self, item: Chunk | Completion) -> None: ...
-
-    async def end(self) -> None: ...
-
-    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None: ...
+        return chat_request(self._keys[tenant], channel, messages, {"cache-control": "no-store"})
 
 
 __all__ = ["STAGES", "Trial", "Try"]

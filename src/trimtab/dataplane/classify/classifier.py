@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from importlib import resources
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from trimtab.core.decision import Feature, Features
 from trimtab.core.request import Message
 from trimtab.core.tenancy import Channel, Tenant
 from trimtab.dataplane.classify import complexity, cues, language, risk
-from trimtab.dataplane.classify.intents import DECIDES, IntentModel, examples
+from trimtab.dataplane.classify.intents import DECIDES, Floats, IntentModel, examples
 from trimtab.dataplane.classify.text import Turn, last_turn
 from trimtab.foundations.embed import Embedder, Vectors, cleaned
 
@@ -40,6 +40,15 @@ class Prepared(msgspec.Struct, frozen=True):
 
     models: Mapping[tuple[str, str], IntentModel]
     problem: str | None = None
+
+
+class _Open(NamedTuple):
+    """A question whose spelling does not settle what it asks for."""
+
+    text: str
+    model: IntentModel
+    scores: Floats
+    spelled: Feature
 
 
 class Classifier:
@@ -84,28 +93,7 @@ class Classifier:
         need: frozenset[Name] = ALL,
     ) -> Features:
         """All that can be said without an embedding; `intent` only where the spelling settles it."""
-        turn = last_turn(messages)
-        if turn is None:
-            return _UNKNOWN
-        features = self._heads(turn, tenant, channel, need)
-        model = prepared.models.get((tenant.id, channel_name))
-        if "intent" not in need or model is None or not turn.text:
-            return features
-        spelled = model.by_spelling(excerpt(turn.text))
-        return msgspec.structs.replace(features, intent=spelled) if self._settles(spelled, model) else features
-
-    async def intent(self, text: str, model: IntentModel) -> Feature:
-        """What the text asks for, by spelling if that settles it, else by its embedding too."""
-        text = excerpt(text)
-        spelled = model.by_spelling(text)
-        if self._settles(spelled, model) or self._embedder is None:
-            return spelled
-        try:
-            rows = await self._embedder.queries([text])
-        except Exception:  # noqa: BLE001 - an engine may fail in any way, and the spelling has judged already
-            _log.exception("no embedding: the intent is told by spelling")
-            return spelled
-        return model.by_meaning(text, rows[0])
+        return self._quick(messages, tenant, channel_name, channel, prepared, need)[0]
 
     async def classify(
         self,
@@ -118,14 +106,43 @@ class Classifier:
         need: frozenset[Name] = ALL,
     ) -> Features:
         """The features in `need` of the last user turn; None where nothing can be said, or nobody asked."""
-        features = self.quick(messages, tenant, channel_name, channel, prepared, need=need)
-        model = prepared.models.get((tenant.id, channel_name))
-        if "intent" not in need or features.intent is not None or model is None:
-            return features
+        features, open_ = self._quick(messages, tenant, channel_name, channel, prepared, need)
+        return features if open_ is None else msgspec.structs.replace(features, intent=await self._meant(open_))
+
+    def _quick(
+        self,
+        messages: Sequence[Message],
+        tenant: Tenant,
+        channel_name: str,
+        channel: Channel,
+        prepared: Prepared,
+        need: frozenset[Name],
+    ) -> tuple[Features, _Open | None]:
+        """What needs no embedding, and the intent as far as spelling tells it, where that does not settle it."""
         turn = last_turn(messages)
-        if turn is None or not turn.text:
-            return features
-        return msgspec.structs.replace(features, intent=await self.intent(turn.text, model))
+        if turn is None:
+            return _UNKNOWN, None
+        features = self._heads(turn, tenant, channel, need)
+        model = prepared.models.get((tenant.id, channel_name))
+        if "intent" not in need or model is None or not turn.text:
+            return features, None
+        text = excerpt(turn.text)
+        scores = model.spelled(text)
+        spelled = model.by_spelling(scores)
+        if self._settles(spelled, model):
+            return msgspec.structs.replace(features, intent=spelled), None
+        return features, _Open(text, model, scores, spelled)
+
+    async def _meant(self, asked: _Open) -> Feature:
+        """By the embedding too."""
+        if self._embedder is None:
+            return asked.spelled
+        try:
+            rows = await self._embedder.queries([asked.text])
+        except Exception:  # noqa: BLE001 - an engine may fail in any way, and the spelling has judged already
+            _log.exception("no embedding: the intent is told by spelling")
+            return asked.spelled
+        return asked.model.by_meaning(asked.scores, rows[0])
 
     def _settles(self, spelled: Feature, model: IntentModel) -> bool:
         """Out of scope is never settled by spelling: other words, or another language, may mean an intent."""

@@ -143,7 +143,7 @@ class IntentModel:
         self._spelling = _Spelling(examples(intents))
         self._norms = self._mean_norms()
         alone = self._spelled_left_out()
-        about = np.array([self._spelled(text) for text in background])
+        about = np.array([self.spelled(text) for text in background])
         self._cheap = _Head(alone, self._labels, *self._sides(alone, about, None, None))
         self._meaning: _Meaning | None = None
         self._dear: _Head | None = None
@@ -164,15 +164,20 @@ class IntentModel:
     def has_meaning(self) -> bool:
         return self._meaning is not None
 
-    def by_spelling(self, text: str) -> Feature:
-        scores = self._spelled(text)
+    def spelled(self, text: str) -> Floats:
+        """How near the text's spelling is to each intent: cos to the mean + cos to the nearest example."""
+        return self._both(self._spelling.cosines(*self._spelling.row(text)))
+
+    def by_spelling(self, scores: Floats) -> Feature:
+        """`scores`: what `spelled` gave for the text."""
         return self._feature(self._cheap, scores, float(scores.max()), "spelling")
 
-    def by_meaning(self, text: str, vector: Vectors) -> Feature:
+    def by_meaning(self, spelled: Floats, vector: Vectors) -> Feature:
+        """`spelled`: what `spelled` gave for the text; `vector`: its embedding."""
         if self._meaning is None or self._dear is None:
-            return self.by_spelling(text)
+            return self.by_spelling(spelled)
         scores, near = self._meaning.score(vector.astype(np.float64))
-        scores = scores + _SPELLING * self._spelled(text)
+        scores = scores + _SPELLING * spelled
         return self._feature(self._dear, scores, float(scores.max()) + _NEARNESS * near, "meaning")
 
     def _feature(self, head: _Head, scores: Floats, nearness: float, by: str) -> Feature:
@@ -184,10 +189,6 @@ class IntentModel:
         if inside < _IN_SCOPE:
             return Feature(None, round(1 - inside, 4), because)
         return Feature(self.names[best], round(inside * among, 4), because)
-
-    def _spelled(self, text: str) -> Floats:
-        """cos to the mean + cos to the nearest, per intent."""
-        return self._both(self._spelling.cosines(*self._spelling.row(text)))
 
     def _both(self, cosines: Floats) -> Floats:
         # the cosine with a mean of unit rows is the sum of cosines over the length of the rows' sum

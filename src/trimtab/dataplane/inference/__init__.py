@@ -2,7 +2,7 @@
 
 from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content
 from trimtab.dataplane.inference.assemble import Assembler, pieces
-from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode
+from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
 from trimtab.dataplane.inference.generate import generate
@@ -20,6 +20,7 @@ __all__ = [
     "Replica",
     "ReplicaView",
     "encode",
+    "extracts",
     "generate",
     "is_content",
     "pieces",

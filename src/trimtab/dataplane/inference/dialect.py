@@ -13,6 +13,7 @@ import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
+from trimtab.core.models import Variant
 from trimtab.core.request import Body, Message
 
 NOT_ALLOWED: Mapping[str, frozenset[str]] = {
@@ -46,8 +47,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Sequence[str] = ()) -> bytes:
     """The request of one attempt. What the plan decides (caps, prompt, engine) is written over what the caller said.
 
-    `sentences`: the answer is one of these, if there are any; llama.cpp's sampler takes no other token (GBNF). A caller
-    who asks for tools or a format of their own gets that instead.
+    `sentences`: the answer is one of these, if there are any; llama.cpp's sampler takes no other token (GBNF).
     """
     variant = plan.variant
     options = body.extra.get("stream_options")
@@ -67,9 +67,15 @@ def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Seque
         request["n"] = plan.choices
     if variant.dialect == "llamacpp":
         request["timings_per_token"] = True  # exact usage, also of a stream that is cut
-        if sentences and not body.has_tools and _OWN_FORM.isdisjoint(body.extra):
+        if sentences:
             request["grammar"] = f"root ::= {' | '.join(_literal(one) for one in dict.fromkeys(sentences))}"
     return _encode(request)
+
+
+def extracts(variant: Variant, body: Body) -> bool:
+    """Whether an answer may be held to sentences that are given. A caller who asks for tools or a format of their own
+    gets that instead: two grammars can't both hold."""
+    return variant.extractive and not body.has_tools and _OWN_FORM.isdisjoint(body.extra)
 
 
 def _literal(text: str) -> str:
