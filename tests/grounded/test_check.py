@@ -155,6 +155,39 @@ def test_of_two_passages_the_one_that_is_asked_for_decides() -> None:
     assert verdict(question, "Sale items can not be returned.", general, special)[0]
 
 
+@pytest.mark.parametrize(
+    ("language", "question", "days", "euros"),
+    [
+        (
+            "en",
+            "How much does express delivery cost?",
+            "Express delivery takes 2 days.",
+            "Express delivery is 12 euros.",
+        ),
+        (
+            "de",
+            "Wie viel kostet die Expresslieferung?",
+            "Die Expresslieferung dauert 2 Tage.",
+            "Die Expresslieferung kostet 9 €.",
+        ),
+        (
+            "fr",
+            "Combien coûte la livraison express ?",
+            "La livraison express prend 2 jours.",
+            "Livraison express : 9 €.",
+        ),
+        ("es", "¿Cuánto cuesta el envío urgente?", "El envío urgente tarda 2 días.", "El envío urgente: 9 euros."),
+        ("pt", "Quanto custa o envio expresso?", "O envio expresso demora 2 dias.", "O envio expresso: 9 euros."),
+        ("ar", "كم تكلفة الشحن السريع؟", "الشحن السريع يستغرق 2 أيام.", "الشحن السريع 9 يورو."),
+    ],
+)
+def test_who_asks_for_a_price_is_not_told_a_time(language: str, question: str, days: str, euros: str) -> None:
+    """The number that is asked for is one of money."""
+    for said, fits in ((days, False), (euros, True)):
+        passage = [Evidence(said, "a", language)]
+        assert check(question, said, passage, language=language).supported is fits, said
+
+
 def test_headings_count_as_what_the_passage_says() -> None:
     """A passage under a heading may leave its subject to the heading."""
     said = ("How long does the warranty of kettles last?", "The warranty of kettles lasts 2 years.")

@@ -89,7 +89,8 @@ def test_every_lexicon_is_whole(language: str) -> None:
     }
     rest = sections - LABELS
     assert rest <= {
-        "rewrite", "clause", "yes", "no", "wh", "quantity", "duration", "generic", "stop", "articles", "number", "tens",
+        "rewrite", "clause", "yes", "no", "wh", "quantity", "duration", "amount", "price", "generic",
+        "stop", "articles", "number", "tens",
         "units",
         "compounds", "half", "join", "range", "months", "qualifiers", "clock", "suffixes", "prefixes", "irregular",
         "antonyms", "unspaced", "concord", "grant", "negprefix", "since",

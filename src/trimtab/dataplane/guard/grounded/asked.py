@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import log
 from typing import NamedTuple
 
-from trimtab.dataplane.guard.grounded.lexicon import DURATIONS, Lexicon, plain
+from trimtab.dataplane.guard.grounded.lexicon import DURATIONS, MONEY, Lexicon, plain
 from trimtab.dataplane.guard.grounded.numerals import Number
 from trimtab.dataplane.guard.grounded.reading import Clause, Sentence, read
 
@@ -64,7 +64,7 @@ def asked(question: str, known: Lexicon) -> Asked:
 
 
 def _units(words: tuple[str, ...], known: Lexicon) -> frozenset[str]:
-    """`how long`: any time; `how many days`: days."""
+    """`how long`: any time; `how many days`: days; `how much ... cost`: money."""
     for at in range(len(words)):
         if any(words[at : at + len(one)] == one for one in known.duration):
             return DURATIONS
@@ -72,6 +72,8 @@ def _units(words: tuple[str, ...], known: Lexicon) -> frozenset[str]:
             after = at + len(one)
             if words[at:after] == one and after < len(words) and words[after] in known.units:
                 return frozenset({str(known.units[words[after]])})
+        if not known.price.isdisjoint(words[at:]) and any(words[at : at + len(one)] == one for one in known.amount):
+            return MONEY
     return frozenset()
 
 

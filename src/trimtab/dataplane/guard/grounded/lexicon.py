@@ -38,6 +38,8 @@ def plain(text: str) -> str:
 
 DURATIONS: Final = frozenset("123456")
 """The first of each language's units: day, week, month, year, hour, minute."""
+MONEY: Final = frozenset({"7", "8", "9", "10", "16"})
+"""Percent and the currencies among them."""
 
 
 class Lexicon:
@@ -65,6 +67,8 @@ class Lexicon:
         self.phrases = self._phrases()
         self.quantity = tuple(tuple(_word.findall(one)) for one in sections.get("quantity", ()))
         self.duration = tuple(tuple(_word.findall(plain(one))) for one in sections.get("duration", ()))
+        self.amount = tuple(tuple(_word.findall(plain(one))) for one in sections.get("amount", ()))
+        self.price = self._words("price")
         pairs = [tuple(one.split(">")) for one in sections.get("rewrite", ())]
         self.rewrites = tuple((re.compile(re.escape(a.strip()), re.IGNORECASE), f" {b.strip()}") for a, b in pairs)
 
