@@ -139,7 +139,7 @@ def test_a_changed_document_is_loaded_and_a_broken_one_is_refused_loudly(server:
     assert (status, msgspec.json.decode(body)["error"]["code"]) == (429, "cost_cap")
     assert headers["x-should-retry"] == "false"
     loaded = server.state()["snapshots"]
-    file.write_text(good.replace("ttft_ms: 1650", "ttft_ms: soon"))
+    file.write_text(good.replace("ttft_ms: 2000", "ttft_ms: soon"))
     eventually(lambda: server.state()["problems"])
     assert "tenants/commerce.yaml" in server.state()["problems"][0]
     assert server.state()["snapshots"] == loaded

@@ -38,8 +38,8 @@ def plain(text: str) -> str:
 
 DURATIONS: Final = frozenset("123456")
 """The first of each language's units: day, week, month, year, hour, minute."""
-MONEY: Final = frozenset({"7", "8", "9", "10", "16"})
-"""Percent and the currencies among them."""
+MONEY: Final = frozenset({"7", "8", "9", "10", "16", ""})
+"""Percent and the currencies among them; none is one that the list does not know, or a half of the price."""
 
 
 class Lexicon:
