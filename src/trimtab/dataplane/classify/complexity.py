@@ -53,12 +53,18 @@ _ONE_CUE = 0.7
 _FEW_WORDS, _MANY_WORDS = 8, 200
 _question = re.compile("[?？؟]+")
 _item = re.compile(r"^[ \t]*(?:[-*•·]|\(?\d{1,2}[.)]|[a-zA-Z][.)])[ \t]+\S", re.MULTILINE)
-_comma = re.compile("[,،、，;；]")
+_COMMAS = frozenset(",،、，;；")
+_QUESTION, _DIGITS, _OF_CODE = frozenset("?？؟"), frozenset("0123456789"), frozenset("`{};=()<$>")
 _code = re.compile(
     r"```|^[ \t]*(?:def|class|import|from|return|function|const|let|var|public|SELECT|INSERT|#include)\b.*$|"
     r"[{};][ \t]*$|=>|==|!=|\(\)|</?\w{1,20}>|\b\w{1,40}\.\w{1,40}\(|^[ \t]*(?:\$|>>>)\s",
     re.MULTILINE,
 )
+_WORDS = (
+    *("def", "class", "import", "from", "return", "function"),
+    *("const", "let", "var", "public", "SELECT", "INSERT", "#"),
+)
+"""What a first line of code may begin with."""
 _number = re.compile(r"\d+(?:[.,:]\d+)*")
 _unspaced = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 
@@ -76,15 +82,26 @@ def judge(turn: Turn, cues: Mapping[Cue, frozenset[str]], *, covered: bool) -> F
 
 def _signs(turn: Turn, cues: Mapping[Cue, frozenset[str]]) -> dict[str, float]:
     text = turn.text
-    code = len(_code.findall(text))
-    said = len(_unspaced.findall(text)) / 2 + len(_unspaced.sub(" ", text).split())
+    # which characters there are says which patterns can be left out: each takes 5 to 20 us a KB to find nothing
+    there = set(text)
+    is_ascii, lines = text.isascii(), "\n" in there
+    looks_coded = lines or not there.isdisjoint(_OF_CODE) or text.startswith(_WORDS)
+    code = len(_code.findall(text)) if looks_coded else 0
+    if is_ascii:
+        said: float = len(text.split())
+    else:
+        said = len(_unspaced.findall(text)) / 2 + len(_unspaced.sub(" ", text).split())
+    items = len(_item.findall(text)) if lines else int(_item.match(text) is not None)
+    commas = sum(map(text.count, _COMMAS & there))
+    numbers = 0 if is_ascii and there.isdisjoint(_DIGITS) else len(set(_number.findall(text)))
+    questions = len(_question.findall(text)) if not there.isdisjoint(_QUESTION) else 0
     return {
         "length": log(max(said, _FEW_WORDS) / _FEW_WORDS) / log(_MANY_WORDS / _FEW_WORDS),
         "turns": (turn.turns - 1) / 8,
-        "questions": (len(_question.findall(text)) - 1) / 3,
-        "enumeration": max(len(_item.findall(text)) / 4, (len(_comma.findall(text)) - 1) / 6),
+        "questions": (questions - 1) / 3,
+        "enumeration": max(items / 4, (commas - 1) / 6),
         "code": 1.0 if "```" in text else (code - 1) / 3 if code > 1 else 0.0,
-        "numbers": (len(set(_number.findall(text))) - 1) / 4,
+        "numbers": (numbers - 1) / 4,
         "condition": len(cues.get("condition", ())) / 3,
         **{name: _some(len(cues.get(name, ()))) for name in _CUED},
     }

@@ -60,32 +60,43 @@ def find(text: str, languages: Iterable[str]) -> Mapping[Cue, frozenset[str]]:
     toned = plain if folded.isascii() else words(folded)
     runs = unspaced(folded)
     found: dict[Cue, set[str]] = {}
-    asked = set(languages)
-    for code in LANGUAGES if toned is not plain else _PLAIN:
-        if code not in asked and code not in _APART:
-            continue
+    asked = frozenset(languages)
+    codes = LANGUAGES if toned is not plain else _PLAIN
+    for code in codes if runs else ():
         if code in _ANYWHERE:
-            hits = _in_runs(runs, _table(code)) if runs else iter(())
-        else:
-            hits = _in_words(toned if code in _MARKED else plain, code)
-        for kind, cue in hits:
-            if code in asked or kind == "self_harm":
-                found.setdefault(kind, set()).add(cue)
-    for kind, cue in _in_words(plain, _DANGER):
-        found.setdefault(kind, set()).add(cue)
+            _note(found, _in_runs(runs, _table(code)), code in asked)
+    if toned is not plain:
+        for code in _MARKED:
+            _note(found, _in_words(toned, (code,)), code in asked)
+    alike = tuple(code for code in codes if code in asked and code not in _APART)
+    _note(found, _in_words(plain, (*alike, _DANGER)), True)
+    for code in codes:
+        if code in _PARTICLES or (code in _MARKED and toned is plain):
+            _note(found, _in_words(plain, (code,)), code in asked)
     return {kind: frozenset(cues) for kind, cues in found.items()}
 
 
-def _in_words(said: list[str], code: str) -> Iterator[tuple[Cue, str]]:
-    for place, word in enumerate(said):
-        for form, kind, rest in _beginning_with(word[:_LONGEST], code):
-            if _goes_on(said, place + 1, rest):
+def _note(found: dict[Cue, set[str]], hits: Iterable[tuple[Cue, str]], asked: bool) -> None:
+    for kind, cue in hits:
+        if asked or kind == "self_harm":
+            found.setdefault(kind, set()).add(cue)
+
+
+def _in_words(said: list[str], codes: tuple[str, ...]) -> Iterator[tuple[Cue, str]]:
+    """Of several languages in one look at each word: nearly every word begins no cue of any."""
+    for word in set(said):
+        for form, kind, rest in _beginning_with(word[:_LONGEST], codes):
+            if not rest or _follows(said, word, rest):
                 yield kind, " ".join((form, *rest))
 
 
 @lru_cache(maxsize=16_384)
-def _beginning_with(word: str, code: str) -> tuple[tuple[str, Cue, tuple[str, ...]], ...]:
-    """Cues that may begin at this word. Remembered: nearly every word of a text begins none, and texts repeat words."""
+def _beginning_with(word: str, codes: tuple[str, ...]) -> tuple[tuple[str, Cue, tuple[str, ...]], ...]:
+    """Cues that may begin at this word. Remembered: texts repeat words."""
+    return tuple(cue for code in codes for cue in _of(word, code))
+
+
+def _of(word: str, code: str) -> list[tuple[str, Cue, tuple[str, ...]]]:
     table = _danger() if code == _DANGER else _table(code)
     particles = _PARTICLES.get(code, ())
     forms = [word, *(word[len(one) :] for one in particles if word.startswith(one) and len(word) > len(one) + 1)]
@@ -96,7 +107,17 @@ def _beginning_with(word: str, code: str) -> tuple[tuple[str, Cue, tuple[str, ..
             if length <= len(form):
                 candidates += table.beginnings.get(form[:length], ())
         found += [(form, kind, rest) for kind, rest in candidates]
-    return tuple(found)
+    return found
+
+
+def _follows(said: list[str], word: str, rest: tuple[str, ...]) -> bool:
+    """Whether the rest of a cue stands behind the word, wherever that is."""
+    at = -1
+    for _ in range(said.count(word)):
+        at = said.index(word, at + 1)
+        if _goes_on(said, at + 1, rest):
+            return True
+    return False
 
 
 def _goes_on(said: list[str], place: int, rest: tuple[str, ...]) -> bool:

@@ -18,6 +18,8 @@ _BEFORE: Final = 400
 _NO_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|www\.\S+|[^\s@]{1,64}@\S+|<[A-Z_]{1,40}\d{0,6}>|\d+", re.DOTALL
 )
+_SIGNS_OF_IT = ("`", "@", "<", "://", "www.")
+_digits = re.compile(r"\d+")
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +60,9 @@ def last_turn(messages: Sequence[Message]) -> Turn | None:
 
 
 def prose(text: str) -> str:
-    return _NO_PROSE.sub(" ", text).strip()
+    # the whole pattern is tried at every letter: 30 us a KB, where nearly every text has nothing but digits to lose
+    pattern = _NO_PROSE if any(sign in text for sign in _SIGNS_OF_IT) else _digits
+    return pattern.sub(" ", text).strip()
 
 
 def _role(message: Any) -> object:
