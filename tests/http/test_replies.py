@@ -67,22 +67,25 @@ def test_head_and_small_body_are_one_write() -> None:
     assert writes_of(handler, CLOSE) == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody"]
 
 
-def test_each_write_of_a_stream_is_one_chunk_at_once() -> None:
-    """The head leaves with the first piece; later pieces are one flushed chunk each, never joined, empty ones none."""
+def test_each_write_of_a_stream_is_one_chunk_and_leaves_within_the_turn() -> None:
+    """The head leaves with the first piece; later pieces are one chunk each, empty ones none. What is written in one turn
+    of the loop is sent in one go, and nothing waits for the next turn."""
 
     async def handler(request_: HttpRequest, reply: HttpReply) -> None:
         reply.start(200, [("content-type", "text/event-stream")])
         await reply.write(b"a" * 17)
         await reply.write(b"")
         await reply.write(b"b")
+        await asyncio.sleep(0)
         await reply.write(b"c")
+        await asyncio.sleep(0)
         await reply.end()
 
     head = (
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
     )
     chunks = [b"11\r\n" + b"a" * 17 + b"\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n", b"0\r\n\r\n"]
-    assert writes_of(handler, CLOSE) == [head + chunks[0], *chunks[1:]]
+    assert writes_of(handler, CLOSE) == [head + chunks[0] + chunks[1], *chunks[2:]]
 
 
 def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.core.request import Chunk
 from trimtab.dataplane.inference import Assembler, pieces
 
 _text = st.text(max_size=6)
@@ -24,7 +25,7 @@ _finish = st.sampled_from(["stop", "length", "tool_calls"])
 def assembled(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     whole = Assembler()
     for chunk in chunks:
-        whole.add(chunk)
+        whole.add(Chunk(chunk))
     choices: list[dict[str, Any]] = whole.completion()["choices"]
     return choices
 
@@ -77,7 +78,8 @@ def test_what_we_have_never_heard_of_is_kept() -> None:
     for letter in "ab":
         delta = {"content": letter, "notes": [letter]}
         logprobs = {"content": [{"token": letter}]}
-        whole.add({"weather": letter, "choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "seen": letter}]})
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "seen": letter}
+        whole.add(Chunk({"weather": letter, "choices": [choice]}))
     completion = whole.completion()
     assert completion["weather"] == "b"
     choice = completion["choices"][0]

@@ -16,7 +16,7 @@ import msgspec
 from trimtab.core.decision import Path, Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk, Completion
+from trimtab.core.request import Chunk, Completion, Text
 from trimtab.dataplane import envelope, settle
 from trimtab.dataplane.cache import Entry
 from trimtab.dataplane.ground import CHECK, Ground, ground
@@ -67,8 +67,8 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
     try:
         async for chunk in answering:
             if keep is not None:
-                keep.add(chunk.data)
-            out: Chunk | None = chunk
+                keep.add(chunk)
+            out: Chunk | Text | None = chunk
             if not screen.passes:
                 began_ns = clock.now_ns()
                 out = screen.feed(chunk)
@@ -96,7 +96,7 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
     return None
 
 
-async def _send_live(run: Run, plan: Plan, answering: Answering, chunk: Chunk) -> None:
+async def _send_live(run: Run, plan: Plan, answering: Answering, chunk: Chunk | Text) -> None:
     if not run.started:
         _begin_live(run, plan, answering)
     await _send(run, chunk)
@@ -112,7 +112,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     whole = Assembler()
     try:
         async for chunk in answering:
-            whole.add(chunk.data)
+            whole.add(chunk)
     except AttemptFailed as failure:
         return _broken(run, failure)
     completion = {**answering.beside_usage, **whole.completion()}
@@ -151,9 +151,9 @@ def _checked(run: Run, completion: dict[str, Any]) -> dict[str, Any] | None:
     for chunk in pieces(completion):
         out = screen.feed(chunk)
         if out is not None:
-            clean.add(out.data)
+            clean.add(out)
     for rest in screen.finish():
-        clean.add(rest.data)
+        clean.add(rest)
     run.ledger.spent("guard_out", began_ns, clock.now_ns())
     run.record.guards.extend(screen.rows())
     if screen.violation is not None:
@@ -336,9 +336,12 @@ def _start(run: Run, path: Path, *, stream: bool) -> None:
     run.reply.start(200, envelope.headers(run, whole=not stream), stream=stream)
 
 
-async def _send(run: Run, chunk: Chunk) -> None:
-    """One chunk of a live stream, under our name."""
-    assert run.body is not None
+async def _send(run: Run, chunk: Chunk | Text) -> None:
+    """One event of a live stream, under our name."""
+    if isinstance(chunk, Text):
+        run.mark_content()
+        await run.reply.write(Text(chunk.index, chunk.content, envelope.top(run, chunk.top)))
+        return
     if is_content(chunk.data):
         run.mark_content()
         for choice in chunk.choices:

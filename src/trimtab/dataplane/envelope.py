@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from trimtab.core.clock import NS_PER_S
@@ -20,6 +21,15 @@ def identity(run: Run) -> dict[str, Any]:
         "created": record.t_wall_ns // NS_PER_S,
         "model": (record.variant or "trimtab").partition("@")[0],
     }
+
+
+def top(run: Run, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands beside the choices of a text event: ours, and what the upstream told there. The same object for the
+    same `told`, so that it is written once."""
+    if run.top is None or run.top[0] is not told:
+        own = identity(run)
+        run.top = (told, {"id": own.pop("id"), "object": "chat.completion.chunk", **own, **told})
+    return run.top[1]
 
 
 def extras(run: Run) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from trimtab.core.clock import Clock
 from trimtab.core.errors import Refusal
 from trimtab.core.ids import Ids
 from trimtab.core.record import Record, RecordSink
-from trimtab.core.request import Chunk, Completion
+from trimtab.core.request import Chunk, Completion, Text
 from trimtab.dataplane.admission import Gate, Gates
 from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.classify import Classifier, Name, Prepared
@@ -33,11 +33,11 @@ nothing, and each could put a long text before the question that a chat request 
 class Reply(Protocol):
     """Where an answer goes, free of any dialect. One task uses it; `start` once, then `write`s, then `end`; or `fail`.
 
-    A whole answer is one `write` of a Completion; a stream is `write`s of Chunks.
+    A whole answer is one `write` of a Completion; a stream is `write`s of Chunks and Texts.
     """
 
     def start(self, status: int, headers: Headers, *, stream: bool) -> None: ...
-    async def write(self, item: Chunk | Completion) -> None:
+    async def write(self, item: Chunk | Text | Completion) -> None:
         """Send now; waits while the client is too slow (back-pressure). Cancelled when the client is gone."""
         ...
 

@@ -6,6 +6,7 @@ its client gone) can be settled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -96,6 +97,8 @@ class Run:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.gaps_ms: list[float] = []
+        self.top: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+        """Fields beside the choices of text events: the upstream's, and ours in their place."""
 
     @property
     def record(self) -> Record:

@@ -14,7 +14,7 @@ from trimtab.core.errors import Refusal
 from trimtab.core.ids import ClockIds
 from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record, RecordSink
-from trimtab.core.request import Arrival, Chunk, Completion, Head, Message, Request
+from trimtab.core.request import Arrival, Chunk, Completion, Head, Message, Request, Text
 from trimtab.core.tenancy import Channel, Key, KeyEntry, Limits, Tenancy, Tenant
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
@@ -94,7 +94,7 @@ class Silent:
 
     def start(self, status: int, headers: Headers, *, stream: bool) -> None: ...
 
-    async def write(self, item: Chunk | Completion) -> None: ...
+    async def write(self, item: Chunk | Text | Completion) -> None: ...
 
     async def end(self) -> None: ...
 

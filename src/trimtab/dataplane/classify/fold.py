@@ -9,6 +9,7 @@ from unicodedata import normalize
 
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"
 _word = re.compile(rf"[^\W\d_][\w{_MARKS}]*")
+_ascii_word = re.compile(r"[a-zA-Z]\w*", re.ASCII)  # the same of a text that has no other letters, in half the time
 _accents = re.compile("(?<=[a-zα-ω])[\u0300-\u036f]+")
 _points = re.compile("[\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0640\u0670]")
 _LETTERS: Final = str.maketrans(
@@ -32,7 +33,7 @@ def bare(folded: str) -> str:
 
 def words(folded: str) -> list[str]:
     """Words of scripts that part them; a run of Chinese or Japanese counts as one."""
-    return _word.findall(folded)
+    return (_ascii_word if folded.isascii() else _word).findall(folded)
 
 
 def unspaced(folded: str) -> list[str]:

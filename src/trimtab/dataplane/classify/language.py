@@ -99,6 +99,8 @@ def judge(model: LanguageModel, prose: str, before: str, declared: Sequence[str]
 
 def _by_script(found: dict[str, float], text: str) -> Scores:
     """Chinese has no kana, and Japanese of more than a few characters has some."""
+    if text.isascii():
+        return found
     kana = len(_kana.findall(text))
     if kana or len(_han.findall(text)) >= _WITHOUT_KANA:
         wrong, right = ("zh", "ja") if kana else ("ja", "zh")

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trimtab.core.record import GuardRow
-from trimtab.core.request import Chunk
+from trimtab.core.request import Chunk, Text
 from trimtab.dataplane.guard.addresses import is_json
 from trimtab.dataplane.guard.checks import CHECKS_IN, CHECKS_OUT, known
 from trimtab.dataplane.guard.delta import ChoiceState, GuardedStream, Name, part_of, tool_calls
@@ -33,6 +33,7 @@ from trimtab.dataplane.guard.walk import rewrite
 _ENVELOPE: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
 )
+_CONTENT: Final = ("content",)
 _CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
 
 
@@ -83,12 +84,20 @@ class OutScreen:
         self.violation: str | None = None
         """The check that found what must not leave."""
 
-    def feed(self, chunk: Chunk) -> Chunk | None:
-        """The chunk as it may leave now; None if nothing of it may. A chunk that loses nothing is the same object."""
+    def feed(self, chunk: Chunk | Text) -> Chunk | Text | None:
+        """The event as it may leave now; None if nothing of it may. One that loses nothing is the same object."""
         if self.passes:
             return chunk
         if self._stopped():
             return None
+        if isinstance(chunk, Text):
+            state = self._choices.setdefault(chunk.index, ChoiceState())
+            if not state.logprobs:
+                said = self._text(state, _CONTENT, chunk.content, False)
+                if said is chunk.content:
+                    return chunk
+                return Text(chunk.index, said, chunk.top) if said else None
+            chunk = chunk.chunk()
         data = self._others(chunk.data, _ENVELOPE)
         self._envelope = data
         kept: list[dict[str, Any]] = []

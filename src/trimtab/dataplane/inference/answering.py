@@ -18,7 +18,7 @@ import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk
+from trimtab.core.request import Chunk, Text
 from trimtab.dataplane.inference.dialect import Fault, error_object, failed, fault_of_event, fault_of_status
 from trimtab.dataplane.inference.dialer import (
     Answer,
@@ -29,6 +29,7 @@ from trimtab.dataplane.inference.dialer import (
     UpstreamError,
 )
 from trimtab.dataplane.inference.fleet import Fleet, Replica
+from trimtab.dataplane.inference.plain import PlainText
 from trimtab.dataplane.inference.sse import EventParser
 from trimtab.dataplane.inference.usage import UsageReducer
 
@@ -59,7 +60,8 @@ class Answering:
         self._fleet = fleet
         self._answer: Answer | None = None
         self._events = EventParser()
-        self._ready: deque[dict[str, Any]] = deque()
+        self._ready: deque[Chunk | Text] = deque()
+        self._plain = PlainText()
         self._usage = UsageReducer(plan.variant.dialect, plan.choices)
         self._finished: set[int] = set()
         self._ended = self._open = False
@@ -125,6 +127,11 @@ class Answering:
         for event in self._events.feed(piece):
             if self._ended:
                 break
+            text = self._plain.read(event)
+            if text is not None:
+                self.produced.append(text.content)
+                self._ready.append(text)
+                continue
             if event.strip() == b"[DONE]":
                 self._done()
                 break
@@ -151,7 +158,7 @@ class Answering:
             if choice.get("finish_reason") is not None:
                 self._finished.add(choice.get("index", 0))
         if choices or not told:
-            self._ready.append(chunk)
+            self._ready.append(Chunk(chunk))
         else:
             self.beside_usage |= {name: value for name, value in chunk.items() if name not in _IDENTITY}
 
@@ -178,12 +185,12 @@ class Answering:
         self._done()
 
     def _has_content(self) -> bool:
-        return any(is_content(chunk) for chunk in self._ready)
+        return any(isinstance(one, Text) or is_content(one.data) for one in self._ready)
 
     def __aiter__(self) -> Answering:
         return self
 
-    async def __anext__(self) -> Chunk:
+    async def __anext__(self) -> Chunk | Text:
         while not self._ready:
             if self._ended:
                 self._finish()
@@ -192,7 +199,7 @@ class Answering:
                 await self._read()
             except UpstreamError as error:
                 raise AttemptFailed(self._fault_of(error)) from None
-        return Chunk(self._ready.popleft())
+        return self._ready.popleft()
 
     @property
     def told(self) -> bool:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from trimtab.core.request import Chunk
+from trimtab.core.request import Chunk, Text
 
 _REPLACED = frozenset({"role", "type", "id", "name"})
 """Texts that are said whole, not in pieces."""
-_ENVELOPE = frozenset({"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier"})
 _OWN = frozenset({"message", "logprobs", "index", "finish_reason"})
-_PLAIN = frozenset({"index", "delta", "finish_reason", "logprobs"})
 
 
 class Assembler:
@@ -26,26 +24,15 @@ class Assembler:
         self._texts: dict[int, list[str]] = {}
         """Contents that wait to be joined, by choice."""
 
-    def add(self, chunk: dict[str, Any]) -> None:
-        if not self._is_text(chunk):
-            self._join()
-            self._add(chunk)
-
-    def _is_text(self, chunk: dict[str, Any]) -> bool:
-        """Take a chunk that only says more of one choice's content, as nearly all do; False: it needs a closer look."""
-        choices = chunk.get("choices")
-        if not choices or len(choices) != 1 or not _ENVELOPE.issuperset(chunk):
-            return False
-        choice = choices[0]
-        texts = self._texts.get(choice.get("index", 0))
-        if texts is None or not _PLAIN.issuperset(choice) or choice.get("finish_reason") or choice.get("logprobs"):
-            return False
-        delta = choice.get("delta")
-        text = delta.get("content") if delta and len(delta) == 1 else None
-        if not isinstance(text, str):
-            return False
-        texts.append(text)
-        return True
+    def add(self, event: Chunk | Text) -> None:
+        if isinstance(event, Text):
+            texts = self._texts.get(event.index)
+            if texts is not None:
+                texts.append(event.content)
+                return
+            event = event.chunk()
+        self._join()
+        self._add(event.data)
 
     def _join(self) -> None:
         for index, texts in self._texts.items():

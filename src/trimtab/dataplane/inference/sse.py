@@ -22,6 +22,10 @@ class EventParser:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Raises MalformedAnswer for an event larger than we take."""
+        if piece.endswith(b"\n\n") and not self._rest and not self._data and b"\r" not in piece:
+            whole = piece[:-2].split(b"\n\n")  # events that came whole, each of one line, as they nearly always do
+            if all(one.startswith(b"data: ") and b"\n" not in one for one in whole):
+                return [one[6:] for one in whole]
         data = self._rest + piece if self._rest else piece
         lines = data.split(b"\n")
         self._rest = lines.pop()

@@ -23,6 +23,7 @@ from trimtab.surfaces.server.arrival import kernel_wait_ns
 from trimtab.surfaces.server.errors import error_answer
 from trimtab.surfaces.server.exchange import HttpError, HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Hub
+from trimtab.surfaces.server.outbox import Outbox
 from trimtab.surfaces.server.parser import SLICE, RequestParser
 from trimtab.surfaces.server.timer import Timer
 
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_linger",
         "_loop",
         "_loopback",
+        "_out",
         "_parser",
         "_queue",
         "_read_paused",
@@ -86,6 +88,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._out = Outbox(self._loop, self._transport)
         self._transport.set_write_buffer_limits(high=self._hub.limits.write_high_water)
         self._socket = transport.get_extra_info("socket")
         peer = transport.get_extra_info("peername")
@@ -96,6 +99,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hang_up()
+        self._out.drop()
         self._deaf = True
         self._parser.close()
         self._backlog.clear()
@@ -128,6 +132,7 @@ class Connection(asyncio.Protocol):
         if not self._closing:
             self._closing = self._deaf = True
             self._timer.arm(self._hub.limits.idle_timeout_s)
+            self._out.flush()
             self._transport.close()
 
     def stop(self) -> None:
@@ -141,6 +146,7 @@ class Connection(asyncio.Protocol):
         """Close without sending the rest; the handler is cancelled."""
         self._hang_up()
         self._closing = self._deaf = True
+        self._out.drop()
         self._transport.abort()
 
     # --- bytes in ----------------------------------------------------------------------------------------------------
@@ -350,7 +356,8 @@ class Connection(asyncio.Protocol):
         if request.expects:
             request.expects = False
             if not request.buffered:
-                self._transport.write(_CONTINUE)
+                self._out.write(_CONTINUE)
+                self._out.flush()
         self._resume_reading()
         self._timer.arm(self._hub.limits.body_timeout_s)
         self._reader = self._loop.create_future()
@@ -372,7 +379,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         if not self.gone:
-            self._transport.write(data)
+            self._out.write(data)
 
     def send_soon(self, reply: HttpReply) -> None:
         self._loop.call_soon(reply.flush_head)
@@ -406,6 +413,7 @@ class Connection(asyncio.Protocol):
         if reply is not self._busy:
             return
         self._busy = self._task = None
+        self._out.flush()
         if reply.closes:
             self._finish()
         else:
@@ -421,6 +429,7 @@ class Connection(asyncio.Protocol):
         self._dropped += len(self._backlog)
         self._backlog.clear()
         self._timer.arm(self._hub.limits.refuse_drain_s)
+        self._out.flush()
         self._transport.write_eof()
         self._resume_reading()
         self._drop(0)
@@ -434,6 +443,7 @@ class Connection(asyncio.Protocol):
         if not reset:
             self.close()
             return
+        self._out.flush()
         if self._socket is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.kill()

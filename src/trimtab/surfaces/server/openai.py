@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from trimtab.core.errors import Code, Refusal
-from trimtab.core.request import Body, Chunk, Completion, Head, Request
+from trimtab.core.request import Body, Chunk, Completion, Head, Request, Text
 from trimtab.dataplane.inference import NOT_ALLOWED
 from trimtab.dataplane.ingress import authenticate, sendable
 from trimtab.dataplane.pipeline import answer
@@ -75,6 +75,9 @@ async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
         send_json(reply, 200, found)
 
 
+_AFTER = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+
+
 class OpenAIReply:
     """`dataplane.plane.Reply` in OpenAI's words over HTTP."""
 
@@ -83,6 +86,10 @@ class OpenAIReply:
         self._stream = False
         self._pending: tuple[int, Headers] | None = None
         self._whole = b""
+        self._top: object = None
+        self._index = -1
+        self._before = b""
+        """What stands before the content of a text event, for these two."""
 
     def start(self, status: int, headers: Headers, *, stream: bool) -> None:
         self._stream = stream
@@ -92,8 +99,14 @@ class OpenAIReply:
         else:
             self._pending = (status, headers)  # the length is not known yet
 
-    async def write(self, item: Chunk | Completion) -> None:
-        if self._stream:
+    async def write(self, item: Chunk | Text | Completion) -> None:
+        if isinstance(item, Text):
+            if item.top is not self._top or item.index != self._index:
+                self._top, self._index = item.top, item.index
+                fields = _encode(item.top)[:-1]
+                self._before = b'data: %b,"choices":[{"index":%d,"delta":{"content":' % (fields, item.index)
+            await self._reply.write(b"%b%b%b" % (self._before, _encode(item.content), _AFTER))
+        elif self._stream:
             await self._reply.write(b"data: %b\n\n" % _encode(item.data))
         else:
             self._whole = _encode(item.data)
