@@ -37,6 +37,7 @@ _PARTICLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 _DANGER: Final = "danger"
+_DANGER_MARKED: Final = "danger, marked"
 _LONGEST: Final = 48  # characters of a word that are looked at: no cue is longer, and what is remembered stays small
 _APART = frozenset({*_ANYWHERE, *_MARKED, *_PARTICLES})  # read in ways of their own
 _PLAIN = tuple(code for code in LANGUAGES if code not in _ANYWHERE and code not in _PARTICLES)  # may be ASCII
@@ -65,14 +66,15 @@ def find(text: str, languages: Iterable[str]) -> Mapping[Cue, frozenset[str]]:
     for code in codes if runs else ():
         if code in _ANYWHERE:
             _note(found, _in_runs(runs, _table(code)), code in asked)
-    if toned is not plain:
-        for code in _MARKED:
-            _note(found, _in_words(toned, (code,)), code in asked)
-    alike = tuple(code for code in codes if code in asked and code not in _APART)
-    _note(found, _in_words(plain, (*alike, _DANGER)), True)
-    for code in codes:
-        if code in _PARTICLES or (code in _MARKED and toned is plain):
-            _note(found, _in_words(plain, (code,)), code in asked)
+    if toned is plain:
+        alike = tuple(code for code in codes if code in asked)
+        _note(found, _in_words(plain, (*alike, _DANGER, _DANGER_MARKED)), True)
+    else:
+        alike = tuple(code for code in codes if code in asked and code not in _APART)
+        _note(found, _in_words(plain, (*alike, _DANGER)), True)
+        for code in codes:
+            if code in _MARKED or code in _PARTICLES:
+                _note(found, _in_words(toned if code in _MARKED else plain, (code,)), code in asked)
     return {kind: frozenset(cues) for kind, cues in found.items()}
 
 
@@ -97,7 +99,7 @@ def _beginning_with(word: str, codes: tuple[str, ...]) -> tuple[tuple[str, Cue, 
 
 
 def _of(word: str, code: str) -> list[tuple[str, Cue, tuple[str, ...]]]:
-    table = _danger() if code == _DANGER else _table(code)
+    table = _danger(code) if code in (_DANGER, _DANGER_MARKED) else _table(code)
     particles = _PARTICLES.get(code, ())
     forms = [word, *(word[len(one) :] for one in particles if word.startswith(one) and len(word) > len(one) + 1)]
     found = []
@@ -143,11 +145,12 @@ def _table(code: str) -> Table:
     return _built(_lines(code), code)
 
 
-@lru_cache(maxsize=1)
-def _danger() -> Table:
-    """Self-harm in all languages whose words are read alike."""
-    alike = [code for code in LANGUAGES if code not in _APART]
-    return _built((line for code in alike for line in _lines(code) if line[0] == "self_harm"), "")
+@lru_cache(maxsize=2)
+def _danger(which: str) -> Table:
+    """Self-harm in all languages whose words are read alike, or in those whose accents make words."""
+    alike = [code for code in LANGUAGES if code not in _APART] if which == _DANGER else sorted(_MARKED)
+    cues = (line for code in alike for line in _lines(code) if line[0] == "self_harm")
+    return _built(cues, "" if which == _DANGER else alike[0])
 
 
 def _built(lines: Iterable[tuple[Cue, str]], code: str) -> Table:

@@ -14,7 +14,7 @@ Cost: one Context a call (a dict for each rule costs ten times as much), holding
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 
@@ -72,11 +72,12 @@ class Stage(msgspec.Struct, frozen=True):
 class Policy:
     """Immutable; made by `compile_policy`."""
 
-    __slots__ = ("_stages", "document")
+    __slots__ = ("_seen", "_stages", "document")
 
     def __init__(self, document: PolicyDocument, stages: Mapping[At, Stage]) -> None:
         self.document = document
         self._stages = stages
+        self._seen: dict[At, dict[tuple[Value | None, ...], Effects]] = {at: {} for at in stages}
 
     def reads(self, at: At) -> frozenset[str]:
         """Names of the values that `look` uses at this stage: what is costly to know need not be asked otherwise."""
@@ -91,6 +92,20 @@ class Policy:
         stage = self._stages[at]
         if not stage.rules:
             return _NOTHING
+        # what rules say follows from what they read, and most requests of a channel read the same
+        seen_before = self._seen[at]
+        key = tuple([values.get(slot.source) for slot in stage.slots])
+        try:
+            known = seen_before.get(key)
+        except TypeError:  # a list
+            return self._look(at, stage, values)
+        if known is None:
+            if len(seen_before) >= _REMEMBERED:
+                seen_before.clear()
+            known = seen_before[key] = self._look(at, stage, values)
+        return known
+
+    def _look(self, at: At, stage: Stage, values: Mapping[str, Value | None]) -> Effects:
         context, seen, unknown = _context(stage, values)
         trace = []
         hits = []
@@ -110,6 +125,8 @@ class Policy:
 
 
 _NOTHING = Effects()
+_REMEMBERED: Final = 512
+"""Of each stage; then all of them are forgotten."""
 
 
 def compile_policy(document: PolicyDocument) -> Policy:
