@@ -229,8 +229,8 @@ def test_an_end_of_file_that_the_loop_has_not_seen_yet_is_seen_by_the_pool(loop:
 
 
 @on_each_loop
-def test_pieces_are_handed_on_as_they_came(loop: str) -> None:
-    """Each chunk of the upstream is one piece, at once, never joined with the next."""
+def test_what_has_come_is_handed_on_at_once(loop: str) -> None:
+    """Nothing waits for what has not come yet, and chunks that came together are one piece."""
 
     async def main() -> None:
         gates = [asyncio.Event() for _ in range(3)]
@@ -240,7 +240,9 @@ def test_pieces_are_handed_on_as_they_came(loop: str) -> None:
         async with calling(steps) as (_, _, ask):
             got = await ask()
             for n, gate in enumerate(gates):
-                assert [await got.read_some(), await got.read_some()] == [b"%d" % n, b"+"]
+                came = b""
+                while came != b"%d+" % n:
+                    came += await got.read_some()
                 gate.set()
             assert await got.read_some() == b""
 
@@ -334,7 +336,7 @@ def test_a_body_cut_before_its_end(loop: str, steps: list[Step]) -> None:
     async def main() -> None:
         async with calling(steps) as (_, _, ask):
             got = await ask()
-            assert await got.read_some() == b"abc"
+            assert (await got.read_some()).startswith(b"abc")
             for _ in range(2):
                 with pytest.raises(ConnectionLost, match="middle") as caught:
                     while await got.read_some():
@@ -406,7 +408,7 @@ def test_malformed_chunks(raw: bytes) -> None:
     async def main() -> None:
         async with calling([Head(), Data(b"good"), Raw(raw), Hang()]) as (_, dialer, ask):
             got = await ask()
-            assert await got.read_some() == b"good"
+            assert (await got.read_some()).startswith(b"good")
             with pytest.raises(MalformedAnswer):
                 await got.read_all(1 << 20)
             assert repr(dialer) == "<Http1Dialer []>"

@@ -68,8 +68,8 @@ def test_head_and_small_body_are_one_write() -> None:
 
 
 def test_each_write_of_a_stream_is_one_chunk_and_leaves_within_the_turn() -> None:
-    """The head leaves with the first piece; later pieces are one chunk each, empty ones none. What is written in one turn
-    of the loop is sent in one go, and nothing waits for the next turn."""
+    """The head leaves with the first piece; later pieces are one chunk each, empty ones none. What is written in one
+    turn of the loop is sent in one go, and nothing waits for the next turn."""
 
     async def handler(request_: HttpRequest, reply: HttpReply) -> None:
         reply.start(200, [("content-type", "text/event-stream")])

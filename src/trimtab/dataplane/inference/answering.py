@@ -62,6 +62,7 @@ class Answering:
         self._events = EventParser()
         self._ready: deque[Chunk | Text] = deque()
         self._plain = PlainText()
+        self._failed: AttemptFailed | UpstreamError | None = None
         self._usage = UsageReducer(plan.variant.dialect, plan.choices)
         self._finished: set[int] = set()
         self._ended = self._open = False
@@ -119,11 +120,21 @@ class Answering:
 
     async def _read(self) -> None:
         """One more piece of the body, as chunks into `_ready`."""
+        if self._failed is not None:
+            raise self._failed
         assert self._answer is not None
         piece = await self._answer.read_some()
         if not piece:
             self._end()
             return
+        try:
+            self._parse(piece)
+        except (AttemptFailed, UpstreamError) as error:
+            if not self._ready:
+                raise
+            self._failed = error  # what came before it in the same piece comes first
+
+    def _parse(self, piece: bytes) -> None:
         for event in self._events.feed(piece):
             if self._ended:
                 break

@@ -72,7 +72,7 @@ class Answer(Protocol):
         ...
 
     async def read_some(self) -> bytes:
-        """The next piece as it came, b"" at the end. Raises ConnectionLost if the body ends before it should,
+        """What has come and not been read, b"" at the end. Raises ConnectionLost if the body ends before it should,
         MalformedAnswer if its framing is broken. Cancelling it closes the connection.
         """
         ...

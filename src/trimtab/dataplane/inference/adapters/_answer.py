@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,7 +28,7 @@ class Http1Answer:
         self.status = status
         self.headers = headers
         self._connection: Source | None = connection
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._unread = 0
         self._ended = False
         self._error: UpstreamError | None = None
@@ -46,9 +45,10 @@ class Http1Answer:
             if self._ended:
                 return b""
             await self._wait()
-        piece = self._pieces.popleft()
-        self._unread -= len(piece)
-        if self._connection is not None and self._unread <= AHEAD:
+        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._unread = 0
+        if self._connection is not None:
             self._connection.resume()
         return piece
 
