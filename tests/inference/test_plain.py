@@ -25,7 +25,7 @@ def read(**changed: Any) -> Text | None:
 def test_a_text_is_its_choice_and_its_content() -> None:
     """Whatever else stands there says nothing, but for what belongs beside the choices."""
     assert read() == Text(0, "x", {})
-    assert read(choices=[{**CHOICE, "index": 2, "logprobs": None}], usage=None) == Text(2, "x", {})
+    assert read(choices=[{**CHOICE, "index": 2, "logprobs": None}], usage=None) == Text(2, "x", {}, True)
     assert read(system_fingerprint="f", service_tier=None) == Text(
         0, "x", {"system_fingerprint": "f", "service_tier": None}
     )

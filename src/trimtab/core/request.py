@@ -116,10 +116,13 @@ class Text(msgspec.Struct, frozen=True):
     index: int
     content: str
     top: Mapping[str, Any]
+    logprobs: bool = False
+    """The choice says `"logprobs": null`, as some servers' do and others' don't."""
 
     def chunk(self) -> Chunk:
         """The same as any other event."""
-        choice = {"index": self.index, "delta": {"content": self.content}, "finish_reason": None}
+        null = {"logprobs": None} if self.logprobs else {}
+        choice = {"index": self.index, "delta": {"content": self.content}, **null, "finish_reason": None}
         return Chunk({**self.top, "choices": [choice]})
 
 

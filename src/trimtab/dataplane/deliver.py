@@ -340,7 +340,7 @@ async def _send(run: Run, chunk: Chunk | Text) -> None:
     """One event of a live stream, under our name."""
     if isinstance(chunk, Text):
         run.mark_content()
-        await run.reply.write(Text(chunk.index, chunk.content, envelope.top(run, chunk.top)))
+        await run.reply.write(Text(chunk.index, chunk.content, envelope.top(run, chunk.top), chunk.logprobs))
         return
     if is_content(chunk.data):
         run.mark_content()

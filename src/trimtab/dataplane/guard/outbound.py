@@ -96,7 +96,7 @@ class OutScreen:
                 said = self._text(state, _CONTENT, chunk.content, False)
                 if said is chunk.content:
                     return chunk
-                return Text(chunk.index, said, chunk.top) if said else None
+                return Text(chunk.index, said, chunk.top, chunk.logprobs) if said else None
             chunk = chunk.chunk()
         data = self._others(chunk.data, _ENVELOPE)
         self._envelope = data

@@ -22,7 +22,7 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True):
     delta: _Delta
     index: int = 0
     finish_reason: None = None
-    logprobs: None = None
+    logprobs: UnsetType | None = UNSET
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,4 +65,4 @@ class PlainText:
             named = zip(("system_fingerprint", "service_tier"), beside, strict=True)
             self._top = {name: value for name, value in named if value is not UNSET}
         choice = found.choices[0]
-        return Text(choice.index, choice.delta.content, self._top)
+        return Text(choice.index, choice.delta.content, self._top, choice.logprobs is None)

@@ -75,7 +75,7 @@ async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
         send_json(reply, 200, found)
 
 
-_AFTER = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+_AFTER = (b'},"finish_reason":null}]}\n\n', b'},"logprobs":null,"finish_reason":null}]}\n\n')
 
 
 class OpenAIReply:
@@ -105,7 +105,7 @@ class OpenAIReply:
                 self._top, self._index = item.top, item.index
                 fields = _encode(item.top)[:-1]
                 self._before = b'data: %b,"choices":[{"index":%d,"delta":{"content":' % (fields, item.index)
-            await self._reply.write(b"%b%b%b" % (self._before, _encode(item.content), _AFTER))
+            await self._reply.write(b"%b%b%b" % (self._before, _encode(item.content), _AFTER[item.logprobs]))
         elif self._stream:
             await self._reply.write(b"data: %b\n\n" % _encode(item.data))
         else:
