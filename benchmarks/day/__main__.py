@@ -167,6 +167,8 @@ class Bench:
         self.notes: list[str] = []
         golden = read_golden(folder).questions
         self.golden = [(one.tenant, one.channel, one.question) for one in golden]
+        self.texts = self.golden
+        """What the stages are timed on: other people's questions where there are any."""
 
     def run(self) -> None:
         chosen = random.Random(self.given.seed)
@@ -219,7 +221,7 @@ class Bench:
         print(f"{name}: {len(records)} requests in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
     def _cpu(self) -> None:
-        texts = getattr(self, "texts", None) or self.golden
+        texts = self.texts
         loop = asyncio.run(_cpu(self.folder, LoopClock(), texts))
         whole = asyncio.run(_cpu(self.folder, ProcessClock(), texts[: len(texts) // 4]))
         for name in (*STAGES, "these five", *OTHERS):

@@ -6,10 +6,10 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from trimtab.dataplane.inference import Origin
+from trimtab.dataplane.inference.adapters._answer import Http1Answer
 
 PROMPT_MS, TOKEN_MS = 1.6, 16.0
 """A prompt token, and an answer's: the embedded 135M model on two shared cores."""
@@ -26,56 +26,27 @@ class Engine:
 
     async def send(
         self, origin: Origin, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes
-    ) -> Answer:
+    ) -> Http1Answer:
         self.requests += 1
         asked = json.loads(body)
         said = _said(asked)
         prompt = sum(len(str(message.get("content") or "")) for message in asked["messages"]) // 4
         if self._paced:
             await asyncio.sleep((prompt * PROMPT_MS + len(said) * TOKEN_MS) / 1000)
-        return Answer(_events(said, prompt))
+        answer = Http1Answer(_Whole(), 200, {"content-type": "text/event-stream"})
+        answer.add(_events(said, prompt))
+        answer.end()
+        return answer
 
     async def close(self) -> None: ...
 
 
-class Answer:
-    """All of it at once: what is measured is the gateway, not the stream."""
+class _Whole:
+    """The far end of an answer that has come."""
 
-    status = 200
+    def resume(self) -> None: ...
 
-    def __init__(self, data: bytes) -> None:
-        self.headers = {"content-type": "text/event-stream"}
-        self._data = data
-
-    @property
-    def is_over(self) -> bool:
-        return not self._data
-
-    async def read_some(self) -> bytes:
-        data, self._data = self._data, b""
-        return data
-
-    async def read_all(self, max_bytes: int) -> bytes:
-        return await self.read_some()
-
-    def close(self) -> None:
-        self._data = b""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._data:
-            raise StopAsyncIteration
-        return await self.read_some()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def abort(self) -> None: ...
 
 
 def _said(asked: dict[str, Any]) -> list[str]:

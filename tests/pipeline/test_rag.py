@@ -240,3 +240,19 @@ def test_a_question_that_the_passages_are_not_about_is_refused(tmp_path: Path) -
             assert row.action == "refused"
 
     run_virtual(main)
+
+
+def test_without_its_index_a_channel_says_when_to_come_back(tmp_path: Path) -> None:
+    """No model makes something up meanwhile: 503 with Retry-After, and nothing is sent or held."""
+    edit = replaced("tenants/shop.yaml", "    cache: {reuse", "    corpus: help\n    emit: answer\n    cache: {reuse")
+
+    async def main() -> None:
+        pages = tmp_path / "corpora" / "help"
+        pages.mkdir(parents=True)
+        (pages / "returns.en.md").write_text(CORPUS["returns.en.md"])
+        async with ScriptedUpstream(says(RIGHT)) as up, Gateway(tmp_path, up.url, None, edit) as gateway:
+            got = await gateway.ask(QUESTION)
+            assert (got.status, got.json["error"]["code"], got.headers["retry-after"]) == (503, "no_replica", "1")
+            assert up.requests == []
+
+    run_virtual(main)

@@ -54,6 +54,18 @@ def test_the_trace_names_every_rule_with_what_it_read() -> None:
     assert repr(policy) == "<Policy decide 2 route 0 admit 1 guard_out 0>"
 
 
+def test_what_is_looked_up_is_what_would_be_worked_out() -> None:
+    """The same values give the same sum; one other value gives its own, also after more than are remembered."""
+    policy = _policy(_rule("hard", "complexity > 0.5", forbid=["cache"]))
+    assert policy.look("decide", {"complexity": 0.7}) is policy.look("decide", {"complexity": 0.7, "tenant": "b"})
+    for number in range(1500):
+        value = number / 1500
+        effects = policy.look("decide", {"complexity": value})
+        assert effects.forbid == ({"cache"} if value > 0.5 else frozenset())
+        assert effects.trace[0].values == {"complexity": value}
+    assert policy.look("decide", {"complexity": 0.2}).forbid == frozenset()
+
+
 @pytest.mark.parametrize("known", [{}, {"complexity": None, "risk": None}])
 def test_the_unknown_counts_as_the_worst_case(known: dict[str, None]) -> None:
     """Absent or None: complexity 1.0, risk high, has_NAME false; and the trace says that it was unknown."""

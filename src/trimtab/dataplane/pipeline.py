@@ -32,8 +32,7 @@ from trimtab.foundations.derive import tenant_secret
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _log = logging.getLogger(__name__)
-_COUNT_ASIDE_BYTES = 32_768
-"""Prompts above this are counted off the event loop."""
+_COUNT_ASIDE_BYTES = 32_768  # prompts above this are counted off the event loop
 _TEMPLATE = "template:"
 RETRIEVAL_SHARE = 0.25
 """Of the end-to-end target: what embedding a question may take before the lexical lists decide alone."""
@@ -202,7 +201,8 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
     rules = run.configuration.snapshot.release.policy
     if bound.channel.corpus is not None and allowed.rag and run.corpus is None:
         # without its passages a model would make something up
-        return Refusal(code=Code.NO_REPLICA, message=f"the index of corpus {bound.channel.corpus} is not ready yet")
+        message = f"the index of corpus {bound.channel.corpus} is not ready yet"
+        return Refusal(code=Code.NO_REPLICA, message=message, retry_after_s=1.0)
     too_long = await _too_long(run, body)
     question = routing.Question(
         messages=body.messages,

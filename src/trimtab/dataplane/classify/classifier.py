@@ -93,7 +93,8 @@ class Classifier:
         need: frozenset[Name] = ALL,
     ) -> Features:
         """All that can be said without an embedding; `intent` only where the spelling settles it."""
-        return self._quick(messages, tenant, channel_name, channel, prepared, need)[0]
+        model = prepared.models.get((tenant.id, channel_name))
+        return self._quick(last_turn(messages), tenant, channel, model, need)[0]
 
     async def classify(
         self,
@@ -106,24 +107,17 @@ class Classifier:
         need: frozenset[Name] = ALL,
     ) -> Features:
         """The features in `need` of the last user turn; None where nothing can be said, or nobody asked."""
-        features, open_ = self._quick(messages, tenant, channel_name, channel, prepared, need)
+        model = prepared.models.get((tenant.id, channel_name))
+        features, open_ = self._quick(last_turn(messages), tenant, channel, model, need)
         return features if open_ is None else msgspec.structs.replace(features, intent=await self._meant(open_))
 
     def _quick(
-        self,
-        messages: Sequence[Message],
-        tenant: Tenant,
-        channel_name: str,
-        channel: Channel,
-        prepared: Prepared,
-        need: frozenset[Name],
+        self, turn: Turn | None, tenant: Tenant, channel: Channel, model: IntentModel | None, need: frozenset[Name]
     ) -> tuple[Features, _Open | None]:
         """What needs no embedding, and the intent as far as spelling tells it, where that does not settle it."""
-        turn = last_turn(messages)
         if turn is None:
             return _UNKNOWN, None
         features = self._heads(turn, tenant, channel, need)
-        model = prepared.models.get((tenant.id, channel_name))
         if "intent" not in need or model is None or not turn.text:
             return features, None
         text = excerpt(turn.text)
