@@ -162,6 +162,23 @@ def test_a_denied_text_never_leaves(streamed: bool, tmp_path: Path) -> None:
     run_virtual(main)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_a_denied_text_beside_the_choices_never_leaves(streamed: bool, tmp_path: Path) -> None:
+    """A field that we have never heard of is text like any other."""
+
+    async def main() -> None:
+        first, *rest = [step for step in stream(["fine"], usage(3, 5)) if isinstance(step, Sse)]
+        assert isinstance(first.data, dict)
+        noted = Sse({**first.data, "note": {"deep": ["the secret sauce is tomato"]}})
+        steps: list[Step] = [Head(200, (EVENTS,)), noted, *rest]
+        async with ScriptedUpstream(lambda _: steps) as up, Gateway(tmp_path, up.url) as gateway:
+            got = await gateway.ask("what is it", stream=streamed)
+            assert b"tomato" not in got.body
+            assert gateway.last.rule == "unsafe-answer-is-replaced"
+
+    run_virtual(main)
+
+
 # --- policy
 
 
