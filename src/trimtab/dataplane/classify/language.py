@@ -42,7 +42,7 @@ _capital, _latin = re.compile("[A-Z]"), re.compile("[A-Za-z]")
 _NO_LETTERS = str.maketrans("", "", "".join(chr(c) for c in range(128) if not chr(c).isalpha()))
 _kana = re.compile("[\u3041-\u30ff]")
 _han = re.compile("[\u3400-\u9fff]")
-_READ = 200
+_READ = 120
 """Characters that are read: more makes it slower, hardly surer."""
 _SAME: Final[Mapping[str, str]] = {
     "yue": "zh",
