@@ -101,7 +101,7 @@ def _fails(policy: Policy, rule: Rule, condition: Condition, test: RuleTest) -> 
     for name in condition.reads:
         if not known_by(name, table) and table[name].unknown is None and name not in values:
             return f"it does not give {name}, which the condition reads and which is always known"
-    trace = policy.look(rule.at, values).trace[0]
+    trace = policy.trace(rule.at, values)[0]
     if trace.error:
         return f"the condition failed: {trace.error}"
     if trace.hit != test.hit:
@@ -161,7 +161,7 @@ def _fires(rule: Rule, condition: Condition, index: int, file: str) -> Iterator[
     policy = compile_policy(PolicyDocument(rules=[rule]))
     hits = misses = 0
     for cell in space:
-        trace = policy.look(rule.at, cell).trace[0]
+        trace = policy.trace(rule.at, cell)[0]
         if trace.error:
             yield _error(file, path, f"fails with {describe(cell) or 'any values'}: {trace.error}")
             return
@@ -228,7 +228,7 @@ def _both_hit(rules: list[Rule], conditions: Iterable[Condition]) -> Cell | None
     if policy is None:
         return None
     for cell in cells([rule.when for rule in rules], reads, VARIABLES[at]):
-        if all(trace.hit for trace in policy.look(at, cell).trace):
+        if all(trace.hit for trace in policy.trace(at, cell)):
             return cell
     return None
 
