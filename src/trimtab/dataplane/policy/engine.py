@@ -138,13 +138,16 @@ class Policy:
         context, seen, unknown = _context(stage, values)
         trace = []
         hits = []
+        shown: dict[tuple[str, ...], dict[str, Value]] = {}  # rules that read the same share it
         for compiled in stage.rules:
             hit, error = _run(compiled, context)
             if hit:
                 hits.append((compiled.rule, error is not None))
-            read = {name: seen[name] for name in compiled.condition.reads if name in seen}
-            if unknown:
-                read |= {"has_" + name: False for name in compiled.condition.reads if name in unknown}
+            names = compiled.condition.reads
+            read = shown.get(names)
+            if read is None:
+                read = shown[names] = {name: seen[name] for name in names if name in seen}
+                read.update({"has_" + name: False for name in names if name in unknown})
             trace.append(RuleTrace(id=compiled.rule.id, at=at, hit=hit, values=read, error=error))
         return _combine(hits, tuple(trace))
 
