@@ -150,8 +150,7 @@ class Record(msgspec.Struct, kw_only=True):
     v: int = 1
     """Version of this layout."""
     kind: Literal["request", "adjust", "verdict", "shadow", "lost"] = "request"
-    """request; adjust corrects one, lost stands for rows that could not be written. verdict and shadow are not
-    written yet."""
+    """request. The other kinds are read where they are found, but nothing writes them yet."""
     id: str
     """`rec_` and a ULID; the caller has it as `trimtab-record`."""
     of: str | None = None
