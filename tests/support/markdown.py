@@ -35,7 +35,6 @@ are one space. Ids, hashes, keys, dates, times of day and durations are equal to
 from __future__ import annotations
 
 import difflib
-import http.client
 import os
 import re
 import select
@@ -49,9 +48,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from support.serving import LIMIT_S, eventually
+from support.serving import LIMIT_S
 from trimtab.controlplane.registry import PATTERNS
+from trimtab.core.errors import TrimtabError
 from trimtab.foundations.config import Fingerprint, fingerprint
+from trimtab.surfaces import caller
+from trimtab.surfaces.server.ask import NotRunningError
 
 PORT = 7070
 """The port that pages name; a session runs them on its own."""
@@ -238,18 +240,15 @@ class Session:
     def _caught_up(self) -> None:
         """The gateway of the workspace has read its documents as they are now."""
         folder = self._cwd / self.workspace
-        told, sock = folder / "run" / "admin.path", folder / "run" / "admin.sock"
-        path = told.read_text() if told.exists() else str(sock)
-        if not Path(path).exists():
-            return
         now = fingerprint(folder, PATTERNS)
         if now == self._seen:
             return
         try:
-            admin("POST", "/reload", path)
-            eventually(lambda: not admin("GET", "/state", path)["building"])
-        except ConnectionRefusedError:
+            caller.settled(folder)
+        except NotRunningError:
             return
+        except TrimtabError:
+            pass  # a broken change: the page is about to show what is said of it
         self._seen = fingerprint(folder, PATTERNS)
 
 
@@ -321,21 +320,6 @@ def merged(there: Any, more: Any) -> Any:
         there.extend(more)
         return there
     return more
-
-
-def admin(method: str, path: str, sock: str) -> Any:
-    """One request to a gateway's admin socket."""
-    import msgspec
-
-    connection = http.client.HTTPConnection("admin", timeout=LIMIT_S)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(LIMIT_S)
-    try:
-        connection.sock.connect(sock)
-        connection.request(method, path)
-        return msgspec.json.decode(connection.getresponse().read())
-    finally:
-        connection.close()
 
 
 def _status(block: Block) -> int:
