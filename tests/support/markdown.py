@@ -30,6 +30,8 @@ command (it does so by itself within a second, but a page is followed faster tha
 
 In printed text `...` stands for anything within a line, a line of `...` alone for any lines (or none). Runs of spaces
 are one space. Ids, hashes, keys, dates, times of day and durations are equal to any other of their kind.
+
+UPDATE_DOCS=1 puts what was printed into the page where it differs, in place of a failure; look at the diff.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ from trimtab.foundations.config import Fingerprint, fingerprint
 from trimtab.surfaces import caller
 from trimtab.surfaces.server.ask import NotRunningError
 
-PORT = 7070
-"""The port that pages name; a session runs them on its own."""
+PORTS = (7070, 9000)
+"""Ports that pages name: the gateway's, and a server's of the reader's own. A session has free ones in their place."""
 RUN_S = 120.0
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
@@ -96,7 +98,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 @dataclass
 class Session:
-    """A folder in which pages are followed. `port`: what 7070 becomes (default: a free one)."""
+    """A folder in which pages are followed. `port`: what 7070 becomes, for a gateway that is there already."""
 
     folder: Path
     port: int = 0
@@ -107,7 +109,8 @@ class Session:
         self._running: list[subprocess.Popen[bytes]] = []
         self._seen: Fingerprint | None = None
         self._cwd = self.folder
-        self.port = self.port or _free_port()
+        self._ports = {PORTS[0]: self.port or _free_port(), PORTS[1]: _free_port()}
+        self.port = self._ports[PORTS[0]]
         venv = self.folder / ".venv"
         if not venv.exists():
             venv.symlink_to(Path(sys.prefix).resolve())
@@ -131,6 +134,7 @@ class Session:
         ends or prints otherwise."""
         text, ran = page.read_text(), 0
         printed: str | None = None
+        self._updates: list[tuple[str, str]] = []
         for block in blocks(text):
             where = f"{page.name}:{block.line}"
             if "not-run" in block.words:
@@ -138,8 +142,10 @@ class Session:
             if target := block.options.get("file") or block.options.get("add") or block.options.get("append"):
                 self._write(block, self._cwd / target)
             elif block.language == "console":
-                for command, expected in commands(block.text):
-                    self._run_one(block, command, expected, where)
+                all_commands = list(commands(block.text))
+                for number, (command, expected) in enumerate(all_commands):
+                    last = number == len(all_commands) - 1
+                    self._run_one(block, command, expected, where, _status(block) if last else 0)
                     ran += 1
             elif block.language in ("sh", "bash"):
                 printed, ran = self._script(block.text, _status(block), where), ran + 1
@@ -148,14 +154,22 @@ class Session:
             elif "output" in block.words:
                 assert printed is not None, f"{where}: output of what?"
                 self._compare(block.text, printed, where, "numbers" in block.words)
+        if self._updates:
+            at = 0
+            for old, new in self._updates:  # in the order in which they stand
+                at = text.index(old, at)
+                text = text[:at] + new + text[at + len(old) :]
+                at += len(new)
+            page.write_text(text)
         return ran
 
-    def _run_one(self, block: Block, command: str, expected: str, where: str) -> None:
+    def _run_one(self, block: Block, command: str, expected: str, where: str, status: int) -> None:
         if until := block.options.get("until"):
             printed = self._background(command, until, f"{where}: {command}")
         else:
-            printed = self._script(command, _status(block), f"{where}: {command}")
-        self._compare(expected, printed, f"{where}: {command}", "numbers" in block.words)
+            printed = self._script(command, status, f"{where}: {command}")
+        before = "$ " + command.replace("\n", "\n> ") + "\n"
+        self._compare(expected, printed, f"{where}: {command}", "numbers" in block.words, before)
 
     def _script(self, script: str, status: int, where: str) -> str:
         self._caught_up()
@@ -226,14 +240,25 @@ class Session:
             target.write_text(text)
 
     def _ported(self, text: str) -> str:
-        return re.sub(rf"\b{PORT}\b", str(self.port), text)
+        for named, own in self._ports.items():
+            text = re.sub(rf"\b{named}\b", str(own), text)
+        return text
 
-    def _compare(self, expected: str, printed: str, where: str, numbers: bool) -> None:
-        said = printed.replace(str(self.port), str(PORT)).replace(f"{self._cwd.resolve()}/", "").replace(
-            f"{self._cwd}/", ""
-        )  # fmt: skip
+    def _said(self, printed: str) -> str:
+        """As the page would have it: its ports, and paths within the session's folder."""
+        for named, own in self._ports.items():
+            printed = printed.replace(str(own), str(named))
+        return printed.replace(f"{self._cwd.resolve()}/", "").replace(f"{self._cwd}/", "")
+
+    def _compare(self, expected: str, printed: str, where: str, numbers: bool, before: str = "") -> None:
+        said = self._said(printed)
         wanted, got = normal(expected, numbers), normal(said, numbers)
-        if not matches(wanted, got):
+        if matches(wanted, got):
+            return
+        if os.environ.get("UPDATE_DOCS"):
+            lines = "".join(f"{line.rstrip()}\n" for line in said.splitlines())
+            self._updates.append((before + expected, before + lines))
+        else:
             diff = "\n".join(difflib.unified_diff(wanted, got, "the page", "the command", lineterm="", n=100))
             raise AssertionError(f"{where}\n{diff}\n\nas printed:\n{said}")
 
@@ -270,9 +295,9 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
 
 
 _KINDS: tuple[tuple[str, str], ...] = (
-    (r"\brec_[0-9A-Z]{26}\b", "<record>"),
+    (r"\brec_(?:[0-9A-Z]{26}\b|\.\.\.)", "<record>"),
     (r"\bkey_[0-9a-f]{16}\b", "<key id>"),
-    (r"\btt_(?:live|test)_[0-9A-Za-z]{36}", "<key>"),
+    (r"\btt_(?:live|test)_(?:[0-9A-Za-z]{36}|\.\.\.)", "<key>"),
     (r"\b(ten|rel|prc|idx)_[0-9a-f]{12}\b", r"<\1>"),
     (r"@[0-9a-f]{8}\b", "@<hash>"),
     (r"\b[0-9a-f]{16,64}\b", "<hash>"),

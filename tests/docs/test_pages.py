@@ -1,0 +1,19 @@
+"""Pages that are followed block by block, by the commands that they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.markdown import Session
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
+
+
+def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+    """From `trimtab init` to a spent budget: every command ends and prints as the page says."""
+    with Session(tmp_path) as session:
+        assert session.follow(DOCS / "tutorial" / "first-hour.md") > 20
