@@ -17,3 +17,9 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     """From `trimtab init` to a spent budget: every command ends and prints as the page says."""
     with Session(tmp_path) as session:
         assert session.follow(DOCS / "tutorial" / "first-hour.md") > 20
+
+
+@pytest.mark.parametrize("page", ["operate"])
+def test_how_tos_that_start_their_own_gateway(session: Session, page: str) -> None:
+    """Every command ends and prints as the page says."""
+    assert session.follow(DOCS / "how-to" / f"{page}.md")

@@ -26,7 +26,8 @@ and one more word in the info string of a command block changes how it is run:
 
 Blocks run in the session's folder, which has `.venv` in it as a clone has. Variables and `cd` carry over to the next
 block. Where the workspace has a running gateway and its documents have changed, it is told to load them before the next
-command (it does so by itself within a second, but a page is followed faster than that).
+command (it does so by itself within a second, but a page is followed faster than that). A process that a page leaves
+behind puts its id into NAME.pid; it is ended with the session.
 
 In printed text `...` stands for anything within a line, a line of `...` alone for any lines (or none). Runs of spaces
 are one space. Ids, hashes, keys, dates, times of day and durations are equal to any other of their kind.
@@ -40,10 +41,12 @@ import difflib
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,9 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for told in self.folder.glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(told.read_text()), signal.SIGTERM)
         for process in self._running:
             if process.poll() is None:
                 process.terminate()
@@ -128,6 +134,10 @@ class Session:
                     process.wait(LIMIT_S)
             assert process.stdout is not None
             process.stdout.close()
+
+    def serve(self) -> None:
+        """What many pages take for done: the workspace is served on 7070."""
+        self._background(f".venv/bin/trimtab serve --workspace {self.workspace} --port {PORTS[0]}", "Stop:", "serve")
 
     def follow(self, page: Path) -> int:
         """Run every block of the page; how many commands were run. Fails with the page's line at the first that
