@@ -14,6 +14,7 @@ What a fenced block means is said by its info string, which a rendered page does
     ```yaml add=FOLDER/NAME    the block is added to that YAML file: mappings are merged, lists are appended to, other
                                values replace what was there
     ```yaml append=FILE        the block's lines are put at the end of the file
+    ```diff apply              a patch of files in the session's folder
     ```jsonc, ```text ...      any other language is read, not run
 
 and one more word in the info string of a command block changes how it is run:
@@ -151,6 +152,8 @@ class Session:
                 continue
             if target := block.options.get("file") or block.options.get("add") or block.options.get("append"):
                 self._write(block, self._cwd / target)
+            elif block.language == "diff" and "apply" in block.words:
+                self._ended(["patch", "-p0", "--no-backup-if-mismatch"], 0, where, None, block.text)
             elif block.language == "console":
                 all_commands = list(commands(block.text))
                 for number, (command, expected) in enumerate(all_commands):
@@ -192,12 +195,12 @@ class Session:
         self._caught_up()
         return self._ended([sys.executable, "-c", self._ported(script)], status, where, None)
 
-    def _ended(self, command: list[str], status: int, where: str, after: Path | None) -> str:
+    def _ended(self, command: list[str], status: int, where: str, after: Path | None, said: str = "") -> str:
         done = subprocess.run(
             command,
             cwd=self._cwd,
             env=self._env,
-            stdin=subprocess.DEVNULL,
+            input=said,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -11,6 +11,8 @@ from trimtab.core.document import Document
 from trimtab.core.money import Price
 
 Tier = Literal["S", "M", "L"]
+Dialect = Literal["openai", "llamacpp"]
+"""How an endpoint speaks; `dataplane/inference/dialect.py` knows the differences."""
 
 # Values of documents, with the bounds that the loader and the JSON Schema check.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$", description="a-z, 0-9 and dashes")]
@@ -33,7 +35,7 @@ class Model(Document, frozen=True):
     Several are replicas: the least busy is asked, another on a fault."""
     tier: Annotated[Tier, Meta(examples=["S"])]
     """Class of the model by size; policy and channels choose by it."""
-    dialect: Literal["openai", "llamacpp"] = "openai"
+    dialect: Dialect = "openai"
     """How the endpoint speaks. `llamacpp` adds what only llama.cpp's server takes: exact usage of streams that are
     cut, and grammars (`extractive`)."""
     upstream_name: str | None = None
@@ -101,7 +103,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     model: str
     upstream_model: str
-    dialect: Literal["openai", "llamacpp"]
+    dialect: Dialect
     region: str | None
     context: int
     prefill: bool
