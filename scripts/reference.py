@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import _documents
+import _wire
 import click
 
 from trimtab.cli import COMMANDS, cli
 from trimtab.core.errors import Code
-from trimtab.dataplane.ingress import HEADERS
 from trimtab.dataplane.policy import reference as policy
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-MADE = "<!-- Made by scripts/reference.py; don't edit. -->\n\n"
+MADE = "---\nmode: reference\n---\n\n<!-- Made by scripts/reference.py; don't edit. -->\n\n"
 
 
 def errors() -> str:
@@ -45,21 +46,13 @@ def commands() -> str:
     return "\n".join(lines)
 
 
-def headers() -> str:
-    """Contract headers."""
-    lines = [
-        "# Contract headers",
-        "",
-        "A caller may tighten its contract by these; the body's `trimtab` object takes the",
-    ]
-    lines += ["same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.", ""]
-    return "\n".join([*lines, *(f"- `{name}`" for name in HEADERS), ""])
-
-
 PAGES = {
     "errors.md": errors,
     "commands.md": commands,
-    "headers.md": headers,
+    "configuration.md": _documents.configuration,
+    "example.md": _documents.example,
+    "records.md": _documents.records,
+    "headers.md": _wire.wire,
     "policy.md": lambda: "# Policy\n\n" + policy(),
 }
 

@@ -70,7 +70,9 @@ def gateway(workspace: Path) -> Iterator[str]:
 
 
 def settled(workspace: Path) -> None:
-    """Wait until every index that a channel needs is ready. Raises TrimtabError after START_S."""
+    """Have the gateway load the folder as it is now, which it does by itself only a moment after a change; then wait
+    until every index that a channel needs is ready. Raises TrimtabError for a broken workspace, and after START_S."""
+    ask(workspace, "POST", "/reload")
     _eventually(lambda: None if ask(workspace, "GET", "/state")["building"] else True, "indexes are still being built")
 
 

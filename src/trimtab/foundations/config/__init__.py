@@ -1,5 +1,6 @@
 """Documents in YAML: read with bounds, converted with every problem named by line, described as JSON Schema."""
 
+from trimtab.foundations.config.describe import meanings
 from trimtab.foundations.config.nodes import MAX_BYTES, DocumentError, compose, locate, read_text
 from trimtab.foundations.config.patch import PatchError, append_item, set_field
 from trimtab.foundations.config.problem import Path, Problem, errors, render
@@ -35,6 +36,7 @@ __all__ = [
     "is_reference",
     "json_schema",
     "locate",
+    "meanings",
     "nearest",
     "read_text",
     "render",
