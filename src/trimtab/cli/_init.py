@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, workspace_option
+from trimtab.cli._common import any_workspace_option, emit, json_option
 
 
 @click.command(short_help="Write an example workspace.")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@workspace_option
+@any_workspace_option
 @click.option("--schemas", is_flag=True, help="Only rewrite the JSON Schemas of an existing workspace.")
 @click.option("--fetch-model", is_flag=True, help="Also download the bundled model (94 MB), if it is not installed.")
 @json_option

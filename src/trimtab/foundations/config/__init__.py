@@ -13,7 +13,7 @@ from trimtab.foundations.config.secret import (
     secret_shaped,
     shown,
 )
-from trimtab.foundations.config.typos import did_you_mean, nearest
+from trimtab.foundations.config.typos import did_you_mean, nearest, unknown_field
 from trimtab.foundations.config.watch import Fingerprint, fingerprint
 
 __all__ = [
@@ -42,4 +42,5 @@ __all__ = [
     "secret_shaped",
     "set_field",
     "shown",
+    "unknown_field",
 ]
