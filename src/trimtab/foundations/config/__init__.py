@@ -13,7 +13,7 @@ from trimtab.foundations.config.secret import (
     secret_shaped,
     shown,
 )
-from trimtab.foundations.config.typos import did_you_mean, nearest, unknown_field
+from trimtab.foundations.config.typos import did_you_mean, distance, nearest, unknown_field
 from trimtab.foundations.config.watch import Fingerprint, fingerprint
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "append_item",
     "compose",
     "did_you_mean",
+    "distance",
     "errors",
     "fingerprint",
     "is_reference",
