@@ -12,7 +12,7 @@ from trimtab.controlplane.registry.documents import PRICES, PriceDocument
 from trimtab.core.money import Price, nanousd
 from trimtab.foundations.config import Problem
 
-_OUT = 'Write the price out: input_usd_per_mtok: "0.15", output_usd_per_mtok: "0.60"'
+_OUT = 'Write e.g. input_usd_per_mtok: "0.15", output_usd_per_mtok: "0.60"'
 _MANUAL = ("input", "output", "cached", "written")
 
 
@@ -43,9 +43,7 @@ def _written(document: PriceDocument) -> Price:
     if document.provider or document.model:
         raise PriceError("provider and model are read only beside from: genai-prices", "Write from: genai-prices, too.")
     if document.input_usd_per_mtok is None or document.output_usd_per_mtok is None:
-        raise PriceError(
-            "a price needs both directions", 'Write input_usd_per_mtok: "0.15", output_usd_per_mtok: "0.60"'
-        )
+        raise PriceError("a price needs both directions", _OUT)
     return Price(
         input=nanousd(document.input_usd_per_mtok),
         output=nanousd(document.output_usd_per_mtok),
