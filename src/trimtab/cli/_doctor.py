@@ -14,6 +14,7 @@ from trimtab.cli._common import any_workspace_option, busy, counted, emit, json_
 
 if TYPE_CHECKING:
     from trimtab.controlplane.records.nulls import Nulls
+    from trimtab.controlplane.registry import Settings
 
 _LEAST_DISK = 1 << 30
 
@@ -73,7 +74,21 @@ def _workspace(workspace: Path) -> list[dict[str, Any]]:
     said += f": run trimtab check --workspace {workspace}" if problems else ""
     found = [_finding("workspace", loaded is not None, said)]
     if loaded is not None:
+        found += _models(workspace, loaded.settings)
         found += _indexes(workspace, loaded.snapshot.tenancy)
+    return found
+
+
+def _models(workspace: Path, settings: Settings) -> list[dict[str, Any]]:
+    """The files of the embedded engines."""
+    from trimtab.surfaces.processes import ModelMissingError, model_file
+
+    found = []
+    for name, engine in settings.engines.items():
+        try:
+            found.append(_finding(f"engine {name}", True, str(model_file(engine.model, workspace))))
+        except ModelMissingError as error:
+            found.append(_finding(f"engine {name}", False, str(error)))
     return found
 
 
