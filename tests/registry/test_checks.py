@@ -365,6 +365,7 @@ def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
         if problem.file == file and fault.words in str(problem) and fault.severity == problem.severity
     ]
     assert mine, found
+    assert all(one.hint or "Did you mean" in one.message for one in sandbox.problems()), found
     field = f": {fault.field}: " if fault.field else ": "
     assert any(field in str(problem) for problem in mine), found
     if fault.field:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.plane import DataPlane
+from trimtab.foundations.config import did_you_mean
 from trimtab.surfaces.server import embeddings, openai
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
@@ -44,7 +45,7 @@ def public(plane: DataPlane) -> Handler:
         path = "/v1/models" if http.path.startswith(_MODELS) else http.path
         methods = ROUTES.get(path)
         if methods is None:
-            message = f"there is nothing at {http.path[:128]!r}"
+            message = f"there is nothing at {http.path[:128]!r}. {did_you_mean(http.path, ROUTES)}"
             openai.send_error(reply, Refusal(code=Code.ROUTE_NOT_FOUND, message=message), [], None)
             return
         route = methods.get(http.method)
