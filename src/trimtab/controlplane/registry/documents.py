@@ -18,7 +18,8 @@ from trimtab.foundations.config import DocumentError, Problem, Reader, did_you_m
 
 
 class Server(Document, frozen=True):
-    """Where the gateway listens, and what it takes."""
+    """Where the gateway listens, and what it takes. `metrics`: whether it serves /metrics, to this machine only or,
+    with `metrics_key` (`env:NAME` or `file:PATH`), to whoever sends that key."""
 
     host: Annotated[str, Meta(min_length=1, description="an address to listen on", examples=["127.0.0.1"])] = (
         "127.0.0.1"
@@ -26,6 +27,8 @@ class Server(Document, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535, examples=[8080])] = 8080
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, examples=[8388608])] = 8 * 1024 * 1024
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    metrics: bool = True
+    metrics_key: str | None = None
 
 
 class Engine(Document, frozen=True):
