@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from trimtab.cli import COMMANDS, cli
+from trimtab.controlplane.metrics import AT_SCRAPE, FROM_RECORDS, METRICS_PREFACE
 from trimtab.core.errors import Code
 from trimtab.dataplane.ingress import HEADERS
 from trimtab.dataplane.policy import reference as policy
@@ -56,7 +57,22 @@ def headers() -> str:
     return "\n".join([*lines, *(f"- `{name}`" for name in HEADERS), ""])
 
 
+def metrics() -> str:
+    """Every metric of /metrics."""
+    lines = ["# Metrics", "", *METRICS_PREFACE.splitlines(), ""]
+    for title, families in (("Counted from records", FROM_RECORDS), ("Read at the scrape", AT_SCRAPE)):
+        lines += [f"## {title}", ""]
+        for family in families:
+            lines += [f"### {family.name}", "", f"{family.kind}, in {family.unit}. {family.help}", ""]
+            lines += [f"- `{label.name}`: {label.values}" for label in family.labels]
+            if family.bounds:
+                lines.append(f"- buckets: {', '.join(map(str, family.bounds))}, +Inf")
+            lines += [""] if family.labels or family.bounds else []
+    return "\n".join(lines)
+
+
 PAGES = {
+    "metrics.md": metrics,
     "errors.md": errors,
     "commands.md": commands,
     "headers.md": headers,

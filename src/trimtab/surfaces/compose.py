@@ -24,7 +24,6 @@ from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
 from trimtab.core.keys import hash_key
-from trimtab.core.record import Record, RecordSink
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
@@ -45,6 +44,7 @@ from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.admin import admin, socket_path
 from trimtab.surfaces.server.app import ROUTES, public
 from trimtab.surfaces.server.scrape import Scrape
+from trimtab.surfaces.sinks import Sinks
 
 POLL_S = 0.5
 QUIET_S = 0.2
@@ -433,14 +433,3 @@ def _loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
 
 def _lost_lines() -> int:
     return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, Output))
-
-
-class Sinks:
-    """Each of them gets every record, in this order: the journal numbers it, those after it only read."""
-
-    def __init__(self, *sinks: RecordSink) -> None:
-        self._sinks = sinks
-
-    def write(self, record: Record) -> None:
-        for sink in self._sinks:
-            sink.write(record)

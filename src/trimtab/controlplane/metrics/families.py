@@ -11,6 +11,22 @@ from typing import Final
 
 from trimtab.controlplane.metrics.text import Family, Label
 
+METRICS_PREFACE: Final = """\
+`GET /metrics` on the gateway's port, in Prometheus' text format 0.0.4. It names tenants and what they spent, so it is
+for callers of this machine: a loopback address that asks for a loopback host, without the headers of a proxy. For
+anybody else, and for everybody behind a proxy that leaves no header, set `metrics_key` (`env:NAME` or `file:PATH`)
+under `server` in `trimtab.yaml`: then it takes `Authorization: Bearer KEY`, from everywhere. `metrics: false` there
+turns it off. The admin socket always has it:
+
+```
+curl --unix-socket workspace/run/admin.sock http://x/metrics
+```
+
+Label values are names that the workspace declares or come from a closed list. What is neither is `other`, what is not
+known or does not apply is `none`. So no request can open a series of its own; a metric has at most 10,000 label
+combinations, and what comes beyond counts under `other`. Names that a reload removes keep their series until the next
+start. Counters begin at 0 with each start of the gateway process, except `trimtab_records_total`."""
+
 LATENCY_S: Final = (0.005, *(round(0.01 * 2**power, 2) for power in range(14)))
 """10 ms doubling to 81.92 s (gen_ai.client.operation.duration), and 5 ms for answers from the cache."""
 TTFT_S: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)

@@ -20,7 +20,8 @@ class AccessLog:
         self._every = every
 
     def write(self, record: Record) -> None:
-        """Names, figures and codes; a record holds no text. Also faults after the first byte, whose status was 200."""
+        """Names, figures and codes; a record holds no text. A fault after the first byte is one, too, whatever
+        status had left by then."""
         fault = record.code in _FAULTS or (record.status or 0) >= 500
         if record.kind != "request" or not (fault or self._every):
             return
