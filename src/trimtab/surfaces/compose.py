@@ -141,7 +141,6 @@ class LiveGateway:
         back = Listener(admin(self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
         self._parts.front = lambda: (front.connections, front.active)
         path = socket_path(self._workspace.folder)
-        asyncio.get_running_loop().set_exception_handler(_loop_fault)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
         try:
             await back.start_unix(path)
@@ -424,11 +423,6 @@ def _report(request: HttpRequest | None, error: BaseException) -> None:
     known = request is not None and request.path in ROUTES  # another path is the caller's own words
     where = "a connection" if request is None else request.path if known else "a request"
     _log.error("%s: %s", where, type(error).__name__, exc_info=error)
-
-
-def _loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What the event loop has to report, without its words: they show whatever a callback was given."""
-    _log.error("an exception outside of any request", exc_info=context.get("exception"))
 
 
 def _lost_lines() -> int:
