@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from support.serving import LIMIT_S, TESTS, all_pids, eventually, parent_of
+from trimtab.surfaces.server.ask import admin_socket
 
 TRIMTAB = Path(sys.executable).with_name("trimtab")
 
@@ -55,10 +56,12 @@ class Live:
 
     def admin(self, method: str, path: str) -> tuple[int, Any]:
         """One request to the admin socket."""
-        told = self.workspace / "run" / "admin.path"
-        sock = Path(told.read_text()) if told.exists() else self.workspace / "run" / "admin.sock"
-        status, _, body = _exchange(_UnixConnection(sock), method, path, b"", {})
+        status, _, body = _exchange(_UnixConnection(admin_socket(self.workspace)), method, path, b"", {})
         return status, msgspec.json.decode(body)
+
+    def admin_text(self, path: str) -> str:
+        """What the admin socket has at a path that is no JSON."""
+        return _exchange(_UnixConnection(admin_socket(self.workspace)), "GET", path, b"", {})[2].decode()
 
     def state(self) -> Any:
         return self.admin("GET", "/state")[1]
