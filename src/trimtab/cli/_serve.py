@@ -22,7 +22,33 @@ PORT_TAKEN: Final = 3
 @workspace_option
 @click.option("--host", help="Address to listen on. Default: server.host of trimtab.yaml.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. Default: server.port of trimtab.yaml.")
-def serve(workspace: Path, host: str | None, port: int | None) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    envvar="TRIMTAB_LOG_FORMAT",
+    help="Log on stderr; auto: text on a terminal, else a JSON object a line.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    envvar="TRIMTAB_LOG_LEVEL",
+    help="The least that is logged.",
+)
+@click.option(
+    "--access-log",
+    type=click.Choice(["errors", "all"]),
+    default="errors",
+    show_default=True,
+    envvar="TRIMTAB_ACCESS_LOG",
+    help="Requests with a log line of their own: those that ended with a 5xx code, or all.",
+)
+def serve(
+    workspace: Path, host: str | None, port: int | None, log_format: str, log_level: str, access_log: str
+) -> None:
     """Serve a workspace until Ctrl-C or SIGTERM, which drain; a second one stops at once.
 
     Exit codes: 0 after a clean stop, 1 if the workspace is broken, 3 if the address can't be had, 130 or 143 where a
@@ -30,15 +56,21 @@ def serve(workspace: Path, host: str | None, port: int | None) -> None:
     """
     click.echo(f"Starting {workspace}: gateway and engines, a few seconds; the first time indexes, too.", err=True)
     import asyncio
-    import logging
+
+    import msgspec
 
     from trimtab.controlplane.registry import load
+    from trimtab.surfaces.logs import LogSettings, set_up
     from trimtab.surfaces.processes import Supervisor
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    if log_format == "auto":
+        log_format = "text" if sys.stderr.isatty() else "json"
+    log = msgspec.convert({"format": log_format, "level": log_level, "access": access_log}, LogSettings)
+    set_up("supervisor", log)
     settings = load(workspace).settings
     sock = _listen(host or settings.server.host, settings.server.port if port is None else port)
-    supervisor = Supervisor(workspace.resolve(), sock, engine_specs(settings), click.echo)
+    engines, environment = engine_specs(settings), log.environment()
+    supervisor = Supervisor(workspace.resolve(), sock, engines, click.echo, environment=environment)
     sys.exit(asyncio.run(supervisor.run()))
 
 

@@ -124,6 +124,13 @@ class Code(Enum):
         "The channel does not let callers pin this model.",
         "Send model: auto, or have the model added to the channel's pin list.",
     )
+    METRICS_NOT_ALLOWED = Spec(
+        403,
+        False,
+        _PERMISSION,
+        "Metrics name tenants and their spend: without a key they are for callers of this machine.",
+        "Set server.metrics_key and send it as Authorization: Bearer KEY.",
+    )
     SYSTEM_NOT_ALLOWED = Spec(
         403, False, _PERMISSION, "The channel forbids system messages of the caller.", "Leave the system message out."
     )

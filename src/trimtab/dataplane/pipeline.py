@@ -14,7 +14,7 @@ import logging
 from trimtab.core.decision import Allowed, Features, Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import PlanRow, Record
+from trimtab.core.record import PlanRow, Record, answering
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import deliver, embeddings, hold, ingress, policy, routing, settle
 from trimtab.dataplane.admission import Ticket
@@ -41,6 +41,7 @@ RETRIEVAL_SHARE = 0.25
 async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPlane) -> Record:
     """Answer one request under its contract, and leave its record. Cancelled when the client hangs up."""
     run = Run(Ledger(plane.clock, arrival, plane.ids.record_id()), reply, plane)
+    answering.set(run.record.id)
     try:
         decided = await decide(request, run)
         if isinstance(decided, Refusal):

@@ -30,6 +30,10 @@ class Server(Document, frozen=True):
     """The largest request body; a larger one gets 413 `body_too_large`."""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Gateway processes. Only 1 so far: more would need a shared store."""
+    metrics: bool = True
+    """Whether /metrics is served: to this machine only or, with `metrics_key`, to whoever sends that key."""
+    metrics_key: str | None = None
+    """`env:NAME` or `file:PATH` of the key that /metrics takes, as `Authorization: Bearer KEY`."""
 
 
 class Engine(Document, frozen=True):
