@@ -32,6 +32,7 @@ def test_the_printed_curl_works_as_printed(server: Live) -> None:
     assert answer["choices"][0]["message"]["content"].strip()
     assert answer["usage"]["completion_tokens"] > 0
     assert any("tt-demo-commerce" in line for line in server.printed)
+    assert answer["trimtab"]["record"] in trimtab("explain", "--workspace", str(server.workspace))  # at once
     said = trimtab("explain", answer["trimtab"]["record"], "--workspace", str(server.workspace))
     assert "3 to 5 working days" in answer["choices"][0]["message"]["content"]
     for word in ("rag", "small-brief", "engine:small", "full-tier-waits-then-reroutes", "settled"):

@@ -115,6 +115,18 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")(function)
 
 
+def records_of(workspace: Path) -> Path:
+    """The folder of records, once the running gateway, if there is one, has written down what it answered."""
+    from contextlib import suppress
+
+    from trimtab.core.errors import TrimtabError
+    from trimtab.surfaces.server.ask import ask
+
+    with suppress(TrimtabError):  # none runs, or it has no time for us: the files are as they are
+        ask(workspace, "POST", "/records/flush")
+    return workspace / "var" / "records"
+
+
 def emit(value: Any) -> None:
     """One JSON object with a line end."""
     import msgspec

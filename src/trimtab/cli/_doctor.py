@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import any_workspace_option, busy, counted, emit, json_option, styled, table
+from trimtab.cli._common import any_workspace_option, busy, counted, emit, json_option, records_of, styled, table
 
 if TYPE_CHECKING:
     from trimtab.controlplane.records.nulls import Nulls
@@ -126,7 +126,7 @@ def _nulls(workspace: Path, most: int) -> list[Nulls]:
     from trimtab.controlplane import records
     from trimtab.controlplane.records.nulls import nulls
 
-    newest = deque(records.query(workspace / "var" / "records", kinds=("request",)), maxlen=most)
+    newest = deque(records.query(records_of(workspace), kinds=("request",)), maxlen=most)
     return nulls(newest)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, records_option
+from trimtab.cli._common import emit, json_option, records_of, records_option
 
 
 @click.command(short_help="Show why a request was answered as it was.")
@@ -21,7 +21,7 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
     """
     from trimtab.controlplane import records
 
-    folder = workspace / "var" / "records"
+    folder = records_of(workspace)
     row = records.look_up(folder, record)
     explanation = records.explain(row, records.related(folder, row))
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import busy, emit, json_option, names, records_option, table, unknown
+from trimtab.cli._common import busy, emit, json_option, names, records_of, records_option, table, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,7 @@ def report(workspace: Path, by: str, since: str, tenant: str | None, stages: boo
     from trimtab.controlplane import records
     from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
 
-    folder = workspace / "var" / "records"
+    folder = records_of(workspace)
     if verify:
         _verify(folder, as_json)
         return

@@ -320,6 +320,9 @@ class LiveGateway:
     async def metrics(self) -> bytes:
         return await self._metrics.text()
 
+    async def flush(self) -> bool:
+        return await self._clock.offload(self._journal.flush)
+
     def budgets(self) -> list[Any]:
         return list(self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
 
