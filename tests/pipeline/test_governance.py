@@ -376,6 +376,10 @@ def test_a_budget_is_never_overspent_and_its_last_money_is_spendable(tmp_path: P
             spent = gateway.settled_nanousd()
             left = 4_000_000 - spent
             assert left < 1_000_000  # what is left pays for no further prompt of this size and a short answer
+            told = (await gateway.ask("w " + "x " * 80, temperature=1)).json["error"]
+            assert told["trimtab"]["rule"].startswith("budget shop")
+            assert told["trimtab"]["retry_after_s"] > 0
+            assert f"$0.{left:09d}".rstrip("0") in told["message"]
 
     run_virtual(main)
 

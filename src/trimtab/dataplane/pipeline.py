@@ -222,9 +222,9 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
     run.record.plans = [*rows, *ranked.left_out]
     if ranked.answer is not None:
         return Template(ranked.answer.removeprefix(_TEMPLATE), "content_filter")
-    if refusal is not None:
-        return refusal
-    return Decision(bound=bound, body=body, allowed=allowed, plans=ranked.plans, rows=tuple(rows))
+    if refusal is not None and refusal.code is Code.BUDGET_EXHAUSTED:
+        return run.plane.budgets.used_up(bound.entry, bound.name, bound.channel)
+    return refusal or Decision(bound=bound, body=body, allowed=allowed, plans=ranked.plans, rows=tuple(rows))
 
 
 async def _too_long(run: Run, body: Body) -> frozenset[str]:
