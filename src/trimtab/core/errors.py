@@ -180,7 +180,11 @@ class Code(Enum):
         "Retry after the told time.",
     )
     BUDGET_EXHAUSTED = Spec(
-        429, False, _RATE, "The budget of the period is spent.", "Wait for the next period, or raise the budget in its tenant's document; `trimtab budget show` says what is spent."
+        429,
+        False,
+        _RATE,
+        "The budget of the period is spent.",
+        "Wait for the next period, or raise the budget in its tenant's document; `trimtab budget show` says what is spent.",
     )
     BUDGET_BUSY = Spec(
         429,

@@ -166,7 +166,12 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
         tenant_secret=tenant_secret(run.plane.secret, bound.tenant.id),
         messages=body.messages,
         values=run.placeholders,
-        fields={**body.extra, "model": body.model, "max_tokens": body.max_tokens, "temperature": body.temperature},
+        fields={
+            **body.extra,
+            "model": bound.target.pin,
+            "max_tokens": body.max_tokens,
+            "temperature": body.temperature,
+        },
         terms=bound.channel.cache,
         scope=(
             bound.name,
