@@ -36,3 +36,12 @@ def test_each_extension_of_the_architecture_page_can_be_written_as_it_says(tmp_p
         tmp_path, env={"PYTHONPATH": str(tmp_path / "src"), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     ) as session:
         assert session.follow(DOCS / "explanation" / "architecture.md") == 7
+
+
+SERVED = ["add-a-model", "answer-from-documents", "debug-a-refusal", "set-budgets-and-limits", "write-a-policy"]
+
+
+@pytest.mark.parametrize("page", SERVED)
+def test_how_tos_for_a_workspace_that_is_served(served: Session, page: str) -> None:
+    """Every command ends and prints as the page says."""
+    assert served.follow(DOCS / "how-to" / f"{page}.md") > 3

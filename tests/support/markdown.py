@@ -31,7 +31,8 @@ command (it does so by itself within a second, but a page is followed faster tha
 behind puts its id into NAME.pid; it is ended with the session.
 
 In printed text `...` stands for anything within a line, a line of `...` alone for any lines (or none). Runs of spaces
-are one space. Ids, hashes, keys, dates, times of day and durations are equal to any other of their kind.
+are one space. Ids, hashes, keys, dates, times of day and durations are equal to any other of their kind, and whether a
+contract was kept is the machine's affair.
 
 UPDATE_DOCS=1 puts what was printed into the page where it differs, in place of a failure; look at the diff.
 """
@@ -319,6 +320,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (r"(dur=)[\d.]+", r"\1<ms>"),
     (r"\b[\d,.]*\d ?(?:ms|us|s)\b", "<duration>"),
     (r"\bpid \d+", "pid <pid>"),
+    (r"\((?:kept|missed)\)", "(<kept or missed>)"),
 )
 _NUMBER = r"[\d,.]*\d"
 
