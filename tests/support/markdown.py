@@ -62,8 +62,9 @@ from trimtab.foundations.config import Fingerprint, fingerprint
 from trimtab.surfaces import caller
 from trimtab.surfaces.server.ask import NotRunningError
 
-PORTS = (7070, 9000)
-"""Ports that pages name: the gateway's, and a server's of the reader's own. A session has free ones in their place."""
+PORTS = (7070, 9000, 8443)
+"""Ports that pages name: the gateway's, a model server's of the reader's own, a balancer's. A session has free ones in
+their place."""
 RUN_S = 120.0
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
@@ -114,7 +115,9 @@ class Session:
         self._running: list[subprocess.Popen[bytes]] = []
         self._seen: Fingerprint | None = None
         self._cwd = self.folder
-        self._ports = {PORTS[0]: self.port or _free_port(), PORTS[1]: _free_port()}
+        self._ports = {named: _free_port() for named in PORTS}
+        if self.port:
+            self._ports[PORTS[0]] = self.port
         self.port = self._ports[PORTS[0]]
         venv = self.folder / ".venv"
         if not venv.exists():
