@@ -30,6 +30,7 @@ FILES = {
     "templates": "templates/LANG.yaml",
 }
 MORE_EXAMPLES: dict[tuple[str, str], Any] = {
+    ("Server", "metrics_key"): "env:TRIMTAB_METRICS_KEY",
     ("Settings", "memory_limit_mib"): 2048,
     ("Engine", "threads"): 4,
     ("Model", "upstream_name"): "gpt-4o-mini",

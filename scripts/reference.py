@@ -10,6 +10,7 @@ import _wire
 import click
 
 from trimtab.cli import COMMANDS, cli
+from trimtab.controlplane.metrics import AT_SCRAPE, FROM_RECORDS, METRICS_PREFACE
 from trimtab.core.errors import Code
 from trimtab.dataplane.policy import reference as policy
 
@@ -46,7 +47,22 @@ def commands() -> str:
     return "\n".join(lines)
 
 
+def metrics() -> str:
+    """Every metric of /metrics."""
+    lines = ["# Metrics", "", *METRICS_PREFACE.splitlines(), ""]
+    for title, families in (("Counted from records", FROM_RECORDS), ("Read at the scrape", AT_SCRAPE)):
+        lines += [f"## {title}", ""]
+        for family in families:
+            lines += [f"### {family.name}", "", f"{family.kind}, in {family.unit}. {family.help}", ""]
+            lines += [f"- `{label.name}`: {label.values}" for label in family.labels]
+            if family.bounds:
+                lines.append(f"- buckets: {', '.join(map(str, family.bounds))}, +Inf")
+            lines += [""] if family.labels or family.bounds else []
+    return "\n".join(lines)
+
+
 PAGES = {
+    "metrics.md": metrics,
     "errors.md": errors,
     "commands.md": commands,
     "configuration.md": _documents.configuration,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.gateway_overhead.native import CannotRunError
@@ -60,18 +61,23 @@ def write(trimtab: str, folder: Path, mock_port: int) -> str:
 
     `trimtab init` lays it out: policy, templates and the secret are the shipped example's, the rest is replaced.
     """
-    _call(trimtab, "init", str(folder))
+    lay_out(folder, mock_port, lambda made: _call(trimtab, "init", str(made)))
+    _call(trimtab, "check", "--workspace", str(folder))
+    order = ["--tenant", TENANT, "--name", "load", "--channel", CHANNEL, "--test"]
+    made = _call(trimtab, "keys", "create", *order, "--workspace", str(folder), "--json")
+    key: str = json.loads(made)["key"]
+    return key
+
+
+def lay_out(folder: Path, mock_port: int, write: Callable[[Path], object]) -> None:
+    """`write` lays the example out; all but its policy, templates and secret is replaced."""
+    write(folder)
     for unused in (*folder.glob("tenants/*.yaml"), *folder.glob("prompts/*.md")):
         unused.unlink()
     (folder / "trimtab.yaml").write_text(_SETTINGS)
     (folder / "models.yaml").write_text(_MODELS % {"mock_port": mock_port})
     (folder / "prices.yaml").write_text(_PRICES)
     (folder / "tenants" / f"{TENANT}.yaml").write_text(_TENANT)
-    _call(trimtab, "check", "--workspace", str(folder))
-    order = ["--tenant", TENANT, "--name", "load", "--channel", CHANNEL, "--test"]
-    made = _call(trimtab, "keys", "create", *order, "--workspace", str(folder), "--json")
-    key: str = json.loads(made)["key"]
-    return key
 
 
 def _call(trimtab: str, *arguments: str) -> str:

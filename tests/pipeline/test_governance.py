@@ -162,6 +162,23 @@ def test_a_denied_text_never_leaves(streamed: bool, tmp_path: Path) -> None:
     run_virtual(main)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_a_denied_text_beside_the_choices_never_leaves(streamed: bool, tmp_path: Path) -> None:
+    """A field that we have never heard of is text like any other."""
+
+    async def main() -> None:
+        first, *rest = [step for step in stream(["fine"], usage(3, 5)) if isinstance(step, Sse)]
+        assert isinstance(first.data, dict)
+        noted = Sse({**first.data, "note": {"deep": ["the secret sauce is tomato"]}})
+        steps: list[Step] = [Head(200, (EVENTS,)), noted, *rest]
+        async with ScriptedUpstream(lambda _: steps) as up, Gateway(tmp_path, up.url) as gateway:
+            got = await gateway.ask("what is it", stream=streamed)
+            assert b"tomato" not in got.body
+            assert gateway.last.rule == "unsafe-answer-is-replaced"
+
+    run_virtual(main)
+
+
 # --- policy
 
 
@@ -199,6 +216,18 @@ def test_only_what_is_known_to_be_simple_and_harmless_may_be_answered_again(
             rule = next(rule for rule in gateway.last.rules if rule.id == "hard-or-risky-asks-afresh")
             assert rule.hit == (paths[1] == "direct")
             assert {"complexity", "risk"} <= rule.values.keys()
+
+    run_virtual(main)
+
+
+def test_a_name_that_means_the_same_finds_the_same_stored_answer(tmp_path: Path) -> None:
+    """No model, `auto`, and an alias of it; a pinned tier is another question."""
+
+    async def main() -> None:
+        async with ScriptedUpstream() as up, Gateway(tmp_path, up.url) as gateway:
+            for named in ({}, {"model": "auto"}, {"model": "gpt-4o"}, {"model": "tier:S"}):
+                assert (await gateway.ask("What is the capital of France?", temperature=0, **named)).status == 200
+            assert [record.path for record in gateway.records] == ["direct", "cache-exact", "cache-exact", "direct"]
 
     run_virtual(main)
 
@@ -359,6 +388,10 @@ def test_a_budget_is_never_overspent_and_its_last_money_is_spendable(tmp_path: P
             spent = gateway.settled_nanousd()
             left = 4_000_000 - spent
             assert left < 1_000_000  # what is left pays for no further prompt of this size and a short answer
+            told = (await gateway.ask("w " + "x " * 80, temperature=1)).json["error"]
+            assert told["trimtab"]["rule"].startswith("budget shop")
+            assert told["trimtab"]["retry_after_s"] > 0
+            assert f"$0.{left:09d}".rstrip("0") in told["message"]
 
     run_virtual(main)
 

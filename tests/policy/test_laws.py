@@ -24,6 +24,23 @@ _WHEN = [
     "latency_ttft_ms > 1.0",  # not given: fails
 ]
 
+_SCOPED = [
+    'tenant == "a"',
+    '"a" == tenant && channel == "x" && n > 1',
+    'tenant in ["a", "b"] && latency_ttft_ms > 1.0',  # not given: fails where it is looked at
+    'tenant == "a" || complexity > 0.5',
+    'tenant == "a" && n > 2 || complexity > 0.5',
+    'tenant == "a" && n > 1 ? true : n > 2',
+    'n > 1 && tenant == "b"',
+    'market == "de" && tenant == "b"',
+    'market == "" && n > 1',
+    'persona == "agent" && (tenant == "a" || n > 1)',
+    'tenant == "a" && tenant == "b"',
+    'priority in ["batch"] && channel in ["x", "y"]',
+    'tenant == r"a"',
+    '!(tenant == "a") && channel != "y"',
+]
+
 _then = st.builds(
     Then,
     forbid=st.lists(st.sampled_from(_FORBID), max_size=3),
@@ -78,6 +95,46 @@ def test_the_order_of_rules_means_nothing(data: st.DataObject, rules: list[Rule]
     """Any order of the same rules gives equal effects, and the same trace."""
     shuffled = data.draw(st.permutations(rules))
     assert _look(rules, values) == _look(shuffled, values)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            Rule,
+            id=st.from_regex("[a-z]{1,3}", fullmatch=True),
+            at=st.just("decide"),
+            when=st.sampled_from([*_SCOPED, *_WHEN]),
+            then=_then,
+        ),
+        max_size=8,
+        unique_by=lambda rule: rule.id,
+    ),
+    st.fixed_dictionaries(
+        {"n": st.integers(1, 3)},
+        optional={
+            "tenant": st.sampled_from(["a", "b", "c"]),
+            "channel": st.sampled_from(["x", "y", "z"]),
+            "market": st.sampled_from(["de", "fr", "", None]),
+            "persona": st.sampled_from(["agent", None]),
+            "priority": st.sampled_from(["batch", "standard"]),
+            "complexity": st.floats(0, 1),
+        },
+    ),
+)
+def test_rules_that_speak_for_others_are_left_out_and_nothing_changes(
+    rules: list[Rule], values: dict[str, object]
+) -> None:
+    """What is decided is what it would be if every rule were looked at; those left out would not have hit."""
+    policy = compile_policy(PolicyDocument(rules=rules))
+    looked = policy.look("decide", values)  # type: ignore[arg-type]
+    every = policy.trace("decide", values)  # type: ignore[arg-type]
+    assert [one for one in every if one.hit] == [one for one in looked.trace if one.hit]
+    left_out = {one.id for one in every} - {one.id for one in looked.trace}
+    speak_for_all = {rule.id for rule in rules if rule.when in _WHEN}
+    assert not left_out & speak_for_all
+    if values.get("tenant") == "c":
+        assert left_out >= {rule.id for rule in rules if rule.when == 'tenant == "a"'}
 
 
 @settings(max_examples=150, deadline=None)

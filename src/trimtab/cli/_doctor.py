@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import emit, json_option, styled, table, workspace_option
+from trimtab.cli._common import any_workspace_option, busy, counted, emit, json_option, records_of, styled, table
 
 if TYPE_CHECKING:
     from trimtab.controlplane.records.nulls import Nulls
+    from trimtab.controlplane.registry import Settings
 
 _LEAST_DISK = 1 << 30
 
 
 @click.command(short_help="Look over machine, workspace, gateway and records.")
-@workspace_option
+@any_workspace_option
 @click.option("--rows", default=10_000, show_default=True, type=click.IntRange(1), help="Newest records to look at.")
 @click.option("--all", "every", is_flag=True, help="Show fields without a null, too.")
 @json_option
@@ -29,8 +30,9 @@ def doctor(workspace: Path, rows: int, every: bool, as_json: bool) -> None:
     The last part is the share of nulls of each field of a request's record: what is null everywhere, nothing fills.
     Exit code 1 if anything is not well; a gateway that does not run is no illness.
     """
-    findings = [_machine(), _disk(workspace), *_workspace(workspace), _gateway(workspace)]
-    known = _nulls(workspace, rows)
+    with busy(f"Looking at {workspace}"):
+        findings = [_machine(), _disk(workspace), *_workspace(workspace), _gateway(workspace)]
+        known = _nulls(workspace, rows)
     passed = all(one["ok"] for one in findings)
     if as_json:
         fields = [{"field": one.field, "rows": one.rows, "null": one.null, "share": one.share} for one in known]
@@ -68,10 +70,25 @@ def _workspace(workspace: Path) -> list[dict[str, Any]]:
 
     loaded, problems = examine(workspace)
     count = len(errors(problems))
-    said = f"{count} errors, {len(problems) - count} warnings" + (": run trimtab check" if problems else "")
+    said = f"{counted(count, 'error')}, {counted(len(problems) - count, 'warning')}"
+    said += f": run trimtab check --workspace {workspace}" if problems else ""
     found = [_finding("workspace", loaded is not None, said)]
     if loaded is not None:
+        found += _models(workspace, loaded.settings)
         found += _indexes(workspace, loaded.snapshot.tenancy)
+    return found
+
+
+def _models(workspace: Path, settings: Settings) -> list[dict[str, Any]]:
+    """The files of the embedded engines."""
+    from trimtab.surfaces.processes import ModelMissingError, model_file
+
+    found = []
+    for name, engine in settings.engines.items():
+        try:
+            found.append(_finding(f"engine {name}", True, str(model_file(engine.model, workspace))))
+        except ModelMissingError as error:
+            found.append(_finding(f"engine {name}", False, str(error)))
     return found
 
 
@@ -109,7 +126,7 @@ def _nulls(workspace: Path, most: int) -> list[Nulls]:
     from trimtab.controlplane import records
     from trimtab.controlplane.records.nulls import nulls
 
-    newest = deque(records.query(workspace / "var" / "records", kinds=("request",)), maxlen=most)
+    newest = deque(records.query(records_of(workspace), kinds=("request",)), maxlen=most)
     return nulls(newest)
 
 

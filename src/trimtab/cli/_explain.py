@@ -1,4 +1,4 @@
-"""`trimtab explain RECORD`: why a request was answered as it was. Works on the files, with the gateway stopped too."""
+"""`trimtab explain`: why a request was answered as it was. Works on the files, with the gateway stopped too."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, workspace_option
+from trimtab.cli._common import emit, json_option, records_of, records_option
 
 
-@click.command()
-@click.argument("record")
-@workspace_option
+@click.command(short_help="Show why a request was answered as it was.")
+@click.argument("record", default="last")
+@records_option
 @json_option
 def explain(record: str, workspace: Path, as_json: bool) -> None:
-    """Explain RECORD: an id, the beginning of one, or `last`."""
+    """Explain RECORD: an id (the answer's header trimtab-record), the beginning of one, or `last`, the default.
+
+    Works with the gateway stopped.
+    """
     from trimtab.controlplane import records
 
-    folder = workspace / "var" / "records"
-    try:
-        row = records.look_up(folder, record)
-        later = records.related(folder, row)
-    except (records.RecordNotFoundError, records.CorruptSegment) as error:
-        click.echo(f"explain: {error}", err=True)
-        sys.exit(1)
-    explanation = records.explain(row, later)
+    folder = records_of(workspace)
+    row = records.look_up(folder, record)
+    explanation = records.explain(row, records.related(folder, row))
     if as_json:
         emit(explanation)
         return

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import emit, json_option, rows, styled, tell, workspace_option
+from trimtab.cli._common import busy, counted, emit, json_option, rows, styled, tell, workspace_option
+from trimtab.cli._group import Group
 
 if TYPE_CHECKING:
     from trimtab.dataplane.policy import PolicyDocument
 
 
-@click.group(short_help="Test, lint and show the policy.")
+@click.group(cls=Group, default="show", short_help="Test, lint and show the policy.")
 def policy() -> None:
-    """Test, lint and show the policy of a workspace."""
+    """Test, lint and show the policy of a workspace. Without COMMAND: show."""
 
 
 @policy.command(short_help="Run the tests that the policy's rules carry.")
@@ -25,7 +26,8 @@ def test(workspace: Path, as_json: bool) -> None:
     """Run the tests that the policy's rules carry; exit code 1 if one fails."""
     from trimtab.dataplane.policy import run_tests
 
-    outcomes = run_tests(_read(workspace))
+    with busy(f"Testing {workspace}"):
+        outcomes = run_tests(_read(workspace))
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if as_json:
         emit({"ok": not failed, "tests": outcomes})
@@ -46,14 +48,16 @@ def lint(workspace: Path, as_json: bool) -> None:
     from trimtab.controlplane.registry import POLICY_FILE, examine
     from trimtab.foundations.config import errors
 
-    _read(workspace)
-    _, problems = examine(workspace)
+    with busy(f"Reading {workspace}"):
+        _read(workspace)
+        _, problems = examine(workspace)
     found = [problem for problem in problems if problem.file == POLICY_FILE]
     if as_json:
         emit({"ok": not errors(found), "problems": rows(found)})
     else:
         tell(found)
-        click.echo(f"{len(errors(found))} errors, {len(found) - len(errors(found))} warnings")
+        count = len(errors(found))
+        click.echo(f"{counted(count, 'error')}, {counted(len(found) - count, 'warning')}")
         if not found and errors(problems):
             click.echo("Other documents have errors, which hide findings here: run trimtab check.", err=True)
     if errors(found):

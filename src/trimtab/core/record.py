@@ -5,6 +5,7 @@ Frozen by tests/golden: a change is a version step, a migration, and a line in t
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -14,6 +15,9 @@ from trimtab.core.decision import Features, Path, RuleTrace
 from trimtab.core.money import Usage
 
 Outcome = Literal["success", "dropped", "ignored"]
+
+answering: ContextVar[str | None] = ContextVar("answering", default=None)
+"""Id of the record of the request that this task answers: what a log line says of whose it is."""
 
 
 class Snapshots(msgspec.Struct, kw_only=True):

@@ -147,6 +147,13 @@ def _checked(run: Run, completion: dict[str, Any]) -> dict[str, Any] | None:
         return completion
     clock = run.ledger.clock
     began_ns = clock.now_ns()
+    clean = completion if screen.clears(completion) else _in_pieces(screen, completion)
+    run.ledger.spent("guard_out", began_ns, clock.now_ns())
+    run.record.guards.extend(screen.rows())
+    return None if screen.violation is not None else clean
+
+
+def _in_pieces(screen: OutScreen, completion: dict[str, Any]) -> dict[str, Any]:
     clean = Assembler()
     for chunk in pieces(completion):
         out = screen.feed(chunk)
@@ -154,11 +161,7 @@ def _checked(run: Run, completion: dict[str, Any]) -> dict[str, Any] | None:
             clean.add(out)
     for rest in screen.finish():
         clean.add(rest)
-    run.ledger.spent("guard_out", began_ns, clock.now_ns())
-    run.record.guards.extend(screen.rows())
-    if screen.violation is not None:
-        return None
-    return {**completion, "choices": clean.completion()["choices"]}
+    return {**completion, **clean.completion()}
 
 
 def _broken(run: Run, failure: AttemptFailed) -> NotAnswered | None:

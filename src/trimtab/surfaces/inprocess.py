@@ -30,7 +30,14 @@ _SECRET: Final = b"nothing leaves this process"
 
 
 async def open_plane(
-    workspace: Workspace, tenancy: Tenancy, *, clock: Clock, embedder: Embedder, dialer: Dialer, sink: RecordSink
+    workspace: Workspace,
+    tenancy: Tenancy,
+    *,
+    clock: Clock,
+    embedder: Embedder,
+    dialer: Dialer,
+    sink: RecordSink,
+    cache_bytes: int = wiring.CACHE_BYTES,
 ) -> DataPlane:
     """The workspace's data plane with these tenants, and without replicas; builds indexes that are not there."""
     snapshot = msgspec.structs.replace(workspace.snapshot, tenancy=tenancy)
@@ -48,6 +55,7 @@ async def open_plane(
         secret=_SECRET,
         embedder=embedder,
         classifier=classifier,
+        cache_bytes=cache_bytes,
     )
 
 

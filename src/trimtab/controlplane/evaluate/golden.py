@@ -13,6 +13,7 @@ import msgspec
 
 from trimtab.core.document import Document
 from trimtab.core.errors import ConfigError
+from trimtab.foundations.config import unknown_field
 
 FOLDER = "golden"
 Expect = Literal["answer", "refuse", "handover"]
@@ -106,7 +107,10 @@ def _line(line: bytes) -> Question | Edits:
     if not isinstance(fields, dict):
         raise msgspec.ValidationError("a line must be an object")
     kind: type[Question | Edits] = Edits if "edits" in fields else Question
-    read = msgspec.convert(fields, kind)
+    try:
+        read = msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(unknown_field(error, kind)) from None
     if isinstance(read, Question) and read.expect == "answer" and not read.true:
         raise msgspec.ValidationError("a question that expects an answer needs `true`: what a right one holds")
     return read

@@ -30,6 +30,10 @@ class Server(Document, frozen=True):
     """The largest request body; a larger one gets 413 `body_too_large`."""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Gateway processes. Only 1 so far: more would need a shared store."""
+    metrics: bool = True
+    """Whether /metrics is served: to this machine only or, with `metrics_key`, to whoever sends that key."""
+    metrics_key: str | None = None
+    """`env:NAME` or `file:PATH` of the key that /metrics takes, as `Authorization: Bearer KEY`."""
 
 
 class Engine(Document, frozen=True):
@@ -135,8 +139,7 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
 def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
     """All documents, or None with every problem that kept one from being read."""
     if not (folder / SETTINGS).is_file():
-        hint = "Make one by: trimtab init DIR. Name another by --workspace DIR or TRIMTAB_WORKSPACE."
-        return None, [Problem(file=SETTINGS, message=f"no workspace here: {folder} has no {SETTINGS}", hint=hint)]
+        return None, [no_workspace(folder)]
     problems: list[Problem] = [*_strays(folder)]
     values: dict[str, Any] = {}
     for key, file, type_ in (
@@ -155,6 +158,18 @@ def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
     if problems:
         return None, problems
     return Documents(folder=folder, **values), problems
+
+
+def no_workspace(folder: FilePath) -> Problem:
+    """What to do about a folder that is no workspace: the nearest one that there is, or how to make one."""
+    there = folder.is_dir()
+    message = f"no workspace here: it has no {SETTINGS}" if there else "no workspace here: there is no such folder"
+    new = "DIR" if there and any(folder.iterdir()) else folder
+    beside = sorted(path.parent for path in folder.parent.glob(f"*/{SETTINGS}"))
+    other = "Name another: --workspace DIR, or TRIMTAB_WORKSPACE"
+    if beside:
+        other = f"There is one: --workspace {beside[0]}"
+    return Problem(file=str(folder), message=message, hint=f"{other}. Make one: trimtab init {new}")
 
 
 def _one(folder: FilePath, file: str, reader: Reader[Any], problems: list[Problem]) -> Any:

@@ -31,6 +31,8 @@ ALL: Final[frozenset[Name]] = frozenset({"language", "intent", "complexity", "ri
 _PLAUSIBLE = 0.1  # share from which a language's cues are looked for
 _HEAD, _TAIL = 280, 120  # characters of a turn that its intent is told by; longer ones cost 0.3 ms each to embed
 _UNKNOWN = Features()
+_REMEMBERED: Final = 4096
+"""Turns; then all of them are forgotten."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Classifier:
         self._background = _background()
         self._vectors: dict[str, Vectors] = {}
         self._models: dict[bytes, IntentModel] = {}
+        self._seen: dict[tuple[bytes, Sequence[str], frozenset[Name]], Features] = {}
 
     async def prepare(self, tenants: Mapping[str, Tenant]) -> Prepared:
         """Embed and fit what is new in these tenants; texts and channels that were there before cost nothing. Never
@@ -117,7 +120,7 @@ class Classifier:
         """What needs no embedding, and the intent as far as spelling tells it, where that does not settle it."""
         if turn is None:
             return _UNKNOWN, None
-        features = self._heads(turn, tenant, channel, need)
+        features = self._again(turn, channel.languages or tenant.languages, need)
         if "intent" not in need or model is None or not turn.text:
             return features, None
         text = excerpt(turn.text)
@@ -144,8 +147,18 @@ class Classifier:
             return True
         return spelled.value is not None and (spelled.confidence or 0.0) >= DECIDES
 
-    def _heads(self, turn: Turn, tenant: Tenant, channel: Channel, need: frozenset[Name]) -> Features:
-        declared = channel.languages or tenant.languages
+    def _again(self, turn: Turn, declared: Sequence[str], need: frozenset[Name]) -> Features:
+        """What is asked often is judged once. Remembered by digest: texts are not kept."""
+        said = f"{turn.turns} {turn.tools} {len(turn.before)} {turn.before}{turn.text}"
+        key = (blake2b(said.encode(), digest_size=16).digest(), tuple(declared), need)
+        features = self._seen.get(key)
+        if features is None:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            features = self._seen[key] = self._heads(turn, declared, need)
+        return features
+
+    def _heads(self, turn: Turn, declared: Sequence[str], need: frozenset[Name]) -> Features:
         spoken, plausible = language.judge(self._language, turn.prose, turn.before, declared)
         found = feature_risk = feature_complexity = None
         if turn.text and need & {"complexity", "risk"}:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import filterfalse
 from math import log
 from typing import Final
 
@@ -87,13 +88,16 @@ def _signs(turn: Turn, cues: Mapping[Cue, frozenset[str]]) -> dict[str, float]:
     is_ascii, lines = text.isascii(), "\n" in there
     looks_coded = lines or not there.isdisjoint(_OF_CODE) or text.startswith(_WORDS)
     code = len(_code.findall(text)) if looks_coded else 0
+    parts = text.split()
     if is_ascii:
-        said: float = len(text.split())
+        said: float = len(parts)
     else:
         said = len(_unspaced.findall(text)) / 2 + len(_unspaced.sub(" ", text).split())
     items = len(_item.findall(text)) if lines else int(_item.match(text) is not None)
     commas = sum(map(text.count, _COMMAS & there))
-    numbers = 0 if is_ascii and there.isdisjoint(_DIGITS) else len(set(_number.findall(text)))
+    # a number has no blanks in it, so it stands in a part that is not all letters
+    figured = "" if is_ascii and there.isdisjoint(_DIGITS) else " ".join(filterfalse(str.isalpha, parts))
+    numbers = len(set(_number.findall(figured)))
     questions = len(_question.findall(text)) if not there.isdisjoint(_QUESTION) else 0
     return {
         "length": log(max(said, _FEW_WORDS) / _FEW_WORDS) / log(_MANY_WORDS / _FEW_WORDS),

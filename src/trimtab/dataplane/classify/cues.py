@@ -38,7 +38,8 @@ _PARTICLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 _DANGER: Final = "danger"
 _DANGER_MARKED: Final = "danger, marked"
-_LONGEST: Final = 48  # characters of a word that are looked at: no cue is longer, and what is remembered stays small
+_LONGEST: Final = 48  # characters of a word that is looked at: no cue is longer, and what is remembered stays small
+_REMEMBERED: Final = 16_384  # words of one choice of languages
 _APART = frozenset({*_ANYWHERE, *_MARKED, *_PARTICLES})  # read in ways of their own
 _PLAIN = tuple(code for code in LANGUAGES if code not in _ANYWHERE and code not in _PARTICLES)  # may be ASCII
 
@@ -86,50 +87,67 @@ def _note(found: dict[Cue, set[str]], hits: Iterable[tuple[Cue, str]], asked: bo
 
 def _in_words(said: list[str], codes: tuple[str, ...]) -> Iterator[tuple[Cue, str]]:
     """Of several languages in one look at each word: nearly every word begins no cue of any."""
-    for word in set(said):
-        for form, kind, rest in _beginning_with(word[:_LONGEST], codes):
-            if not rest or _follows(said, word, rest):
-                yield kind, " ".join((form, *rest))
+    known = _known(codes)
+    there = set(said)
+    telling = there - known.idle
+    if not telling:
+        return
+    run = f" {' '.join(said)} "
+    for word in telling:
+        for kind, cue, needle in known.begun(word):
+            if needle is None or needle in run:
+                yield kind, cue
 
 
-@lru_cache(maxsize=16_384)
-def _beginning_with(word: str, codes: tuple[str, ...]) -> tuple[tuple[str, Cue, tuple[str, ...]], ...]:
-    """Cues that may begin at this word. Remembered: texts repeat words."""
-    return tuple(cue for code in codes for cue in _of(word, code))
+class _Known:
+    """What words of these languages begin, once looked up: texts repeat words, and most begin nothing."""
+
+    def __init__(self, codes: tuple[str, ...]) -> None:
+        self._codes = codes
+        self._begun: dict[str, tuple[tuple[Cue, str, str | None], ...]] = {}
+        self.idle: set[str] = set()
+        """Words that begin no cue."""
+
+    def begun(self, word: str) -> tuple[tuple[Cue, str, str | None], ...]:
+        """Cues that may begin at this word, each with what must stand in the text for it, blanks around words."""
+        found = self._begun.get(word)
+        if found is not None:
+            return found
+        if len(word) > _LONGEST:  # as if it ended there, so that no text fills the memory
+            return tuple(cue for cue in self.begun(word[:_LONGEST]) if cue[2] is None)
+        found = tuple(cue for code in self._codes for cue in _of(word, code))
+        if len(self._begun) + len(self.idle) >= _REMEMBERED:  # what a language uses is soon seen again
+            self._begun.clear()
+            self.idle.clear()
+        if found:
+            self._begun[word] = found
+        else:
+            self.idle.add(word)
+        return found
 
 
-def _of(word: str, code: str) -> list[tuple[str, Cue, tuple[str, ...]]]:
+@lru_cache(maxsize=64)
+def _known(codes: tuple[str, ...]) -> _Known:
+    return _Known(codes)
+
+
+def _of(word: str, code: str) -> Iterator[tuple[Cue, str, str | None]]:
     table = _danger(code) if code in (_DANGER, _DANGER_MARKED) else _table(code)
     particles = _PARTICLES.get(code, ())
     forms = [word, *(word[len(one) :] for one in particles if word.startswith(one) and len(word) > len(one) + 1)]
-    found = []
     for form in forms:
         candidates = list(table.whole.get(form, ()))
         for length in table.lengths:
             if length <= len(form):
                 candidates += table.beginnings.get(form[:length], ())
-        found += [(form, kind, rest) for kind, rest in candidates]
-    return found
+        for kind, rest in candidates:
+            yield kind, " ".join((form, *rest)), _needle(word, rest) if rest else None
 
 
-def _follows(said: list[str], word: str, rest: tuple[str, ...]) -> bool:
-    """Whether the rest of a cue stands behind the word, wherever that is."""
-    at = -1
-    for _ in range(said.count(word)):
-        at = said.index(word, at + 1)
-        if _goes_on(said, at + 1, rest):
-            return True
-    return False
-
-
-def _goes_on(said: list[str], place: int, rest: tuple[str, ...]) -> bool:
-    for offset, want in enumerate(rest):
-        if place + offset >= len(said):
-            return False
-        word = said[place + offset]
-        if not (word.startswith(want[:-1]) if want.endswith("*") else word == want):
-            return False
-    return True
+def _needle(word: str, rest: tuple[str, ...]) -> str:
+    """The words of a cue as they stand in a text; the last may be a beginning."""
+    whole = f" {word} {' '.join(rest)}"
+    return whole[:-1] if whole.endswith("*") else whole + " "
 
 
 def _in_runs(runs: list[str], table: Table) -> Iterator[tuple[Cue, str]]:
@@ -162,6 +180,8 @@ def _built(lines: Iterable[tuple[Cue, str]], code: str) -> Table:
             table.anywhere.setdefault(folded[0], []).append((kind, folded))
             continue
         first, *rest = _joints.sub(" ", folded).split()
+        if any(part.endswith("*") for part in rest[:-1]):
+            raise ValueError(f"cue {cue!r}: of several words the first and the last alone may be beginnings")
         if first.endswith("*"):
             table.beginnings.setdefault(first[:-1], []).append((kind, tuple(rest)))
             lengths.add(len(first) - 1)

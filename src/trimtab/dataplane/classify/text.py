@@ -35,8 +35,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def prose(self) -> str:
-        """The text without what is no language: code, addresses, placeholders, numbers."""
-        return prose(self.text)
+        """The text's beginning without what is no language: code, addresses, placeholders, numbers."""
+        return prose(self.text, _BEFORE)
 
 
 def last_turn(messages: Sequence[Message]) -> Turn | None:
@@ -49,7 +49,7 @@ def last_turn(messages: Sequence[Message]) -> Turn | None:
     for message in reversed(said[:-1]):
         if room <= 0:
             break
-        before.append(prose(_text_of(message))[:room])
+        before.append(prose(_text_of(message), room)[:room])
         room -= len(before[-1])
     return Turn(
         text=_text_of(said[-1]),
@@ -59,10 +59,13 @@ def last_turn(messages: Sequence[Message]) -> Turn | None:
     )
 
 
-def prose(text: str) -> str:
+def prose(text: str, most: int) -> str:
+    """The first `most` characters at least, if there are so many."""
     # the whole pattern is tried at every letter: 30 us a KB, where nearly every text has nothing but digits to lose
-    pattern = _NO_PROSE if any(sign in text for sign in _SIGNS_OF_IT) else _digits
-    return pattern.sub(" ", text).strip()
+    if any(sign in text for sign in _SIGNS_OF_IT):
+        return _NO_PROSE.sub(" ", text).strip()
+    start = _digits.sub(" ", text[: 2 * most]).strip()
+    return start if len(start) >= most or len(text) <= 2 * most else _digits.sub(" ", text).strip()
 
 
 def _role(message: Any) -> object:

@@ -26,6 +26,7 @@ from trimtab.dataplane.guard.addresses import is_json
 from trimtab.dataplane.guard.checks import CHECKS_IN, CHECKS_OUT, known
 from trimtab.dataplane.guard.delta import ChoiceState, GuardedStream, Name, part_of, tool_calls
 from trimtab.dataplane.guard.deny import Automaton, DenyStream, automaton
+from trimtab.dataplane.guard.detect import may_hold
 from trimtab.dataplane.guard.redact import RedactStream
 from trimtab.dataplane.guard.restore import Forms, RestoreStream, forms
 from trimtab.dataplane.guard.walk import rewrite
@@ -35,6 +36,7 @@ _ENVELOPE: Final = frozenset(
 )
 _CONTENT: Final = ("content",)
 _CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
+_WHOLE_CHOICE: Final = frozenset({"index", "message", "finish_reason", "logprobs"})
 
 
 class OutScreen:
@@ -114,6 +116,27 @@ class OutScreen:
         if not changed:
             return chunk if data is chunk.data else Chunk(data, chunk.usage)
         return Chunk({**data, "choices": kept}, chunk.usage) if kept else None
+
+    def clears(self, completion: dict[str, Any]) -> bool:
+        """Whether a whole answer may leave as it is, told in one look at each of its texts. False where that does not
+        settle it: it is to be fed in pieces then."""
+        if not completion.keys() <= _ENVELOPE:
+            return False
+        for choice in completion["choices"]:
+            if choice.get("logprobs") or not choice.keys() <= _WHOLE_CHOICE:
+                return False
+            for field, value in choice["message"].items():
+                if field != "role" and value is not None and not (isinstance(value, str) and self._silent(value)):
+                    return False
+        return True
+
+    def _silent(self, text: str) -> bool:
+        """Surely nothing to be found or restored."""
+        if self._detectors and may_hold(text, self._detectors):
+            return False
+        if self._values and self._forms_of(json=False).mark.search(text) is not None:
+            return False
+        return self._deny is None or not self._deny.finds(text)
 
     def finish(self) -> list[Chunk]:
         """What is still held where a stream ended without a finish reason."""

@@ -71,8 +71,10 @@ class Assembler:
 
 
 def pieces(completion: dict[str, Any]) -> list[Chunk]:
-    """A whole answer as a stream: each choice's message as one delta, then its finish."""
+    """A whole answer as a stream: each choice's message as one delta, then its finish. What stands beside the choices
+    comes with the first."""
     chunks = []
+    beside = {name: value for name, value in completion.items() if name not in ("choices", "object", "usage")}
     for choice in completion["choices"]:
         delta = dict(choice["message"])
         calls = delta.get("tool_calls")
@@ -81,7 +83,8 @@ def pieces(completion: dict[str, Any]) -> list[Chunk]:
         first: dict[str, Any] = {"index": choice["index"], "delta": delta, "finish_reason": None}
         if choice.get("logprobs"):
             first["logprobs"] = choice["logprobs"]
-        chunks.append(Chunk({"choices": [first]}))
+        chunks.append(Chunk({**beside, "choices": [first]}))
+        beside = {}
         others = {name: value for name, value in choice.items() if name not in _OWN}
         last = {**others, "index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
         chunks.append(Chunk({"choices": [last]}))

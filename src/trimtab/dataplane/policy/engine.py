@@ -22,6 +22,8 @@ from trimtab.core.decision import Allowed, At, Degradation, Effects, OnFull, Rul
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane.policy.document import PolicyDocument, Rule
 from trimtab.dataplane.policy.expression import Condition, ConditionError, parse, raised_by_cel
+from trimtab.dataplane.policy.library import cel
+from trimtab.dataplane.policy.scope import Scope, scope_of
 from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Value, Variable, known_by
 
 if TYPE_CHECKING:
@@ -40,10 +42,11 @@ class PolicyError(Exception):
 
 
 class CompiledRule(msgspec.Struct, frozen=True):
-    """A rule with its condition, ready to run."""
+    """A rule with its condition, ready to run, and for whom it speaks."""
 
     rule: Rule
     condition: Condition
+    scope: Scope
 
     @property
     def order(self) -> tuple[int, str]:
@@ -60,24 +63,30 @@ class _Slot(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """The rules of one `at` in their fixed order, and what any of them reads."""
+    """Rules of one `at` in their fixed order, and what any of them reads."""
 
     rules: tuple[CompiledRule, ...]
     reads: frozenset[str]
     slots: tuple[_Slot, ...]
     constants: tuple[tuple[str, int], ...]
     new_context: Callable[[], Context]
+    seen: dict[tuple[Value | None, ...], Effects]
+    """What the rules said of values that they read before."""
 
 
 class Policy:
     """Immutable; made by `compile_policy`."""
 
-    __slots__ = ("_seen", "_stages", "document")
+    __slots__ = ("_scoped", "_scopes", "_stages", "document")
 
     def __init__(self, document: PolicyDocument, stages: Mapping[At, Stage]) -> None:
         self.document = document
         self._stages = stages
-        self._seen: dict[At, dict[tuple[Value | None, ...], Effects]] = {at: {} for at in stages}
+        self._scopes = {
+            at: tuple(VARIABLES[at][name] for name in sorted({name for one in stage.rules for name in one.scope}))
+            for at, stage in stages.items()
+        }
+        self._scoped: dict[At, dict[tuple[Value | None, ...], Stage]] = {at: {} for at in stages}
 
     def reads(self, at: At) -> frozenset[str]:
         """Names of the values that `look` uses at this stage: what is costly to know need not be asked otherwise."""
@@ -88,34 +97,58 @@ class Policy:
         return self._stages[at].rules
 
     def look(self, at: At, values: Mapping[str, Value | None]) -> Effects:
-        """The sum of the rules at `at`. A value that is absent or None is unknown; `has_NAME` is worked out here."""
-        stage = self._stages[at]
-        if not stage.rules:
-            return _NOTHING
-        # what rules say follows from what they read, and most requests of a channel read the same
-        seen_before = self._seen[at]
-        key = tuple([values.get(slot.source) for slot in stage.slots])
+        """The sum of the rules at `at` that may speak of these values, and the trace of those. A value that is absent
+        or None is unknown; `has_NAME` is worked out here."""
         try:
-            known = seen_before.get(key)
+            stage = self._stage(at, values)
+            if not stage.rules:
+                return _NOTHING
+            # what rules say follows from what they read, and most requests of a channel read the same
+            key = tuple([values.get(slot.source) for slot in stage.slots])
+            known = stage.seen.get(key)
         except TypeError:  # a list
-            return self._look(at, stage, values)
+            return self._look(at, self._stages[at], values)
         if known is None:
-            if len(seen_before) >= _REMEMBERED:
-                seen_before.clear()
-            known = seen_before[key] = self._look(at, stage, values)
+            if len(stage.seen) >= _REMEMBERED:
+                stage.seen.clear()
+            known = stage.seen[key] = self._look(at, stage, values)
         return known
+
+    def trace(self, at: At, values: Mapping[str, Value | None]) -> tuple[RuleTrace, ...]:
+        """What each rule at `at` says of these values, those that speak for others too."""
+        return self._look(at, self._stages[at], values).trace
+
+    def _stage(self, at: At, values: Mapping[str, Value | None]) -> Stage:
+        """The rules whose scope these values are in. Raises TypeError for a list."""
+        scopes = self._scopes[at]
+        if not scopes:
+            return self._stages[at]
+        given = [(values.get(variable.name), variable.unknown) for variable in scopes]
+        place = tuple([unknown if value is None else value for value, unknown in given])
+        scoped = self._scoped[at]
+        stage = scoped.get(place)
+        if stage is None:
+            if len(scoped) >= _REMEMBERED:
+                scoped.clear()
+            there = dict(zip([variable.name for variable in scopes], place, strict=True))
+            rules = [one for one in self._stages[at].rules if _in_scope(one.scope, there)]
+            stage = scoped[place] = _stage(at, rules)
+        return stage
 
     def _look(self, at: At, stage: Stage, values: Mapping[str, Value | None]) -> Effects:
         context, seen, unknown = _context(stage, values)
         trace = []
         hits = []
+        shown: dict[tuple[str, ...], dict[str, Value]] = {}  # rules that read the same share it
         for compiled in stage.rules:
             hit, error = _run(compiled, context)
             if hit:
                 hits.append((compiled.rule, error is not None))
-            read = {name: seen[name] for name in compiled.condition.reads if name in seen}
-            if unknown:
-                read |= {"has_" + name: False for name in compiled.condition.reads if name in unknown}
+            names = compiled.condition.reads
+            read = shown.get(names)
+            if read is None:
+                read = shown[names] = {name: seen[name] for name in names if name in seen}
+                read.update({"has_" + name: False for name in names if name in unknown})
             trace.append(RuleTrace(id=compiled.rule.id, at=at, hit=hit, values=read, error=error))
         return _combine(hits, tuple(trace))
 
@@ -126,7 +159,12 @@ class Policy:
 
 _NOTHING = Effects()
 _REMEMBERED: Final = 512
-"""Of each stage; then all of them are forgotten."""
+"""Scopes of each stage, and values of each scope; then all of them are forgotten."""
+
+
+def _in_scope(scope: Scope, values: Mapping[str, Value | None]) -> bool:
+    """What is not known and has nothing that stands for it (None) lets a condition fail, so it is to be looked at."""
+    return all(values[name] is None or values[name] in texts for name, texts in scope.items())
 
 
 def compile_policy(document: PolicyDocument) -> Policy:
@@ -139,7 +177,8 @@ def compile_policy(document: PolicyDocument) -> Policy:
             problems.append((index, f"the id {rule.id!r} is taken by another rule"))
         seen.add(rule.id)
         try:
-            compiled[rule.at].append(CompiledRule(rule, parse(rule.when, rule.at)))
+            condition = parse(rule.when, rule.at)
+            compiled[rule.at].append(CompiledRule(rule, condition, scope_of(rule.when, VARIABLES[rule.at])))
         except ConditionError as error:
             problems.append((index, str(error)))
     if problems:
@@ -170,8 +209,6 @@ def allowed(
 
 
 def _stage(at: At, rules: list[CompiledRule]) -> Stage:
-    from cel import Context
-
     table = VARIABLES[at]
     names = {name for compiled in rules for name in compiled.condition.reads}
     constants = {name for compiled in rules for name in compiled.condition.constants}
@@ -184,7 +221,8 @@ def _stage(at: At, rules: list[CompiledRule]) -> Stage:
         reads=frozenset(slot.source for slot in slots),
         slots=tuple(slots),
         constants=tuple((name, CONSTANTS[name]) for name in sorted(constants)),
-        new_context=Context,
+        new_context=cel().Context,
+        seen={},
     )
 
 

@@ -51,9 +51,8 @@ def lint(document: PolicyDocument, names: Names, file: str = "policy.yaml") -> l
     seen: dict[str, int] = {}
     for index, rule in enumerate(document.rules):
         if rule.id in seen:
-            problems.append(
-                _error(file, ("rules", index, "id"), f"the id {rule.id} is taken by rules[{seen[rule.id]}]")
-            )
+            message = f"the id {rule.id} is taken by rules[{seen[rule.id]}]"
+            problems.append(_error(file, ("rules", index, "id"), message, "Give one of the two another id."))
         seen.setdefault(rule.id, index)
         problems += _effects(rule, index, names, file)
         try:
@@ -66,7 +65,8 @@ def lint(document: PolicyDocument, names: Names, file: str = "policy.yaml") -> l
     problems += _overlaps(document, conditions, file)
     for outcome in run_tests(document):
         if not outcome.passed:
-            problems.append(_error(file, outcome.path, f'the test "{outcome.test}" fails: {outcome.message}'))
+            message = f'the test "{outcome.test}" fails: {outcome.message}'
+            problems.append(_error(file, outcome.path, message, "Mend the test, or the condition."))
     return problems
 
 
@@ -101,7 +101,7 @@ def _fails(policy: Policy, rule: Rule, condition: Condition, test: RuleTest) -> 
     for name in condition.reads:
         if not known_by(name, table) and table[name].unknown is None and name not in values:
             return f"it does not give {name}, which the condition reads and which is always known"
-    trace = policy.look(rule.at, values).trace[0]
+    trace = policy.trace(rule.at, values)[0]
     if trace.error:
         return f"the condition failed: {trace.error}"
     if trace.hit != test.hit:
@@ -148,7 +148,8 @@ def _named(entry: str, path: Path, names: Names, file: str) -> Iterator[Problem]
     if kind == "template" and name not in names.templates:
         yield _error(file, path, f"there is no template {name}", did_you_mean(name, names.templates))
     if kind == "tier" and name not in names.tiers:
-        yield _warning(file, path, f"no variant is of tier {name}, so naming it changes nothing")
+        hint = f"Tiers with variants: {', '.join(sorted(names.tiers)) or 'none'}."
+        yield _warning(file, path, f"no variant is of tier {name}, so naming it changes nothing", hint)
 
 
 # Conditions.
@@ -161,9 +162,10 @@ def _fires(rule: Rule, condition: Condition, index: int, file: str) -> Iterator[
     policy = compile_policy(PolicyDocument(rules=[rule]))
     hits = misses = 0
     for cell in space:
-        trace = policy.look(rule.at, cell).trace[0]
+        trace = policy.trace(rule.at, cell)[0]
         if trace.error:
-            yield _error(file, path, f"fails with {describe(cell) or 'any values'}: {trace.error}")
+            message = f"fails with {describe(cell) or 'any values'}: {trace.error}"
+            yield _error(file, path, message, "Compare values of one type, numbers with a decimal point.")
             return
         hits, misses = hits + trace.hit, misses + (not trace.hit)
     if not space.whole:
@@ -228,7 +230,7 @@ def _both_hit(rules: list[Rule], conditions: Iterable[Condition]) -> Cell | None
     if policy is None:
         return None
     for cell in cells([rule.when for rule in rules], reads, VARIABLES[at]):
-        if all(trace.hit for trace in policy.look(at, cell).trace):
+        if all(trace.hit for trace in policy.trace(at, cell)):
             return cell
     return None
 

@@ -30,7 +30,7 @@ Unit = Literal["requests", "tokens"]
 
 _AS_PER_NS = 10**9
 _AS_PER_S = 10**18
-_MOST_PAIRS = 1 << 16
+_MOST_PAIRS = 1 << 18
 """Worked-out limits that are kept; those of keys that are gone are thrown away with the rest."""
 
 

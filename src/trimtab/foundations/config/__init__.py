@@ -14,7 +14,7 @@ from trimtab.foundations.config.secret import (
     secret_shaped,
     shown,
 )
-from trimtab.foundations.config.typos import did_you_mean, nearest
+from trimtab.foundations.config.typos import did_you_mean, distance, nearest, unknown_field
 from trimtab.foundations.config.watch import Fingerprint, fingerprint
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "append_item",
     "compose",
     "did_you_mean",
+    "distance",
     "errors",
     "fingerprint",
     "is_reference",
@@ -44,4 +45,5 @@ __all__ = [
     "secret_shaped",
     "set_field",
     "shown",
+    "unknown_field",
 ]
