@@ -45,6 +45,7 @@ check-code:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python scripts/offline.py --check
 
 test-code:
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -36,3 +36,31 @@ def test_each_extension_of_the_architecture_page_can_be_written_as_it_says(tmp_p
         tmp_path, env={"PYTHONPATH": str(tmp_path / "src"), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     ) as session:
         assert session.follow(DOCS / "explanation" / "architecture.md") == 7
+
+
+SERVED = [
+    "add-a-model",
+    "adopt-from-litellm-or-portkey",
+    "answer-from-documents",
+    "debug-a-refusal",
+    "set-budgets-and-limits",
+    "write-a-policy",
+]
+
+
+@pytest.mark.parametrize("page", SERVED)
+def test_how_tos_for_a_workspace_that_is_served(served: Session, page: str) -> None:
+    """Every command ends and prints as the page says."""
+    assert served.follow(DOCS / "how-to" / f"{page}.md") > 3
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+def test_nginx_stands_in_front(served: Session) -> None:
+    """With TLS and HTTP/2, as the page configures it."""
+    assert served.follow(DOCS / "how-to" / "behind-a-balancer.md") > 3
+
+
+@pytest.mark.parametrize("page", ["policy", "statistics", "when-not-to-use"])
+def test_explanations_that_show_what_they_say(session: Session, page: str) -> None:
+    """Their examples are run, without a gateway."""
+    assert session.follow(DOCS / "explanation" / f"{page}.md")

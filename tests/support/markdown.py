@@ -31,7 +31,8 @@ command (it does so by itself within a second, but a page is followed faster tha
 behind puts its id into NAME.pid; it is ended with the session.
 
 In printed text `...` stands for anything within a line, a line of `...` alone for any lines (or none). Runs of spaces
-are one space. Ids, hashes, keys, dates, times of day and durations are equal to any other of their kind.
+are one space. Ids, hashes, keys, dates, times of day and durations are equal to any other of their kind, and whether a
+contract was kept is the machine's affair.
 
 UPDATE_DOCS=1 puts what was printed into the page where it differs, in place of a failure; look at the diff.
 """
@@ -61,8 +62,9 @@ from trimtab.foundations.config import Fingerprint, fingerprint
 from trimtab.surfaces import caller
 from trimtab.surfaces.server.ask import NotRunningError
 
-PORTS = (7070, 9000)
-"""Ports that pages name: the gateway's, and a server's of the reader's own. A session has free ones in their place."""
+PORTS = (7070, 9000, 8443)
+"""Ports that pages name: the gateway's, a model server's of the reader's own, a balancer's. A session has free ones in
+their place."""
 RUN_S = 120.0
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
@@ -113,7 +115,9 @@ class Session:
         self._running: list[subprocess.Popen[bytes]] = []
         self._seen: Fingerprint | None = None
         self._cwd = self.folder
-        self._ports = {PORTS[0]: self.port or _free_port(), PORTS[1]: _free_port()}
+        self._ports = {named: _free_port() for named in PORTS}
+        if self.port:
+            self._ports[PORTS[0]] = self.port
         self.port = self._ports[PORTS[0]]
         venv = self.folder / ".venv"
         if not venv.exists():
@@ -319,6 +323,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (r"(dur=)[\d.]+", r"\1<ms>"),
     (r"\b[\d,.]*\d ?(?:ms|us|s)\b", "<duration>"),
     (r"\bpid \d+", "pid <pid>"),
+    (r"\((?:kept|missed)\)", "(<kept or missed>)"),
 )
 _NUMBER = r"[\d,.]*\d"
 
