@@ -24,9 +24,9 @@ def policy() -> None:
 @json_option
 def test(workspace: Path, as_json: bool) -> None:
     """Run the tests that the policy's rules carry; exit code 1 if one fails."""
-    from trimtab.dataplane.policy import run_tests
-
     with busy(f"Testing {workspace}"):
+        from trimtab.dataplane.policy import run_tests
+
         outcomes = run_tests(_read(workspace))
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if as_json:
@@ -45,10 +45,10 @@ def test(workspace: Path, as_json: bool) -> None:
 @json_option
 def lint(workspace: Path, as_json: bool) -> None:
     """Find rules that are wrong, never hit, always hit, overlap or have no tests; exit code 1 for errors."""
-    from trimtab.controlplane.registry import POLICY_FILE, examine
-    from trimtab.foundations.config import errors
-
     with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import POLICY_FILE, examine
+        from trimtab.foundations.config import errors
+
         _read(workspace)
         _, problems = examine(workspace)
     found = [problem for problem in problems if problem.file == POLICY_FILE]
@@ -70,15 +70,16 @@ def lint(workspace: Path, as_json: bool) -> None:
 @json_option
 def show(workspace: Path, variables: bool, as_json: bool) -> None:
     """Show the rules in the order in which they are looked at, or (--variables) what conditions may read."""
-    from trimtab.dataplane.policy import VARIABLES, VERSION, compile_policy, reference
+    with busy(f"Reading {workspace}"):
+        from trimtab.dataplane.policy import VARIABLES, VERSION, compile_policy, reference
 
-    if variables:
+        compiled = None if variables else compile_policy(_read(workspace))
+    if compiled is None:
         if as_json:
             emit({"version": VERSION, "variables": {at: list(table.values()) for at, table in VARIABLES.items()}})
         else:
             click.echo(reference(), nl=False)
         return
-    compiled = compile_policy(_read(workspace))
     ordered = [one.rule for at in VARIABLES for one in compiled.rules(at)]
     if as_json:
         emit({"rules": ordered})

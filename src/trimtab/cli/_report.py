@@ -35,10 +35,11 @@ def report(workspace: Path, by: str, since: str, tenant: str | None, stages: boo
 
     Dimensions: tenant, channel, path, tier, variant, language, persona, market, code, day (UTC).
     """
-    from trimtab.controlplane import records
-    from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
-
     folder = workspace / "var" / "records"
+    with busy(f"Reading {folder}"):
+        from trimtab.controlplane import records
+        from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
+
     if verify:
         _verify(folder, as_json)
         return
