@@ -1,8 +1,8 @@
 """How soon each command says something, and how soon it is done: `python scripts/first_output.py [--workspace DIR]`.
 
-Milliseconds from the start of the process to the first byte on a terminal (stdout or stderr), less what `python -c pass`
-takes on the same machine in the same minute; medians of nine. Behind a pipe progress is silent: there the last column
-counts. Without a workspace the example is used, in a folder of its own.
+Milliseconds from the start of the process to the first byte on a terminal, less what `python -c pass` takes on the same
+machine in the same minute; medians of nine. Behind a pipe progress is silent: there the last column counts. Without a
+workspace the example is used, in a folder of its own.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:
     """Ask the questions of golden/*.jsonl and grade the answers; compare the edits with their passages.
 
-    Asks the running gateway of WORKSPACE, or starts one for as long as it takes. Stopped in the middle, it goes on
+    Asks the workspace's running gateway, or starts one for as long as it takes. Stopped in the middle, it goes on
     where it was, as long as the workspace is the same. Exit code 1: an answer was wrong, or a changed statement passed.
     """
     with busy(f"Reading {workspace}"):

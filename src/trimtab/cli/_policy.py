@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import busy, counted, emit, json_option, rows, styled, tell, workspace_option
+from trimtab.cli._common import (
+    any_workspace_option,
+    busy,
+    counted,
+    emit,
+    json_option,
+    need_workspace,
+    rows,
+    styled,
+    tell,
+    workspace_option,
+)
 from trimtab.cli._group import Group
 
 if TYPE_CHECKING:
@@ -65,7 +76,7 @@ def lint(workspace: Path, as_json: bool) -> None:
 
 
 @policy.command(short_help="Show the rules, or what conditions may read.")
-@workspace_option
+@any_workspace_option
 @click.option("--variables", is_flag=True, help="Show what conditions may read, and which effects each stage has.")
 @json_option
 def show(workspace: Path, variables: bool, as_json: bool) -> None:
@@ -73,7 +84,7 @@ def show(workspace: Path, variables: bool, as_json: bool) -> None:
     with busy(f"Reading {workspace}"):
         from trimtab.dataplane.policy import VARIABLES, VERSION, compile_policy, reference
 
-        compiled = None if variables else compile_policy(_read(workspace))
+        compiled = None if variables else compile_policy(_read(need_workspace(workspace)))
     if compiled is None:
         if as_json:
             emit({"version": VERSION, "variables": {at: list(table.values()) for at, table in VARIABLES.items()}})
