@@ -34,11 +34,11 @@ def chat(
     """
     if as_json and question is None:
         raise click.UsageError("--json needs a QUESTION: trimtab chat --json 'How long does delivery take?'")
-    from trimtab.controlplane.registry import load
-    from trimtab.core.clock import SystemClock
-    from trimtab.surfaces import caller
-
     with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.surfaces import caller
+
         tenancy = load(workspace, SystemClock()).snapshot.tenancy
     tenant, name = _place(tenancy, channel)
     with caller.gateway(workspace, lambda line: click.echo(line, err=True)) as url:

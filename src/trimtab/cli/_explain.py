@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, records_of, records_option
+from trimtab.cli._common import busy, emit, json_option, records_of, records_option
 
 
 @click.command(short_help="Show why a request was answered as it was.")
@@ -19,11 +19,12 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
 
     Works with the gateway stopped.
     """
-    from trimtab.controlplane import records
+    with busy(f"Reading the records of {workspace}"):
+        folder = records_of(workspace)
+        from trimtab.controlplane import records
 
-    folder = records_of(workspace)
-    row = records.look_up(folder, record)
-    explanation = records.explain(row, records.related(folder, row))
+        row = records.look_up(folder, record)
+        explanation = records.explain(row, records.related(folder, row))
     if as_json:
         emit(explanation)
         return
