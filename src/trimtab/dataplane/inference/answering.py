@@ -198,7 +198,7 @@ class Answering:
         return any(isinstance(one, Text) or is_content(one.data) for one in self._ready)
 
     async def some(self) -> list[Chunk | Text]:
-        """All that has come and was not given yet, after a wait for it if need be; nothing at the end of a whole answer.
+        """All that has come and was not given yet, after a wait if need be; nothing at the end of a whole answer.
         Raises AttemptFailed where it broke, after what came before that was given."""
         while not self._ready:
             if self._ended:
