@@ -64,6 +64,7 @@ def _once(talk: _Talk, question: str) -> None:
     """One question for machines: the text and the account of it, or the gateway's error with exit code 1."""
     text, told, error = talk.answer(question, lambda _: None)
     if error is not None:
+        click.echo(f"{error.get('code')}: {error.get('message')}", err=True)
         emit({"ok": False, "error": {"kind": "failed", "problems": [], **error}})
         raise SystemExit(1)
     emit({"ok": True, "answer": text, "trimtab": told})

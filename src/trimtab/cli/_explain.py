@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -32,5 +33,9 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
 
     from trimtab.controlplane.records.render import WIDTH, render
 
-    terminal = sys.stdout.isatty()
-    render(explanation, Console(width=None if terminal else WIDTH, no_color=None if terminal else True))
+    if sys.stdout.isatty():
+        render(explanation, Console())
+        return
+    text = StringIO()  # plain, even where FORCE_COLOR is set for others; and no line padded to the width
+    render(explanation, Console(file=text, width=WIDTH, no_color=True, force_terminal=False))
+    click.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
