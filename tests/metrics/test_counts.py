@@ -10,7 +10,10 @@ import pytest
 from support.records import row
 from support.scrape import parsed, value
 from trimtab.controlplane.metrics import Counts, Declared
+from trimtab.core.errors import Code
 from trimtab.core.record import Attempt, GuardRow
+
+CHECKS = ("email", "phone", "card", "iban", "deny", "restore", "grounded")
 
 
 def declared(tenants: int, *variants: str) -> Declared:
@@ -90,3 +93,34 @@ def test_rows_that_are_no_requests_count_as_none() -> None:
     for kind in ("adjust", "verdict", "shadow", "lost"):
         counts.write(row(tenant="t0", channel="c", status=200, kind=kind))
     assert value(text(counts), "trimtab_requests_total") == 0
+
+
+def test_records_may_be_counted_while_the_text_is_written() -> None:
+    """Requests run between its pieces, and bring combinations of every kind that were not there before."""
+    counts = Counts(lambda: declared(1000, *(f"v{number}" for number in range(1000))))
+    codes, checks, number = iter(Code), iter(CHECKS), 0
+
+    def more() -> None:
+        nonlocal number
+        number += 1
+        record = row(tenant=f"t{number}", channel="c", variant=f"v{number}@1", status=200, e2e_ms=1.0)
+        record.attempts = [Attempt(replica="r", start_ms=0, outcome="success", variant=f"v{number}")]
+        record.guards = [
+            GuardRow(stage="out", check=check, hits=1, action="x") for check in (next(checks, None),) if check
+        ]
+        counts.write(record)
+        if (code := next(codes, None)) is not None:
+            counts.refused(code)
+
+    more()
+    more()
+    seen, pieces = set(), []
+    for piece in counts.pieces():
+        pieces.append(piece)
+        family = piece.removeprefix("# HELP ").partition(" ")[0].partition("{")[0]
+        if family not in seen:  # once each, else the text would never end
+            seen.add(family)
+            more()
+            checks, codes = iter(CHECKS[len(seen) % 7 :]), iter(list(Code)[len(seen) :])
+    parsed("".join(pieces))
+    assert value(text(counts), "trimtab_metrics_failed_total") == 0
