@@ -10,7 +10,11 @@ import pytest
 from support.records import row
 from support.scrape import parsed, value
 from trimtab.controlplane.metrics import Counts, Declared
+from trimtab.core.errors import Code
 from trimtab.core.record import Attempt, GuardRow
+
+CHECKS = ("email", "phone", "card", "iban", "deny", "restore", "grounded")
+LATE = ("trimtab_contract_total", "trimtab_attempts_total", "trimtab_guard_hits_total", "trimtab_http_refused_total")
 
 
 def declared(tenants: int, *variants: str) -> Declared:
@@ -90,3 +94,28 @@ def test_rows_that_are_no_requests_count_as_none() -> None:
     for kind in ("adjust", "verdict", "shadow", "lost"):
         counts.write(row(tenant="t0", channel="c", status=200, kind=kind))
     assert value(text(counts), "trimtab_requests_total") == 0
+
+
+def test_records_may_be_counted_while_the_text_is_written() -> None:
+    """Requests run between its pieces, and bring combinations of every kind that were not there before."""
+    counts = Counts(lambda: declared(1000, *(f"v{number}" for number in range(1000))))
+    codes, checks = iter(Code), iter(CHECKS)
+
+    def more(number: int) -> None:
+        record = row(tenant=f"t{number}", channel="c", variant=f"v{number}@1", status=200, e2e_ms=1.0)
+        record.attempts = [Attempt(replica="r", start_ms=0, outcome="success", variant=f"v{number}")]
+        record.guards = [GuardRow(stage="out", check=next(checks), hits=1, action="x")]
+        counts.write(record)
+        counts.refused(next(codes))
+
+    more(0)
+    began, pieces = set(), []
+    for number, piece in enumerate(counts.pieces(), start=1):
+        pieces.append(piece)
+        kind = piece.partition("{")[0]
+        if kind in ("trimtab_requests_total", *LATE) and kind not in began:  # in the middle of each
+            began.add(kind)
+            more(number)
+    assert began == {"trimtab_requests_total", *LATE}
+    parsed("".join(pieces))
+    assert value(text(counts), "trimtab_metrics_failed_total") == 0

