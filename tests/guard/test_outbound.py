@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from guard._streams import Piece, Where, chunk, pieces, sent
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk
+from trimtab.core.request import Chunk, Text
 from trimtab.dataplane.guard import CHECKS_OUT, OutScreen
+from trimtab.dataplane.inference import Assembler
+from trimtab.dataplane.inference import pieces as whole_in_pieces
 
 VALUES = (("<EMAIL_1>", "joe@example.com"),)
 
@@ -248,3 +251,69 @@ def test_texts_are_guarded_each_by_itself(made: tuple[dict[Where, str], list[Chu
         folded = " ".join(released.get(where, "").replace("\u200b", "").split())
         assert "bad text" not in folded
     assert set(released) <= set(texts)
+
+
+_MORE = ["ba", "bad", " ", "text", "<EMAIL_1>", "<EMA", "IL_1>", "x ", "joe@", "shop.example", "plain words", "b", ""]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from(_MORE), st.booleans()), max_size=12),
+    st.lists(st.integers(1, 5), max_size=12),
+    st.sampled_from([("deny",), ("deny", "email"), ("email",), ()]),
+)
+def test_events_that_came_together_are_told_like_one_after_the_other(
+    said: list[tuple[int, str, bool]], sizes: list[int], checks: tuple[str, ...]
+) -> None:
+    """Texts and other chunks, cut anywhere and grouped anyhow: the same leaves, and the same is found."""
+
+    def events() -> list[Chunk | Text]:
+        top = {"id": "c"}
+        return [
+            Text(index, text, top) if plain and text else chunk(((index, "content"), text))
+            for index, text, plain in said
+        ]
+
+    def told(out: Iterable[Chunk | Text]) -> dict[int, str]:
+        """Each choice's text: what is held for one event need not be for two."""
+        texts = {0: "", 1: ""}
+        for one in out:
+            for (index, _), text in pieces(one.chunk() if isinstance(one, Text) else one):
+                texts[index] += text
+        return texts
+
+    single, grouped = (OutScreen(checks, ["bad text"], VALUES, True) for _ in range(2))
+    apart: list[Chunk | Text] = [out for event in events() if (out := single.feed(event)) is not None]
+    together: list[Chunk | Text] = []
+    rest = events()
+    for size in [*sizes, len(rest) + 1]:
+        together += grouped.feed_all(rest[:size])
+        rest = rest[size:]
+    assert told(together) == told(apart)
+    assert grouped.violation == single.violation
+    assert told(grouped.finish()) == told(single.finish())
+    assert grouped.rows() == single.rows()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(_MORE), max_size=6).map("".join),
+    st.sampled_from([("deny",), ("deny", "email"), ("email",), ()]),
+    st.sampled_from([{}, {"refusal": None}, {"reasoning_content": "bad text"}, {"tool_calls": []}]),
+)
+def test_a_whole_answer_that_is_cleared_would_lose_nothing_in_pieces(
+    text: str, checks: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    """`clears` is the short way, and only where the long one changes and finds nothing."""
+    message = {"role": "assistant", "content": text, **more}
+    completion = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}]}
+    cleared = OutScreen(checks, ["bad text"], VALUES, True).clears(completion)
+    screen = OutScreen(checks, ["bad text"], VALUES, True)
+    left = Assembler()
+    for piece in whole_in_pieces(completion):
+        if (out := screen.feed(piece)) is not None:
+            left.add(out)
+    if cleared:
+        assert screen.violation is None
+        assert left.completion()["choices"][0]["message"] == message
+    assert cleared or text or more

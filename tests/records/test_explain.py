@@ -165,11 +165,12 @@ def workspace(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["rec_01ABC", "last", "01a", "chatcmpl-01ABC"])
 def test_the_command_finds_a_record_with_the_gateway_stopped(workspace: Path, name: str) -> None:
     """An id, a part of one, the completion's id or `last` explain the request from the files alone."""
-    done = CliRunner().invoke(cli, ["explain", name, "--workspace", str(workspace)])
+    done = CliRunner(env={"FORCE_COLOR": "1"}).invoke(cli, ["explain", name, "--workspace", str(workspace)])
     assert done.exit_code == 0
     assert "rec_01ABC" in done.output
     assert "adjust rec_01XYZ" in done.output
     assert "\x1b" not in done.output
+    assert not any(line.endswith(" ") for line in done.output.splitlines())
 
 
 def test_the_command_speaks_json(workspace: Path) -> None:

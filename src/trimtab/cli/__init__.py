@@ -10,38 +10,38 @@ import click
 from trimtab.cli._group import Group
 
 COMMANDS: dict[str, str] = {
-    "serve": "trimtab.cli._serve:serve",
     "init": "trimtab.cli._init:init",
+    "serve": "trimtab.cli._serve:serve",
     "check": "trimtab.cli._check:check",
     "chat": "trimtab.cli._chat:chat",
     "explain": "trimtab.cli._explain:explain",
     "report": "trimtab.cli._report:report",
-    "eval": "trimtab.cli._eval:evaluate",
-    "doctor": "trimtab.cli._doctor:doctor",
-    "try": "trimtab.cli._try:try_",
     "budget": "trimtab.cli._budget:budget",
     "engine": "trimtab.cli._engine:engine",
-    "index": "trimtab.cli._index:index",
+    "doctor": "trimtab.cli._doctor:doctor",
+    "eval": "trimtab.cli._eval:evaluate",
+    "try": "trimtab.cli._try:try_",
     "keys": "trimtab.cli._keys:keys",
     "policy": "trimtab.cli._policy:policy",
+    "index": "trimtab.cli._index:index",
 }
 """Name to `module:function`; a command is imported when it is called."""
 
 SUMMARIES: dict[str, str] = {
-    "serve": "Start the gateway and its engines.",
     "init": "Write an example workspace.",
+    "serve": "Start the gateway and its engines.",
     "check": "Check a workspace, and say what is wrong by file and line.",
     "chat": "Chat with a channel; path, contract, cost and trace under each answer.",
     "explain": "Show why a request was answered as it was.",
     "report": "Counts, latency, attainment, tokens and money from the records.",
-    "eval": "Ask the golden set, and say what was wrong, with its bound.",
-    "doctor": "Look over machine, workspace, gateway and records.",
-    "try": "Run one stage on JSON lines, without a gateway.",
     "budget": "Show budgets: limit, spent, reserved, left.",
     "engine": "Show, stop and start embedded engines.",
-    "index": "Build the indexes of corpora, and show how they are.",
+    "doctor": "Look over machine, workspace, gateway and records.",
+    "eval": "Ask the golden set, and say what was wrong, with its bound.",
+    "try": "Run one stage on JSON lines, without a gateway.",
     "keys": "Create, list and revoke API keys.",
     "policy": "Test, lint and show the policy.",
+    "index": "Build the indexes of corpora, and show how they are.",
 }
 """What --help lists, so that it need not import what it lists."""
 

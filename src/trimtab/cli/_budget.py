@@ -24,10 +24,10 @@ def show(name: str | None, workspace: Path, as_json: bool) -> None:
 
     Asks the running gateway; with it stopped, works the figures out of the records (nothing is reserved then).
     """
-    from trimtab.core.money import usd
-    from trimtab.surfaces.budgets import budgets
-
     with busy(f"Reading {workspace}"):
+        from trimtab.core.money import usd
+        from trimtab.surfaces.budgets import budgets
+
         rows, live = budgets(workspace)
     known = [row.name for row in rows]
     rows = [row for row in rows if name is None or row.name.startswith(name)]

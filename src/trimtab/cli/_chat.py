@@ -34,11 +34,11 @@ def chat(
     """
     if as_json and question is None:
         raise click.UsageError("--json needs a QUESTION: trimtab chat --json 'How long does delivery take?'")
-    from trimtab.controlplane.registry import load
-    from trimtab.core.clock import SystemClock
-    from trimtab.surfaces import caller
-
     with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.surfaces import caller
+
         tenancy = load(workspace, SystemClock()).snapshot.tenancy
     tenant, name = _place(tenancy, channel)
     with caller.gateway(workspace, lambda line: click.echo(line, err=True)) as url:
@@ -64,6 +64,7 @@ def _once(talk: _Talk, question: str) -> None:
     """One question for machines: the text and the account of it, or the gateway's error with exit code 1."""
     text, told, error = talk.answer(question, lambda _: None)
     if error is not None:
+        click.echo(f"{error.get('code')}: {error.get('message')}", err=True)
         emit({"ok": False, "error": {"kind": "failed", "problems": [], **error}})
         raise SystemExit(1)
     emit({"ok": True, "answer": text, "trimtab": told})

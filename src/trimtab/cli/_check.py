@@ -18,10 +18,10 @@ def check(workspace: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 1 if anything keeps the workspace from being served (with --strict: if there is any finding).
     """
-    from trimtab.controlplane.registry import examine
-    from trimtab.foundations.config import errors
-
     with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import examine
+        from trimtab.foundations.config import errors
+
         loaded, problems = examine(workspace)
     count = len(errors(problems))
     passed = loaded is not None and not (strict and problems)

@@ -23,26 +23,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 def workspace_option(function: F) -> F:
     """`--workspace DIR`, else TRIMTAB_WORKSPACE, else this folder if it is a workspace, else ./workspace; handed on as
     a Path. A folder that is no workspace ends the command here, with the same words for every command."""
-    return _workspace(_is_workspace)(function)
+    return _workspace(need_workspace)(function)
 
 
 def records_option(function: F) -> F:
     """As `workspace_option`, for what reads records alone: those of a workspace whose documents are gone will do."""
-    return _workspace(_has_records)(function)
+    return _workspace(_need_records)(function)
 
 
 def any_workspace_option(function: F) -> F:
     """As `workspace_option`, for what makes a workspace, or says itself what is wrong with it."""
-    return _workspace(None)(function)
+    return _workspace(lambda folder: folder)(function)
 
 
-def _workspace(check: Callable[[click.Context, click.Parameter, Path], Path] | None) -> Callable[[F], F]:
+def _workspace(check: Callable[[Path], Path]) -> Callable[[F], F]:
     return click.option(
         "--workspace",
         metavar="DIR",
         type=click.Path(path_type=Path, file_okay=False),
         default=_default_workspace,
-        callback=check,
+        callback=lambda ctx, param, folder: check(folder),
         envvar="TRIMTAB_WORKSPACE",
         help="The workspace: DIR, else TRIMTAB_WORKSPACE, else this folder if it is one, else ./workspace.",
     )
@@ -52,7 +52,8 @@ def _default_workspace() -> Path:
     return Path() if Path(_SETTINGS).is_file() else Path("workspace")
 
 
-def _is_workspace(ctx: click.Context, param: click.Parameter, folder: Path) -> Path:
+def need_workspace(folder: Path) -> Path:
+    """The folder. Raises ConfigError where it is no workspace, with the nearest one, or how to make one."""
     if not (folder / _SETTINGS).is_file():
         from trimtab.controlplane.registry import no_workspace
         from trimtab.core.errors import ConfigError
@@ -61,8 +62,8 @@ def _is_workspace(ctx: click.Context, param: click.Parameter, folder: Path) -> P
     return folder
 
 
-def _has_records(ctx: click.Context, param: click.Parameter, folder: Path) -> Path:
-    return folder if (folder / "var" / "records").is_dir() else _is_workspace(ctx, param, folder)
+def _need_records(folder: Path) -> Path:
+    return folder if (folder / "var" / "records").is_dir() else need_workspace(folder)
 
 
 def names(text: str, known: Iterable[str], kind: str, option: str) -> list[str]:

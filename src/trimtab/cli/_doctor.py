@@ -25,7 +25,7 @@ _LEAST_DISK = 1 << 30
 @click.option("--all", "every", is_flag=True, help="Show fields without a null, too.")
 @json_option
 def doctor(workspace: Path, rows: int, every: bool, as_json: bool) -> None:
-    """Look over the machine, WORKSPACE, its gateway and its records, and say what is not well.
+    """Look over the machine, the workspace, its gateway and its records, and say what is not well.
 
     The last part is the share of nulls of each field of a request's record: what is null everywhere, nothing fills.
     Exit code 1 if anything is not well; a gateway that does not run is no illness.

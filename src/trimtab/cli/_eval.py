@@ -50,18 +50,18 @@ def evaluate(
 ) -> None:
     """Ask the questions of golden/*.jsonl and grade the answers; compare the edits with their passages.
 
-    Asks the running gateway of WORKSPACE, or starts one for as long as it takes. Stopped in the middle, it goes on
+    Asks the workspace's running gateway, or starts one for as long as it takes. Stopped in the middle, it goes on
     where it was, as long as the workspace is the same. Exit code 1: an answer was wrong, or a changed statement passed.
     """
-    from trimtab.controlplane.evaluate import BY, edit_lines, lines, read_golden
-    from trimtab.controlplane.registry import load
-    from trimtab.core.clock import SystemClock
-    from trimtab.surfaces import caller
-    from trimtab.surfaces.evaluating import Asking, compare_edits
-
-    groups = names(by, BY, "group", "--by")
-    given = dict(_pair(one) for one in keys)
     with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.evaluate import BY, edit_lines, lines, read_golden
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.surfaces import caller
+        from trimtab.surfaces.evaluating import Asking, compare_edits
+
+        groups = names(by, BY, "group", "--by")
+        given = dict(_pair(one) for one in keys)
         golden = read_golden(workspace)
         tenancy = load(workspace, SystemClock()).snapshot.tenancy
     questions = tuple(one for one in golden.questions if only is None or one.id.startswith(only))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, records_of, records_option
+from trimtab.cli._common import busy, emit, json_option, records_of, records_option
 
 
 @click.command(short_help="Show why a request was answered as it was.")
@@ -19,11 +20,12 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
 
     Works with the gateway stopped.
     """
-    from trimtab.controlplane import records
+    with busy(f"Reading the records of {workspace}"):
+        folder = records_of(workspace)
+        from trimtab.controlplane import records
 
-    folder = records_of(workspace)
-    row = records.look_up(folder, record)
-    explanation = records.explain(row, records.related(folder, row))
+        row = records.look_up(folder, record)
+        explanation = records.explain(row, records.related(folder, row))
     if as_json:
         emit(explanation)
         return
@@ -31,5 +33,9 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
 
     from trimtab.controlplane.records.render import WIDTH, render
 
-    terminal = sys.stdout.isatty()
-    render(explanation, Console(width=None if terminal else WIDTH, no_color=None if terminal else True))
+    if sys.stdout.isatty():
+        render(explanation, Console())
+        return
+    text = StringIO()  # plain, even where FORCE_COLOR is set for others; and no line padded to the width
+    render(explanation, Console(file=text, width=WIDTH, no_color=True, force_terminal=False))
+    click.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

@@ -10,10 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
 import click
 
+from trimtab.cli._group import UnreadError
 from trimtab.foundations.config.typos import nearest
 
 NO: Final = 1
@@ -47,6 +49,8 @@ def failure(error: BaseException, args: Sequence[str]) -> Failure | None:
         return _usage(error, args)
     if isinstance(error, click.ClickException):
         return Failure("failed", error.exit_code, error.format_message())
+    if isinstance(error, UnreadError):
+        return Failure("interrupted", UNREAD, "")
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Failure("interrupted", INTERRUPTED, "interrupted")
     if isinstance(error, ConfigError):
@@ -60,20 +64,21 @@ def failure(error: BaseException, args: Sequence[str]) -> Failure | None:
 
 def tell(found: Failure, *, as_json: bool) -> None:
     """Findings first, then what is above them, then the message: the last line is what to read first."""
-    try:
-        if as_json:
-            import msgspec
+    if found.code == UNREAD:
+        _let_go_of_stdout()
+        return
+    with suppress(OSError):  # what can't be written is still said by the exit code
+        lines = found.problems if len(found.problems) > 1 else ()
+        click.echo(found.head + "".join(f"error: {line}\n" for line in lines), err=True, nl=False)
+        summary = f"{len(lines)} errors keep the workspace from being used" if lines else found.message
+        click.echo(f"trimtab: {summary}", err=True)
+    if as_json:
+        import msgspec
 
-            error = {"kind": found.kind, "message": found.message, "problems": found.problems}
+        error = {"kind": found.kind, "message": found.message, "problems": found.problems}
+        with suppress(OSError):
             click.echo(msgspec.json.encode({"ok": False, "error": error}))
-        if found.message:
-            lines = found.problems if len(found.problems) > 1 else ()
-            click.echo(found.head + "".join(f"error: {line}\n" for line in lines), err=True, nl=False)
-            summary = f"{len(lines)} errors keep the workspace from being used" if lines else found.message
-            click.echo(f"trimtab: {summary}", err=True)
-    except OSError:
-        pass  # nobody reads it; the exit code still says so
-    if found.kind in ("system", "interrupted"):
+    if found.kind == "system":
         _let_go_of_stdout()
 
 
@@ -139,8 +144,6 @@ _HINTS = {
 
 def _system(error: OSError) -> Failure:
     """A file or disk that refuses: which, why, and what helps."""
-    if error.errno == errno.EPIPE:
-        return Failure("interrupted", UNREAD, "")
     place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
     words = error.strerror or str(error) or type(error).__name__
     hint = _HINTS.get(error.errno or 0, "")

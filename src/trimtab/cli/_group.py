@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Never
 
 import click
+
+
+class UnreadError(Exception):
+    """Nobody reads the output any more."""
 
 
 class Group(click.Group):
@@ -30,12 +36,22 @@ class Group(click.Group):
             raise click.exceptions.NoSuchCommand(args[0], ctx=ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, but for a reader that has left: click would make that exit code 1 of its own accord."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise UnreadError from error
+
     def main(  # type: ignore[override]  # it never returns, whatever the mode
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any
     ) -> Never:
         """Run the command and exit. What can be expected to fail is told without a traceback; `_failures` says how."""
         given = list(sys.argv[1:] if args is None else args)
         settings["standalone_mode"] = False
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by who started it (`>&-`)
+                setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end
         try:
             code = super().main(given, "trimtab", **settings)
         except Exception as error:

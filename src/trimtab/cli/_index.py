@@ -23,16 +23,18 @@ def index() -> None:
 @json_option
 def build(names: tuple[str, ...], workspace: Path, anew: bool, as_json: bool) -> None:
     """Build the indexes of NAMES (default: all corpora that channels use). A running gateway takes them by itself."""
-    import asyncio
+    with busy(f"Reading {workspace}"):
+        import asyncio
 
-    from trimtab.core.clock import SystemClock
-    from trimtab.foundations.embed import create_embedder
-    from trimtab.surfaces.indexes import ready
+        from trimtab.core.clock import SystemClock
+        from trimtab.foundations.embed import create_embedder
+        from trimtab.surfaces.indexes import ready
 
-    clock = SystemClock()
-    embedder = create_embedder("nano", clock)
+        clock = SystemClock()
+        embedder = create_embedder("nano", clock)
+        wanted = _wanted(workspace, names)
     made = []
-    for name in _wanted(workspace, names):
+    for name in wanted:
         with _Progress(name, quiet=as_json) as progress:
             stored = asyncio.run(ready(workspace, name, embedder, clock, progress.step, anew=anew))
         made.append({"name": name, "index": stored.id, "passages": len(stored.passages)})
@@ -49,11 +51,11 @@ def build(names: tuple[str, ...], workspace: Path, anew: bool, as_json: bool) ->
 @json_option
 def status(workspace: Path, as_json: bool) -> None:
     """Show each corpus and whether its index fits; exit code 1 if one does not."""
-    from trimtab.core.clock import SystemClock
-    from trimtab.foundations.embed import create_embedder
-    from trimtab.surfaces import indexes
-
     with busy(f"Reading {workspace}"):
+        from trimtab.core.clock import SystemClock
+        from trimtab.foundations.embed import create_embedder
+        from trimtab.surfaces import indexes
+
         embedder = create_embedder("nano", SystemClock())
         rows = [indexes.status(workspace, name, embedder) for name in _wanted(workspace, ())]
     if as_json:

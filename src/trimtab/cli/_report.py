@@ -31,14 +31,15 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 @click.option("--verify", is_flag=True, help="Check every row of every segment instead, and say what is damaged.")
 @json_option
 def report(workspace: Path, by: str, since: str, tenant: str | None, stages: bool, verify: bool, as_json: bool) -> None:
-    """Sum up the records of WORKSPACE. Works with the gateway stopped; every figure is exact over the rows asked for.
+    """Sum up the records of a workspace. Works with the gateway stopped; every figure is exact over the rows asked for.
 
     Dimensions: tenant, channel, path, tier, variant, language, persona, market, code, day (UTC).
     """
-    from trimtab.controlplane import records
-    from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
+    with busy(f"Reading the records of {workspace}"):
+        folder = records_of(workspace)
+        from trimtab.controlplane import records
+        from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
 
-    folder = records_of(workspace)
     if verify:
         _verify(folder, as_json)
         return

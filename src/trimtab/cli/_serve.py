@@ -54,7 +54,8 @@ def serve(
     Exit codes: 0 after a clean stop, 1 if the workspace is broken, 3 if the address can't be had, 130 or 143 where a
     second signal cut the drain short.
     """
-    click.echo(f"Starting {workspace}: gateway and engines, a few seconds; the first time indexes, too.", err=True)
+    if sys.stderr.isatty():  # elsewhere stderr is the log's alone
+        click.echo(f"Starting {workspace}: gateway and engines, a few seconds; the first time indexes, too.", err=True)
     import asyncio
 
     import msgspec

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import OneOf, busy, workspace_option
+from trimtab.cli._common import OneOf, workspace_option
 
 if TYPE_CHECKING:
     from trimtab.surfaces.trying import Try
@@ -29,13 +28,15 @@ def try_(stage: str, file: IO[bytes], workspace: Path) -> None:
     model would have said. Out: {"id", STAGE: what the record would hold}, or "error". Limits and budgets are not
     looked at, nothing is recorded, no model is asked.
     """
+    click.echo(f"Reading {workspace}; indexes that are not there are built first.", err=True)
+    import asyncio
+
     from trimtab.surfaces.trying import Trial
 
     async def run() -> None:
         import msgspec
 
-        with busy(f"Reading {workspace}"):
-            trial = await Trial.open(workspace)
+        trial = await Trial.open(workspace)
         for number, raw in enumerate(file, 1):
             if raw.strip():
                 line = _read(raw, number)

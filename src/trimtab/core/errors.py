@@ -129,7 +129,7 @@ class Code(Enum):
         False,
         _PERMISSION,
         "Metrics name tenants and their spend: without a key they are for callers of this machine.",
-        "Set server.metrics_key and send it as Authorization: Bearer KEY.",
+        "Declare server.metrics_key and send it as Authorization: Bearer KEY.",
     )
     SYSTEM_NOT_ALLOWED = Spec(
         403, False, _PERMISSION, "The channel forbids system messages of the caller.", "Leave the system message out."

@@ -106,11 +106,12 @@ class Chunk(msgspec.Struct):
         return self.data.get("choices") or []
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct):
     """What nearly every event of an answer is: more of one choice's content and nothing else. Kept apart from `Chunk`,
     since reading, screening and writing such an event as JSON costs four times as much.
 
-    `top`: the fields beside the choices; one and the same object for as long as they don't change.
+    `top`: the fields beside the choices, the upstream's until who delivers puts ours in their place; one and the same
+    object for as long as they don't change.
     """
 
     index: int

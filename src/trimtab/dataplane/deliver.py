@@ -7,7 +7,7 @@ gets an error event and a transfer that is visibly cut, never a clean end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -65,21 +65,21 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
         return None
     clock = run.ledger.clock
     try:
-        async for chunk in answering:
+        while some := await answering.some():
             if keep is not None:
-                keep.add(chunk)
-            out: Chunk | Text | None = chunk
+                for event in some:
+                    keep.add(event)
             if not screen.passes:
                 began_ns = clock.now_ns()
-                out = screen.feed(chunk)
+                some = screen.feed_all(some)
                 run.ledger.spent("guard_out", began_ns, clock.now_ns())
-            if out is not None:
-                await _send_live(run, plan, answering, out)
+            if some:
+                await _send_live(run, plan, answering, some)
             if screen.violation is not None:
                 break
     except AttemptFailed as failure:
         return _broken(run, failure)
-    for rest in screen.finish():
+    if rest := screen.finish():
         await _send_live(run, plan, answering, rest)
     run.record.guards.extend(screen.rows())
     if screen.violation is not None:
@@ -96,10 +96,10 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
     return None
 
 
-async def _send_live(run: Run, plan: Plan, answering: Answering, chunk: Chunk | Text) -> None:
+async def _send_live(run: Run, plan: Plan, answering: Answering, events: Sequence[Chunk | Text]) -> None:
     if not run.started:
         _begin_live(run, plan, answering)
-    await _send(run, chunk)
+    await _send(run, events)
 
 
 def _begin_live(run: Run, plan: Plan, answering: Answering) -> None:
@@ -111,8 +111,9 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     """Nothing leaves before all of it is there and checked; a fault can still be hidden by the next plan."""
     whole = Assembler()
     try:
-        async for chunk in answering:
-            whole.add(chunk)
+        while some := await answering.some():
+            for event in some:
+                whole.add(event)
     except AttemptFailed as failure:
         return _broken(run, failure)
     completion = {**answering.beside_usage, **whole.completion()}
@@ -193,7 +194,7 @@ async def _replace(run: Run, plan: Plan, verdict: Template) -> None:
     run.record.finish_reason = verdict.finish_reason
     for index in range(plan.choices):
         choice = {"index": index, "delta": {"content": text}, "finish_reason": verdict.finish_reason}
-        await _send(run, Chunk({"choices": [choice]}))
+        await _send(run, [Chunk({"choices": [choice]})])
     await _end_stream(run, run.usage or _NO_USAGE, {})
 
 
@@ -339,20 +340,24 @@ def _start(run: Run, path: Path, *, stream: bool) -> None:
     run.reply.start(200, envelope.headers(run, whole=not stream), stream=stream)
 
 
-async def _send(run: Run, chunk: Chunk | Text) -> None:
-    """One event of a live stream, under our name."""
-    if isinstance(chunk, Text):
-        run.mark_content()
-        await run.reply.write(Text(chunk.index, chunk.content, envelope.top(run, chunk.top), chunk.logprobs))
-        return
-    if is_content(chunk.data):
-        run.mark_content()
-        for choice in chunk.choices:
-            if choice.get("finish_reason") is not None:
-                run.record.finish_reason = choice["finish_reason"]
-    chunk.data.update(envelope.identity(run))
-    chunk.data["object"] = "chat.completion.chunk"
-    await run.reply.write(chunk)
+async def _send(run: Run, events: Sequence[Chunk | Text]) -> None:
+    """Events of a live stream that leave together, under our name."""
+    told = 0
+    for event in events:
+        if isinstance(event, Text):
+            told += 1
+            event.top = envelope.top(run, event.top)
+        else:
+            if is_content(event.data):
+                told += 1
+                for choice in event.choices:
+                    if choice.get("finish_reason") is not None:
+                        run.record.finish_reason = choice["finish_reason"]
+            event.data.update(envelope.identity(run))
+            event.data["object"] = "chat.completion.chunk"
+    if told:
+        run.mark_content(told)
+    await run.reply.write(*events)
 
 
 async def _end_stream(run: Run, usage: Usage, raw: Mapping[str, Any], beside: Mapping[str, Any] = _NOTHING) -> None:
@@ -372,8 +377,7 @@ async def _complete(run: Run, path: Path, completion: dict[str, Any], usage: Usa
     run.record.finish_reason = choices[0].get("finish_reason") if choices else None
     if run.body.stream:
         _start(run, path, stream=True)
-        for chunk in pieces({"choices": choices}):
-            await _send(run, chunk)
+        await _send(run, pieces({"choices": choices}))
         await _end_stream(run, usage, raw)
         return
     data = {**envelope.identity(run), "object": "chat.completion"}

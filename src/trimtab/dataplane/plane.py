@@ -33,12 +33,12 @@ nothing, and each could put a long text before the question that a chat request 
 class Reply(Protocol):
     """Where an answer goes, free of any dialect. One task uses it; `start` once, then `write`s, then `end`; or `fail`.
 
-    A whole answer is one `write` of a Completion; a stream is `write`s of Chunks and Texts.
+    A whole answer is one `write` of a Completion; a stream is `write`s of Chunks and Texts, as many as there are.
     """
 
     def start(self, status: int, headers: Headers, *, stream: bool) -> None: ...
-    async def write(self, item: Chunk | Text | Completion) -> None:
-        """Send now; waits while the client is too slow (back-pressure). Cancelled when the client is gone."""
+    async def write(self, *items: Chunk | Text | Completion) -> None:
+        """Send now, together; waits while the client is too slow (back-pressure). Cancelled when the client is gone."""
         ...
 
     async def end(self) -> None:

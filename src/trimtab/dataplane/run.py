@@ -143,13 +143,16 @@ class Run:
         if self.answering is not None:
             self.answering.close()
 
-    def mark_content(self) -> None:
-        """Content leaves for the client now: the first is TTFT, the gaps between are inter-token times."""
+    def mark_content(self, events: int = 1) -> None:
+        """So many events with content leave for the client now: the first is TTFT, the gaps between are inter-token
+        times."""
         now = self.ledger.clock.now_ns()
         if self.last_ns is None:
             self.first_ns = now
         else:
             self.gaps_ms.append((now - self.last_ns) / 1e6)
+        if events > 1:
+            self.gaps_ms += [0.0] * (events - 1)
         self.last_ns = now
 
 

@@ -24,8 +24,6 @@ from math import exp
 from pathlib import Path
 from typing import Any, Final
 
-from fasttext import load_model
-
 from trimtab.core.decision import Feature
 
 SHORT: Final = 20
@@ -74,6 +72,8 @@ class LanguageModel:
     """
 
     def __init__(self) -> None:
+        from fasttext import load_model  # not before it is needed: it takes numpy along
+
         self._model: Any = load_model(str(_model_file()))
 
     def probabilities(self, text: str) -> Scores:

@@ -48,6 +48,11 @@ class ChoiceState:
         self.streams: dict[Name, GuardedStream] = {}
         self.logprobs: list[dict[str, Any]] = []
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is held."""
+        return not self.logprobs and not any(stream.holds for stream in self.streams.values())
+
     def ready_logprobs(self) -> dict[str, Any] | None:
         """The entries that waited, once no text of the choice is held."""
         if not self.logprobs or any(len(name) == 1 and stream.holds for name, stream in self.streams.items()):

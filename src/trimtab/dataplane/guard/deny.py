@@ -125,6 +125,10 @@ class DenyStream:
     def holds(self) -> bool:
         return bool(self.held or self._partial)
 
+    def silent(self, text: str) -> bool:
+        """Whether no deny text begins in this text."""
+        return (self._automaton.begins_json if self._json else self._automaton.begins).search(text) is None
+
     def feed(self, text: str, last: bool = False) -> str:
         """What may go now, of this text and what was held. `last`: nothing may be held any longer.
 
@@ -132,6 +136,8 @@ class DenyStream:
         """
         if self.violated:
             return ""
+        if not self._state and not self._partial and self.silent(text):
+            return text
         text, self._partial = self._partial + text, ""
         released: list[str] = []
         begins = self._automaton.begins_json if self._json else self._automaton.begins

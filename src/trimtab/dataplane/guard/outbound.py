@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from trimtab.core.record import GuardRow
@@ -37,6 +38,10 @@ _ENVELOPE: Final = frozenset(
 _CONTENT: Final = ("content",)
 _CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
 _WHOLE_CHOICE: Final = frozenset({"index", "message", "finish_reason", "logprobs"})
+
+
+def _choice_of(event: Chunk | Text) -> int | None:
+    return event.index if isinstance(event, Text) else None
 
 
 class OutScreen:
@@ -116,6 +121,28 @@ class OutScreen:
         if not changed:
             return chunk if data is chunk.data else Chunk(data, chunk.usage)
         return Chunk({**data, "choices": kept}, chunk.usage) if kept else None
+
+    def feed_all(self, events: Sequence[Chunk | Text]) -> list[Chunk | Text]:
+        """`feed` for events that came together. Texts of one choice are told in one look, where that settles it."""
+        kept: list[Chunk | Text] = []
+        for index, run in groupby(events, key=_choice_of):
+            some = list(run)
+            if index is not None and len(some) > 1 and self._idle(index, some):
+                kept += some
+            else:
+                kept += [out for event in some if (out := self.feed(event)) is not None]
+        return kept
+
+    def _idle(self, index: int, texts: Sequence[Chunk | Text]) -> bool:
+        """Whether nothing of the choice is held, and nothing begins in these texts. With detectors, more is held than
+        one look tells."""
+        state = self._choices.get(index)
+        if self._detectors or self._stopped() or (state is not None and not state.idle):
+            return False
+        text = "".join([one.content for one in texts if isinstance(one, Text)])
+        if self._values and self._forms_of(json=False).mark.search(text) is not None:
+            return False
+        return self._deny is None or self._deny.begins.search(text) is None
 
     def clears(self, completion: dict[str, Any]) -> bool:
         """Whether a whole answer may leave as it is, told in one look at each of its texts. False where that does not

@@ -10,7 +10,6 @@ An answer is whole when every choice has a finish reason and the body ended as H
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +48,7 @@ class AttemptFailed(Exception):  # noqa: N818 - named by what happened
 
 
 class Answering:
-    """Chunks of one attempt, in order: `async for chunk in answering`. Raises AttemptFailed in the middle.
+    """Chunks of one attempt, in order: `while some := await answering.some()`.
 
     `close` at any time: the upstream sees the hang-up in the same turn of the loop. `produced` is the text so far, for
     counting where the upstream does not.
@@ -60,7 +59,7 @@ class Answering:
         self._fleet = fleet
         self._answer: Answer | None = None
         self._events = EventParser()
-        self._ready: deque[Chunk | Text] = deque()
+        self._ready: list[Chunk | Text] = []
         self._plain = PlainText()
         self._failed: AttemptFailed | UpstreamError | None = None
         self._usage = UsageReducer(plan.variant.dialect, plan.choices)
@@ -198,19 +197,19 @@ class Answering:
     def _has_content(self) -> bool:
         return any(isinstance(one, Text) or is_content(one.data) for one in self._ready)
 
-    def __aiter__(self) -> Answering:
-        return self
-
-    async def __anext__(self) -> Chunk | Text:
+    async def some(self) -> list[Chunk | Text]:
+        """All that has come and was not given yet, after a wait if need be; nothing at the end of a whole answer.
+        Raises AttemptFailed where it broke, after what came before that was given."""
         while not self._ready:
             if self._ended:
                 self._finish()
-                raise StopAsyncIteration
+                return []
             try:
                 await self._read()
             except UpstreamError as error:
                 raise AttemptFailed(self._fault_of(error)) from None
-        return self._ready.popleft()
+        ready, self._ready = self._ready, []
+        return ready
 
     @property
     def told(self) -> bool:

@@ -99,17 +99,23 @@ class OpenAIReply:
         else:
             self._pending = (status, headers)  # the length is not known yet
 
-    async def write(self, item: Chunk | Text | Completion) -> None:
-        if isinstance(item, Text):
-            if item.top is not self._top or item.index != self._index:
-                self._top, self._index = item.top, item.index
-                fields = _encode(item.top)[:-1]
-                self._before = b'data: %b,"choices":[{"index":%d,"delta":{"content":' % (fields, item.index)
-            await self._reply.write(b"%b%b%b" % (self._before, _encode(item.content), _AFTER[item.logprobs]))
-        elif self._stream:
-            await self._reply.write(b"data: %b\n\n" % _encode(item.data))
-        else:
-            self._whole = _encode(item.data)
+    async def write(self, *items: Chunk | Text | Completion) -> None:
+        if not self._stream:
+            (whole,) = items
+            assert isinstance(whole, Completion)
+            self._whole = _encode(whole.data)
+            return
+        events: list[bytes] = []
+        for item in items:
+            if isinstance(item, Text):
+                if item.top is not self._top or item.index != self._index:
+                    self._top, self._index = item.top, item.index
+                    fields = _encode(item.top)[:-1]
+                    self._before = b'data: %b,"choices":[{"index":%d,"delta":{"content":' % (fields, item.index)
+                events += (self._before, _encode(item.content), _AFTER[item.logprobs])
+            else:
+                events += (b"data: ", _encode(item.data), b"\n\n")
+        await self._reply.write(b"".join(events))
 
     async def end(self) -> None:
         if self._stream:
