@@ -9,6 +9,12 @@ import pytest
 from support.markdown import Session, blocks, commands, matches, normal
 
 
+@pytest.fixture(autouse=True)
+def not_updating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested here is that a difference fails, also where pages are being brought up to date."""
+    monkeypatch.delenv("UPDATE_DOCS", raising=False)
+
+
 def follow(folder: Path, page: str) -> int:
     path = folder / "page.md"
     path.write_text(page)

@@ -323,6 +323,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (r"(dur=)[\d.]+", r"\1<ms>"),
     (r"\b[\d,.]*\d ?(?:ms|us|s)\b", "<duration>"),
     (r"\bpid \d+", "pid <pid>"),
+    (r"\u2588+", "<bar>"),
     (r"\((?:kept|missed)\)", "(<kept or missed>)"),
 )
 _NUMBER = r"[\d,.]*\d"

@@ -95,7 +95,7 @@ STAGES = Family(
     kind="histogram",
     unit="seconds",
     help="What a request spent in one stage.",
-    labels=(Label("stage", "the stages of docs/request.md, accept and body"),),
+    labels=(Label("stage", "the stages of docs/explanation/request.md, accept and body"),),
     bounds=STAGE_S,
 )
 CONTRACT = Family(
