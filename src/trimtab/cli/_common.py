@@ -98,6 +98,12 @@ class OneOf(click.Choice[str]):
         return f"It is one of {', '.join(self.choices)}."
 
 
+def begins(line: str) -> None:
+    """A first line for who looks: on a terminal's stderr, which elsewhere is left to what goes wrong."""
+    if sys.stderr.isatty():
+        click.echo(line, err=True)
+
+
 @contextmanager
 def busy(doing: str) -> Iterator[None]:
     """A line on a terminal's stderr at once, gone when the work is done; nothing anywhere else."""

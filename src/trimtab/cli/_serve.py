@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from trimtab.cli._common import workspace_option
+from trimtab.cli._common import begins, workspace_option
 
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import Settings
@@ -54,8 +54,7 @@ def serve(
     Exit codes: 0 after a clean stop, 1 if the workspace is broken, 3 if the address can't be had, 130 or 143 where a
     second signal cut the drain short.
     """
-    if sys.stderr.isatty():  # elsewhere stderr is the log's alone
-        click.echo(f"Starting {workspace}: gateway and engines, a few seconds; the first time indexes, too.", err=True)
+    begins(f"Starting {workspace}: gateway and engines, a few seconds; the first time indexes, too.")
     import asyncio
 
     import msgspec

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import OneOf, workspace_option
+from trimtab.cli._common import OneOf, begins, workspace_option
 
 if TYPE_CHECKING:
     from trimtab.surfaces.trying import Try
@@ -28,7 +28,7 @@ def try_(stage: str, file: IO[bytes], workspace: Path) -> None:
     model would have said. Out: {"id", STAGE: what the record would hold}, or "error". Limits and budgets are not
     looked at, nothing is recorded, no model is asked.
     """
-    click.echo(f"Reading {workspace}; indexes that are not there are built first.", err=True)
+    begins(f"Reading {workspace}; indexes that are not there are built first.")
     import asyncio
 
     from trimtab.surfaces.trying import Trial
