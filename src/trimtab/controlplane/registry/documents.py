@@ -24,7 +24,7 @@ class Server(Document, frozen=True):
         "127.0.0.1"
     )
     """The address to listen on. Anything but loopback needs `demo: false`."""
-    port: Annotated[int, Meta(ge=0, le=65535, examples=[8080])] = 8080
+    port: Annotated[int, Meta(ge=0, le=65535, examples=[7070])] = 7070
     """The port of the public API; `trimtab serve --port` goes before it. 0 takes a free one."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, examples=[8388608])] = 8 * 1024 * 1024
     """The largest request body; a larger one gets 413 `body_too_large`."""
