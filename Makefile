@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := --no-deps --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check-code test-code bench soak clean
+.PHONY: help run install install-dev test check-code test-code package wheel bench soak clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,9 +45,19 @@ check-code:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python scripts/offline.py --check
 
 test-code:
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+package: install-dev ## build twice and compare, install elsewhere by wheel and by pip, serve an answer from each
+	$(BIN)/python scripts/package.py
+	$(BIN)/python scripts/package.py --plain
+
+wheel: install ## sdist and wheel with their SHA-256, in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t sdist -t wheel -d dist
+	cd dist && sha256sum trimtab-* > SHA256SUMS && cat SHA256SUMS
 
 bench: install-dev ## the benchmarks, in their quick form
 	$(BIN)/python -m benchmarks.gateway_overhead --quick

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import _documents
+import _wire
 import click
 
 from trimtab.cli import COMMANDS, cli
+from trimtab.controlplane.metrics import AT_SCRAPE, FROM_RECORDS, METRICS_PREFACE
 from trimtab.core.errors import Code
-from trimtab.dataplane.ingress import HEADERS
 from trimtab.dataplane.policy import reference as policy
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-MADE = "<!-- Made by scripts/reference.py; don't edit. -->\n\n"
+MADE = "---\nmode: reference\n---\n\n<!-- Made by scripts/reference.py; don't edit. -->\n\n"
 
 
 def errors() -> str:
@@ -45,21 +47,28 @@ def commands() -> str:
     return "\n".join(lines)
 
 
-def headers() -> str:
-    """Contract headers."""
-    lines = [
-        "# Contract headers",
-        "",
-        "A caller may tighten its contract by these; the body's `trimtab` object takes the",
-    ]
-    lines += ["same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.", ""]
-    return "\n".join([*lines, *(f"- `{name}`" for name in HEADERS), ""])
+def metrics() -> str:
+    """Every metric of /metrics."""
+    lines = ["# Metrics", "", *METRICS_PREFACE.splitlines(), ""]
+    for title, families in (("Counted from records", FROM_RECORDS), ("Read at the scrape", AT_SCRAPE)):
+        lines += [f"## {title}", ""]
+        for family in families:
+            lines += [f"### {family.name}", "", f"{family.kind}, in {family.unit}. {family.help}", ""]
+            lines += [f"- `{label.name}`: {label.values}" for label in family.labels]
+            if family.bounds:
+                lines.append(f"- buckets: {', '.join(map(str, family.bounds))}, +Inf")
+            lines += [""] if family.labels or family.bounds else []
+    return "\n".join(lines)
 
 
 PAGES = {
+    "metrics.md": metrics,
     "errors.md": errors,
     "commands.md": commands,
-    "headers.md": headers,
+    "configuration.md": _documents.configuration,
+    "example.md": _documents.example,
+    "records.md": _documents.records,
+    "headers.md": _wire.wire,
     "policy.md": lambda: "# Policy\n\n" + policy(),
 }
 

@@ -220,6 +220,18 @@ def test_only_what_is_known_to_be_simple_and_harmless_may_be_answered_again(
     run_virtual(main)
 
 
+def test_a_name_that_means_the_same_finds_the_same_stored_answer(tmp_path: Path) -> None:
+    """No model, `auto`, and an alias of it; a pinned tier is another question."""
+
+    async def main() -> None:
+        async with ScriptedUpstream() as up, Gateway(tmp_path, up.url) as gateway:
+            for named in ({}, {"model": "auto"}, {"model": "gpt-4o"}, {"model": "tier:S"}):
+                assert (await gateway.ask("What is the capital of France?", temperature=0, **named)).status == 200
+            assert [record.path for record in gateway.records] == ["direct", "cache-exact", "cache-exact", "direct"]
+
+    run_virtual(main)
+
+
 def test_a_channel_may_take_its_unclassified_questions_for_harmless(tmp_path: Path) -> None:
     """`unclassified: allow` opens the cache where nobody knows, and only there."""
 
@@ -376,6 +388,10 @@ def test_a_budget_is_never_overspent_and_its_last_money_is_spendable(tmp_path: P
             spent = gateway.settled_nanousd()
             left = 4_000_000 - spent
             assert left < 1_000_000  # what is left pays for no further prompt of this size and a short answer
+            told = (await gateway.ask("w " + "x " * 80, temperature=1)).json["error"]
+            assert told["trimtab"]["rule"].startswith("budget shop")
+            assert told["trimtab"]["retry_after_s"] > 0
+            assert f"$0.{left:09d}".rstrip("0") in told["message"]
 
     run_virtual(main)
 

@@ -116,6 +116,20 @@ def test_an_extractive_variant_may_only_say_what_could_leave(tmp_path: Path) -> 
     run_virtual(main)
 
 
+def test_an_extractive_variant_without_passages_is_not_asked(tmp_path: Path) -> None:
+    """A caller in a hurry gets the quote at once: what the model would say without passages could not leave."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(says(RIGHT)) as up, Rag(tmp_path, up.url, *EXTRACTIVE) as gateway:
+            got = await gateway.ask(QUESTION, "trimtab-latency-ms: 500")
+            assert RIGHT in got.json["choices"][0]["message"]["content"]
+            assert got.json["trimtab"]["template"] == "quote"
+            assert up.requests == []
+            assert any(rule.id == "tight-latency-goes-direct" and rule.hit for rule in gateway.last.rules)
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 def test_where_no_sentence_could_leave_no_model_is_asked(streamed: bool, tmp_path: Path) -> None:
     """What stands in for the answer comes at once and costs nothing; the record says why, and nothing stays held."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from trimtab.cli._serve import BROKEN, PORT_TAKEN, engine_specs, serve
+from trimtab.cli import cli
+from trimtab.cli._serve import PORT_TAKEN, engine_specs
 from trimtab.controlplane.registry import Engine, Settings, write_example
 from trimtab.surfaces.processes import EngineSpec, listen, share_of_cores, usable_cores
 
@@ -23,7 +24,7 @@ def test_a_taken_port_ends_with_3_and_says_how_to_choose_another(workspace: Path
     """The port and the two ways out are on stderr."""
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        done = CliRunner().invoke(serve, ["--workspace", str(workspace), "--port", str(port)])
+        done = CliRunner().invoke(cli, ["serve", "--workspace", str(workspace), "--port", str(port)])
     assert done.exit_code == PORT_TAKEN
     assert f"port {port} of 127.0.0.1 is taken" in done.stderr
     assert "--port N" in done.stderr
@@ -32,7 +33,7 @@ def test_a_taken_port_ends_with_3_and_says_how_to_choose_another(workspace: Path
 
 def test_an_address_that_is_not_ours_ends_with_3(workspace: Path) -> None:
     """A host that this machine does not have is said, not traced."""
-    done = CliRunner().invoke(serve, ["--workspace", str(workspace), "--host", "192.0.2.1", "--port", "0"])
+    done = CliRunner().invoke(cli, ["serve", "--workspace", str(workspace), "--host", "192.0.2.1", "--port", "0"])
     assert done.exit_code == PORT_TAKEN
     assert "can't listen on 192.0.2.1" in done.stderr
 
@@ -40,10 +41,15 @@ def test_an_address_that_is_not_ours_ends_with_3(workspace: Path) -> None:
 def test_a_broken_workspace_ends_with_1_and_one_problem_a_line(workspace: Path) -> None:
     """Each problem has its own line with file and line; nothing is started."""
     (workspace / "trimtab.yaml").write_text("server:\n  prot: 1\nengines:\n  small:\n    slots: many\n")
-    done = CliRunner().invoke(serve, ["--workspace", str(workspace)])
-    assert done.exit_code == BROKEN
+    done = CliRunner().invoke(cli, ["serve", "--workspace", str(workspace)])
+    assert done.exit_code == 1
     assert done.stdout == ""
-    assert [line.split(" ")[0] for line in done.stderr.splitlines()][:2] == ["trimtab.yaml:2:", "trimtab.yaml:5:"]
+    lines = done.stderr.splitlines()
+    assert [line.split(" ")[:2] for line in lines[:2]] == [
+        ["error:", "trimtab.yaml:2:"],
+        ["error:", "trimtab.yaml:5:"],
+    ]
+    assert lines[-1] == "trimtab: 2 errors keep the workspace from being used"
 
 
 def test_engines_without_threads_share_the_cores(tmp_path: Path) -> None:

@@ -134,8 +134,34 @@ def test_an_engine_that_cannot_start_is_said_once_and_the_rest_goes_on(tmp_path:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         process.stdout.close()
-    told = [line for line in (tmp_path / "log").read_text().splitlines() if "gone" in line]
+    log_lines = (tmp_path / "log").read_text().splitlines()
+    assert "WARNING E could not open a file" in log_lines  # what it prints before it serves
+    told = [line for line in log_lines if "gone" in line]
     assert told == ["ERROR engine gone can't start: the model file missing does not exist"]
+
+
+def test_of_what_a_serving_engine_prints_only_a_failed_assertion_is_shown(tmp_path: Path) -> None:
+    """It names a place in the source; all else may hold what was asked."""
+    with (tmp_path / "log").open("w") as log:
+        process = start(tmp_path, "small=talks", stderr=log.fileno())
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().rpartition("//")[2].split(":")
+        with socket.create_connection((address[0], int(address[1])), timeout=20) as connection:
+            engine = say(connection, "state").engine("small")
+        assert engine.url is not None
+        host, port = engine.url.rpartition("//")[2].split(":")
+        for _ in range(2):
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.makefile("rb").readline()
+        eventually(lambda: "GGML_ASSERT" in (tmp_path / "log").read_text())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        process.stdout.close()
+    told = (tmp_path / "log").read_text()
+    assert "WARNING /src/ggml/ggml.c:42: GGML_ASSERT(n > 0) failed" in told
+    assert "secret" not in told
 
 
 def test_a_failed_engine_is_failed_to_the_gateway_until_asked_for_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from support.records import CLOCK, row, spent
-from trimtab.cli._explain import explain as command
+from trimtab.cli import cli
 from trimtab.controlplane.records import Journal, explain
 from trimtab.controlplane.records.render import render
 from trimtab.core.contract import Asked, Contract, Cost, Latency, Quality
@@ -165,16 +165,17 @@ def workspace(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["rec_01ABC", "last", "01a", "chatcmpl-01ABC"])
 def test_the_command_finds_a_record_with_the_gateway_stopped(workspace: Path, name: str) -> None:
     """An id, a part of one, the completion's id or `last` explain the request from the files alone."""
-    done = CliRunner().invoke(command, [name, "--workspace", str(workspace)])
+    done = CliRunner(env={"FORCE_COLOR": "1"}).invoke(cli, ["explain", name, "--workspace", str(workspace)])
     assert done.exit_code == 0
     assert "rec_01ABC" in done.output
     assert "adjust rec_01XYZ" in done.output
     assert "\x1b" not in done.output
+    assert not any(line.endswith(" ") for line in done.output.splitlines())
 
 
 def test_the_command_speaks_json(workspace: Path) -> None:
     """`--json` is one object with the same parts."""
-    done = CliRunner().invoke(command, ["last", "--json", "--workspace", str(workspace)])
+    done = CliRunner().invoke(cli, ["explain", "last", "--json", "--workspace", str(workspace)])
     value = msgspec.json.decode(done.output)
     assert value["header"]["id"] == "rec_01ABC"
     assert value["money"]["total_usd"] == "0.000000006"
@@ -182,7 +183,7 @@ def test_the_command_speaks_json(workspace: Path) -> None:
 
 def test_an_unknown_record_ends_with_1_and_says_what_was_searched(workspace: Path) -> None:
     """Nothing on stdout; the folder and the number of segments on stderr."""
-    done = CliRunner().invoke(command, ["zzz", "--workspace", str(workspace)])
+    done = CliRunner().invoke(cli, ["explain", "zzz", "--workspace", str(workspace)])
     assert done.exit_code == 1
     assert done.stdout == ""
     assert "var/records (1 segment)" in done.stderr

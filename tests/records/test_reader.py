@@ -73,7 +73,7 @@ def test_not_found_says_what_was_searched(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     with pytest.raises(RecordNotFoundError, match=r"\(1 segment\)"):
         look_up(tmp_path, "none", timeout_s=0.1)
-    with pytest.raises(RecordNotFoundError, match="no record in"):
+    with pytest.raises(RecordNotFoundError, match="no request is recorded in"):
         look_up(tmp_path / "empty", "last")
 
 

@@ -35,6 +35,29 @@ FAULTS = {
         "trimtab.yaml", "url: memory", "url: memory\nmemory_limit_mib: 512", "memory_limit_mib", "not supported yet"
     ),
     "demo in public": Fault("trimtab.yaml", "host: 127.0.0.1", "host: 0.0.0.0", "demo", "while the server listens on"),
+    "metrics key as it is": Fault(
+        "trimtab.yaml",
+        "workers: 1",
+        "workers: 1\n  metrics_key: scraper-1",
+        "server.metrics_key",
+        "holds a secret itself",
+    ),
+    "metrics key unset": Fault(
+        "trimtab.yaml",
+        "workers: 1",
+        "workers: 1\n  metrics_key: env:TRIMTAB_NOT_SET",
+        "server.metrics_key",
+        "TRIMTAB_NOT_SET",
+        "warning",
+    ),
+    "metrics key for nothing": Fault(
+        "trimtab.yaml",
+        "workers: 1",
+        "workers: 1\n  metrics: false\n  metrics_key: env:PATH",
+        "server.metrics_key",
+        "guards nothing",
+        "warning",
+    ),
     "engine file": Fault(
         "trimtab.yaml",
         "  small:\n    model: bundled",
@@ -365,6 +388,7 @@ def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
         if problem.file == file and fault.words in str(problem) and fault.severity == problem.severity
     ]
     assert mine, found
+    assert all(one.hint or "Did you mean" in one.message for one in sandbox.problems()), found
     field = f": {fault.field}: " if fault.field else ": "
     assert any(field in str(problem) for problem in mine), found
     if fault.field:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from support.live import TRIMTAB, Live, trimtab
+from trimtab.surfaces.doctor.measured import Measured
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 REFUND = "Can sale items be refunded?"
@@ -125,6 +126,38 @@ def test_the_doctor_sees_machine_workspace_gateway_and_what_records_lack(server:
     share = {one["field"]: one["share"] for one in told["fields"]}
     assert share["tenant"] == share["contract.latency.e2e_ms"] == 0
     assert 0 <= share["tokens.prompt"] < 1
+
+
+def test_the_doctor_measures_beside_a_gateway(server: Live) -> None:
+    """Engines of its own, embedder, plane and disk have figures that hang together; progress goes to stderr; nothing is
+    recorded, charged or left behind."""
+    before = server.state()["journal"]["seq"], server.admin("GET", "/budgets")
+    done = subprocess.run(
+        [TRIMTAB, "doctor", "--measure", "--seconds", "1", "--json", "--workspace", str(server.workspace)],
+        capture_output=True,
+        check=True,
+        timeout=100,
+    )
+    told = msgspec.json.decode(done.stdout)
+    measured = msgspec.convert(told["measured"], Measured)
+    assert measured.notes == []
+    assert measured.gateway_runs
+    assert [one.engine for one in measured.engines] == ["small", "medium"]
+    for one in measured.engines:
+        assert one.prompt_tokens_per_s > 0
+        assert one.tokens_per_s > 0
+        cold, warm = one.prefills[0], one.prefills[1]
+        assert warm.tokens == cold.tokens
+        assert warm.cached > cold.cached
+    assert {plane.channel for plane in measured.planes} == {"commerce/checkout-bot", "hr/assistant", "support/chat"}
+    assert all(plane.cpu_ms > 0 for plane in measured.planes)
+    assert measured.journal is not None
+    assert measured.journal.records_per_s > 0
+    assert {(one["channel"], one["term"]) for one in told["verdicts"]} >= {("support/chat", "e2e_ms")}
+    assert {one["tier"] for one in told["capacities"]} == {"S", "M"}
+    assert done.stderr.count(b"measuring ") == 5
+    assert not list((server.workspace / "var").glob(".measure-*"))
+    assert (server.state()["journal"]["seq"], server.admin("GET", "/budgets")) == before
 
 
 def test_the_doctor_says_no_of_a_broken_workspace(tmp_path: Path) -> None:

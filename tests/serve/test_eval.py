@@ -123,3 +123,18 @@ def test_a_changed_workspace_is_asked_anew(server: Live, golden: Path) -> None:
         assert len(kept(server)) == 2
     finally:
         policy.write_text(text)
+
+
+def test_a_page_that_was_changed_just_now_is_asked_anew(server: Live, golden: Path) -> None:
+    """The gateway takes a changed page after a moment; eval does not answer for the page before it."""
+    write(golden, REFUND)
+    page = server.workspace / "corpora" / "shop" / "returns.en.md"
+    text = page.read_text()
+    told(server)
+    page.write_text(text.replace("cannot be refunded", "can be refunded"))
+    try:
+        found = told(server, code=1)
+        assert found["total"]["wrong"] == 1
+    finally:
+        page.write_text(text)
+        told(server)

@@ -13,7 +13,9 @@ import pytest
 
 from support.gateway import events, text_of
 from support.live import Live, eventually, live, patient_example, trimtab
+from support.scrape import parsed, value
 from support.serving import gone
+from trimtab.controlplane.metrics import FAMILIES
 
 DESK = "tt-demo-support"
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
@@ -30,6 +32,7 @@ def test_the_printed_curl_works_as_printed(server: Live) -> None:
     assert answer["choices"][0]["message"]["content"].strip()
     assert answer["usage"]["completion_tokens"] > 0
     assert any("tt-demo-commerce" in line for line in server.printed)
+    assert answer["trimtab"]["record"] in trimtab("explain", "--workspace", str(server.workspace))  # at once
     said = trimtab("explain", answer["trimtab"]["record"], "--workspace", str(server.workspace))
     assert "3 to 5 working days" in answer["choices"][0]["message"]["content"]
     for word in ("rag", "small-brief", "engine:small", "full-tier-waits-then-reroutes", "settled"):
@@ -166,6 +169,26 @@ def test_health_and_readiness(server: Live) -> None:
     assert server.request("GET", "/healthz")[0] == 200
     status, _, body = server.request("GET", "/readyz")
     assert (status, msgspec.json.decode(body)) == (200, {"status": "ready"})
+
+
+def test_metrics_of_the_whole_gateway(server: Live) -> None:
+    """Every metric of the reference is there, from the public port and from the admin socket; engines and indexes are
+    seen; the log is JSON where nobody watches it."""
+    server.chat("Nine?", key=DESK, max_tokens=2, temperature=1)
+    status, headers, body = server.request("GET", "/metrics")
+    assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    found = parsed(body.decode())
+    assert found.keys() == {family.name for family in FAMILIES}
+    for engine in ("small", "medium"):
+        assert value(found, "trimtab_engine_state", engine=engine, state="ready") == 1
+    assert value(found, "trimtab_corpus_ready", corpus="shop") == 1
+    assert value(found, "trimtab_requests_total", tenant="support", channel="chat", status="200") >= 1
+    assert value(found, "trimtab_records_total") >= value(found, "trimtab_requests_total")
+    assert found.keys() == parsed(server.admin_text("/metrics")).keys()
+    assert server.request("HEAD", "/metrics")[2] == b""
+    assert server.request("POST", "/metrics")[0] == 405
+    for line in server.log:
+        assert msgspec.json.decode(line)["role"] in ("supervisor", "gateway", "engine small", "engine medium"), line
 
 
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:

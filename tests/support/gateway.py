@@ -21,6 +21,8 @@ import msgspec
 
 from support.frontdoor import clock
 from support.rawhttp import RawAnswer, RawClient
+from trimtab.controlplane.metrics import Counts
+from trimtab.controlplane.records import JournalState
 from trimtab.controlplane.registry import load
 from trimtab.core.ids import ClockIds, Ids
 from trimtab.core.keys import hash_key, key_id, make
@@ -30,9 +32,13 @@ from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.foundations.embed import HashEmbedder
 from trimtab.foundations.tokens import RatioEstimator
+from trimtab.surfaces.lag import Lag
+from trimtab.surfaces.metrics import Metrics, Parts, declared
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.app import public
+from trimtab.surfaces.server.scrape import Scrape
+from trimtab.surfaces.sinks import Sinks
 from trimtab.surfaces.twin import VirtualLoop
 
 SECRET = bytes(range(32))
@@ -174,11 +180,12 @@ class Gateway:
         medium: str | None = None,
         *edits: Edit,
         cache_bytes: int = 1 << 20,
+        metrics_key: str | None = None,
     ) -> None:
         self.folder = folder
         self._upstreams = [url or f"http://127.0.0.1:{closed_port()}" for url in (small, medium)]
         self._edits = edits
-        self._cache_bytes = cache_bytes
+        self._cache_bytes, self._metrics_key = cache_bytes, metrics_key
         self.sink = Sink()
         self.errors: list[BaseException] = []
 
@@ -191,10 +198,11 @@ class Gateway:
         embedder = HashEmbedder()
         classifier = Classifier(time, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
+        self.counts = Counts(lambda: declared(self.plane.configuration, embedder.name))
         self.plane = wiring.build(
             clock=time,
             ids=ids,
-            sink=self.sink,
+            sink=Sinks(self.sink, self.counts),
             dialer=Http1Dialer(),
             configuration=wiring.configure(workspace.snapshot, counters, prepared),
             secret=SECRET,
@@ -204,7 +212,11 @@ class Gateway:
         )
         wiring.set_fleet(self.plane, replicas_of(workspace.snapshot.release.models, {}, self.folder))
         limits = HttpLimits(max_body_bytes=workspace.settings.server.max_body_bytes)
-        self.listener = Listener(public(self.plane), time, limits, self._note)
+        journal = JournalState(seq=0, durable=0, waiting=0, lost=0, failing=None)
+        parts = Parts(self.plane, lambda: journal, list, list, lambda: 0, lambda: 0)
+        self.metrics = Metrics(self.counts, Lag(time), parts, time)
+        scrape = Scrape(self.metrics.text, self._metrics_key)
+        self.listener = Listener(public(self.plane, scrape), time, limits, self._note)
         await self.listener.start()
         self.port = self.listener.port
         return self

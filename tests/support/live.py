@@ -8,14 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from support.serving import LIMIT_S, all_pids, eventually, parent_of
+from support.serving import LIMIT_S, TESTS, all_pids, eventually, parent_of
+from trimtab.surfaces.server.ask import admin_socket
 
 TRIMTAB = Path(sys.executable).with_name("trimtab")
 
@@ -55,10 +56,12 @@ class Live:
 
     def admin(self, method: str, path: str) -> tuple[int, Any]:
         """One request to the admin socket."""
-        told = self.workspace / "run" / "admin.path"
-        sock = Path(told.read_text()) if told.exists() else self.workspace / "run" / "admin.sock"
-        status, _, body = _exchange(_UnixConnection(sock), method, path, b"", {})
+        status, _, body = _exchange(_UnixConnection(admin_socket(self.workspace)), method, path, b"", {})
         return status, msgspec.json.decode(body)
+
+    def admin_text(self, path: str) -> str:
+        """What the admin socket has at a path that is no JSON."""
+        return _exchange(_UnixConnection(admin_socket(self.workspace)), "GET", path, b"", {})[2].decode()
 
     def state(self) -> Any:
         return self.admin("GET", "/state")[1]
@@ -95,11 +98,12 @@ def patient_example(workspace: Path) -> None:
 
 
 @contextmanager
-def live(workspace: Path) -> Iterator[Live]:
+def live(workspace: Path, *options: str, program: Sequence[str | Path] = (TRIMTAB,)) -> Iterator[Live]:
     """Serve the workspace on a free port; ends with whatever is left killed, by its own id."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(path)}
     process = subprocess.Popen(
-        [TRIMTAB, "serve", "--workspace", str(workspace), "--port", "0"],
+        [*program, "serve", "--workspace", str(workspace), "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -135,7 +139,7 @@ def live(workspace: Path) -> Iterator[Live]:
 def _read(stream: Any, lines: list[str], ready: threading.Event | None) -> None:
     for line in stream:
         lines.append(line.rstrip("\n"))
-        if ready is not None and line.startswith("Stop:"):
+        if ready is not None and line.startswith(("Stop:", "Make a key:")):
             ready.set()
     if ready is not None:
         ready.set()

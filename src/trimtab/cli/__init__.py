@@ -1,54 +1,53 @@
-"""The command line. Commands are imported when they are called, so that `trimtab --help` costs an interpreter start.
-
-Exit codes: 0 fine, 1 the answer is no (problems found, not there, refused), 2 wrong usage.
-"""
+"""The command line. Commands are imported when they are called, so that `trimtab --help` costs an interpreter start."""
 
 from __future__ import annotations
 
-import difflib
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
+from trimtab.cli._group import Group
+
 COMMANDS: dict[str, str] = {
-    "serve": "trimtab.cli._serve:serve",
     "init": "trimtab.cli._init:init",
+    "serve": "trimtab.cli._serve:serve",
     "check": "trimtab.cli._check:check",
     "chat": "trimtab.cli._chat:chat",
     "explain": "trimtab.cli._explain:explain",
     "report": "trimtab.cli._report:report",
-    "eval": "trimtab.cli._eval:evaluate",
-    "doctor": "trimtab.cli._doctor:doctor",
-    "try": "trimtab.cli._try:try_",
     "budget": "trimtab.cli._budget:budget",
-    "index": "trimtab.cli._index:index",
+    "engine": "trimtab.cli._engine:engine",
+    "doctor": "trimtab.cli._doctor:doctor",
+    "eval": "trimtab.cli._eval:evaluate",
+    "try": "trimtab.cli._try:try_",
     "keys": "trimtab.cli._keys:keys",
     "policy": "trimtab.cli._policy:policy",
+    "index": "trimtab.cli._index:index",
 }
 """Name to `module:function`; a command is imported when it is called."""
 
 SUMMARIES: dict[str, str] = {
-    "serve": "Start the gateway and its engines.",
     "init": "Write an example workspace.",
+    "serve": "Start the gateway and its engines.",
     "check": "Check a workspace, and say what is wrong by file and line.",
     "chat": "Chat with a channel; path, contract, cost and trace under each answer.",
     "explain": "Show why a request was answered as it was.",
     "report": "Counts, latency, attainment, tokens and money from the records.",
-    "eval": "Ask the golden set, and say what was wrong, with its bound.",
-    "doctor": "Look over machine, workspace, gateway and records.",
-    "try": "Run one stage on JSON lines, without a gateway.",
     "budget": "Show budgets: limit, spent, reserved, left.",
-    "index": "Build the indexes of corpora, and show how they are.",
+    "engine": "Show, stop and start embedded engines.",
+    "doctor": "Look over machine, workspace, gateway and records.",
+    "eval": "Ask the golden set, and say what was wrong, with its bound.",
+    "try": "Run one stage on JSON lines, without a gateway.",
     "keys": "Create, list and revoke API keys.",
     "policy": "Test, lint and show the policy.",
+    "index": "Build the indexes of corpora, and show how they are.",
 }
 """What --help lists, so that it need not import what it lists."""
 
 
-class LazyGroup(click.Group):
-    """Resolves commands by COMMANDS; an unknown name gets the nearest known one as an answer."""
+class Root(Group):
+    """Resolves commands by COMMANDS."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -62,35 +61,24 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command), f"{target} is not a command"
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(COMMANDS)}."
-            raise click.UsageError(f"there is no command {args[0]!r}. {hint}", ctx)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(SUMMARIES.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="trimtab", message="trimtab %(version)s")
 def cli() -> None:
-    """An SLO-governed AI gateway: every request carries a contract for latency, quality and cost."""
+    """An SLO-governed AI gateway: every request carries a contract for latency, quality and cost.
+
+    Exit codes: 0 fine, 1 the answer is no (problems found, not there, refused), 2 the command line can't be understood,
+    3 (serve) the address can't be had; 130 stopped by Ctrl-C, 141 nobody reads the output any more.
+    """
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the `trimtab` command. Expected failures are one line on stderr and exit code 1, no traceback."""
-    from trimtab.core.errors import TrimtabError
-
-    try:
-        cli.main(args=None if args is None else list(args), prog_name="trimtab")
-    except TrimtabError as error:
-        click.echo(f"trimtab: {error}", err=True)
-        sys.exit(1)
+    """Entry point of the `trimtab` command."""
+    cli.main(args)
 
 
 __all__ = ["COMMANDS", "SUMMARIES", "cli", "main"]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, table, workspace_option
+from trimtab.cli._common import busy, emit, json_option, table, unknown, workspace_option
+from trimtab.cli._group import Group
 
 
-@click.group(short_help="Show budgets: limit, spent, reserved, left.")
+@click.group(cls=Group, default="show", short_help="Show budgets: limit, spent, reserved, left.")
 def budget() -> None:
-    """Show the budgets of a workspace."""
+    """Show the budgets of a workspace. Without COMMAND: show."""
 
 
 @budget.command(short_help="Show what is spent, reserved and left of every budget.")
@@ -23,11 +24,15 @@ def show(name: str | None, workspace: Path, as_json: bool) -> None:
 
     Asks the running gateway; with it stopped, works the figures out of the records (nothing is reserved then).
     """
-    from trimtab.core.money import usd
-    from trimtab.surfaces.budgets import budgets
+    with busy(f"Reading {workspace}"):
+        from trimtab.core.money import usd
+        from trimtab.surfaces.budgets import budgets
 
-    rows, live = budgets(workspace)
+        rows, live = budgets(workspace)
+    known = [row.name for row in rows]
     rows = [row for row in rows if name is None or row.name.startswith(name)]
+    if name is not None and not rows:
+        raise unknown(name, known, "budget that begins with", "NAME")
     if as_json:
         emit({"live": live, "budgets": rows})
         return

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import styled, workspace_option
+from trimtab.cli._common import busy, emit, json_option, styled, unknown, workspace_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trimtab.controlplane.records import Explanation
     from trimtab.core.tenancy import Tenancy
 
@@ -22,22 +24,32 @@ _HELP = "/channel NAME changes the channel, /new begins anew, /why explains the 
 @click.option("--channel", help="tenant/channel; default: the first tenant's only or default one.")
 @click.option("--key", help="The key to call with (else the tenant's demo key, or TRIMTAB_API_KEY).")
 @click.option("--model", default="auto", show_default=True, help="A variant, `tier:S`, or an alias.")
-def chat(question: str | None, workspace: Path, channel: str | None, key: str | None, model: str) -> None:
-    """Chat with a channel of the running gateway of WORKSPACE (it is started if there is none).
+@json_option
+def chat(
+    question: str | None, workspace: Path, channel: str | None, key: str | None, model: str, as_json: bool
+) -> None:
+    """Chat with a channel of the workspace's gateway, which is started if it does not run.
 
-    With QUESTION, one question is asked and the command ends.
+    With QUESTION, one question is asked and the command ends; exit code 1 if it was not answered.
     """
-    from trimtab.controlplane.registry import load
-    from trimtab.core.clock import SystemClock
-    from trimtab.surfaces import caller
+    if as_json and question is None:
+        raise click.UsageError("--json needs a QUESTION: trimtab chat --json 'How long does delivery take?'")
+    with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.surfaces import caller
 
-    tenancy = load(workspace, SystemClock()).snapshot.tenancy
+        tenancy = load(workspace, SystemClock()).snapshot.tenancy
     tenant, name = _place(tenancy, channel)
-    with caller.gateway(workspace) as url:
+    with caller.gateway(workspace, lambda line: click.echo(line, err=True)) as url:
         talk = _Talk(workspace, tenancy, url, key, model)
         talk.turn_to(tenant, name)
+        if as_json:
+            _once(talk, str(question))
+            return
         if question is not None:
-            talk.ask(question)
+            if not talk.ask(question):
+                raise SystemExit(1)
             return
         click.echo(f"{tenant}/{name}. {_HELP}")
         while (line := _read()) is not None:
@@ -46,6 +58,16 @@ def chat(question: str | None, workspace: Path, channel: str | None, key: str | 
                     return
             elif line:
                 talk.ask(line)
+
+
+def _once(talk: _Talk, question: str) -> None:
+    """One question for machines: the text and the account of it, or the gateway's error with exit code 1."""
+    text, told, error = talk.answer(question, lambda _: None)
+    if error is not None:
+        click.echo(f"{error.get('code')}: {error.get('message')}", err=True)
+        emit({"ok": False, "error": {"kind": "failed", "problems": [], **error}})
+        raise SystemExit(1)
+    emit({"ok": True, "answer": text, "trimtab": told})
 
 
 class _Talk:
@@ -90,31 +112,42 @@ class _Talk:
             click.echo(f"There is no {word}: {_HELP}")
         return True
 
-    def ask(self, question: str) -> None:
-        """One turn: the answer as it comes, and the account of it."""
+    def ask(self, question: str) -> bool:
+        """One turn: the answer as it comes, and the account of it. False: it was refused or broke, and that is said."""
+        text, told, error = self.answer(question, lambda text: click.echo(text, nl=False))
+        if error is not None:
+            click.echo(nl=bool(text))
+            click.echo(styled(f"{error.get('code')}: {error.get('message')}", "red"), err=True)
+            return False
+        click.echo()
+        if told is not None:
+            self._account(told)
+        return True
+
+    def answer(
+        self, question: str, heard: Callable[[str], None]
+    ) -> tuple[str, dict[str, Any] | None, dict[str, Any] | None]:
+        """The text, the account of it, and the error, if that is what it came to."""
         from trimtab.surfaces import caller
 
-        self._turns.append({"role": "user", "content": question})
-        body = {"model": self._model, "messages": self._turns}
+        turns = [*self._turns, {"role": "user", "content": question}]
+        body = {"model": self._model, "messages": turns}
         said: list[str] = []
         told: dict[str, Any] | None = None
         for event in caller.events(self._url, self._key, body, {"trimtab-channel": self._channel}):
             if "error" in event:
-                error = event["error"]
-                click.echo(styled(f"{error.get('code')}: {error.get('message')}", "red"), err=True)
+                error: dict[str, Any] = event["error"]
                 self._last = (error.get("trimtab") or {}).get("record", self._last)
-                self._turns.pop()
-                return
+                return "".join(said), None, error
             for choice in event.get("choices", ()):
                 text = choice.get("delta", {}).get("content") or ""
                 said.append(text)
-                click.echo(text, nl=False)
+                heard(text)
             told = event.get("trimtab") or told
-        click.echo()
-        self._turns.append({"role": "assistant", "content": "".join(said)})
+        self._turns = [*turns, {"role": "assistant", "content": "".join(said)}]
         if told is not None:
             self._last = told["record"]
-            self._account(told)
+        return "".join(said), told, None
 
     def _account(self, told: dict[str, Any]) -> None:
         from trimtab.controlplane import records
@@ -165,12 +198,12 @@ def _read() -> str | None:
 
 
 def _place(tenancy: Tenancy, wanted: str | None) -> tuple[str, str]:
-    """Tenant and channel by `tenant/channel`, `tenant`, or nothing. Raises click.UsageError with what there is."""
+    """Tenant and channel by `tenant/channel`, `tenant`, or nothing. Raises click.UsageError with what is nearest."""
     tenant, _, channel = (wanted or "").partition("/")
     tenant = tenant or next(iter(tenancy.tenants))
     channels = tenancy.tenants[tenant].channels if tenant in tenancy.tenants else {}
     channel = channel or next(iter(channels), "")
     if channel not in channels:
         known = [f"{name}/{own}" for name, one in tenancy.tenants.items() for own in one.channels]
-        raise click.UsageError(f"there is no channel {wanted!r}; there are {', '.join(known)}")
+        raise unknown(str(wanted), known, "channel", "--channel")
     return tenant, channel

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, rows, styled, tell, workspace_option
+from trimtab.cli._common import any_workspace_option, busy, counted, emit, json_option, rows, styled, tell
 
 
 @click.command(short_help="Check a workspace, and say what is wrong by file and line.")
-@workspace_option
+@any_workspace_option
 @click.option("--strict", is_flag=True, help="Warnings count as problems.")
 @json_option
 def check(workspace: Path, strict: bool, as_json: bool) -> None:
@@ -18,10 +18,11 @@ def check(workspace: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 1 if anything keeps the workspace from being served (with --strict: if there is any finding).
     """
-    from trimtab.controlplane.registry import examine
-    from trimtab.foundations.config import errors
+    with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import examine
+        from trimtab.foundations.config import errors
 
-    loaded, problems = examine(workspace)
+        loaded, problems = examine(workspace)
     count = len(errors(problems))
     passed = loaded is not None and not (strict and problems)
     if as_json:
@@ -30,18 +31,14 @@ def check(workspace: Path, strict: bool, as_json: bool) -> None:
               "snapshots": names})  # fmt: skip
     else:
         tell(problems)
-        summary = f"{_counted(count, 'error')}, {_counted(len(problems) - count, 'warning')}"
+        summary = f"{counted(count, 'error')}, {counted(len(problems) - count, 'warning')}"
         if loaded:
             tenancy, release = loaded.snapshot.tenancy, loaded.snapshot.release
             channels = sum(len(tenant.channels) for tenant in tenancy.tenants.values())
             summary += (
-                f"; {_counted(len(tenancy.tenants), 'tenant')}, {_counted(channels, 'channel')}, "
-                f"{_counted(len(tenancy.keys), 'key')}, {_counted(len(release.variants), 'variant')}; {release.id}"
+                f"; {counted(len(tenancy.tenants), 'tenant')}, {counted(channels, 'channel')}, "
+                f"{counted(len(tenancy.keys), 'key')}, {counted(len(release.variants), 'variant')}; {release.id}"
             )
         click.echo(f"{styled('ok', 'green') if passed else styled('not ok', 'red')}: {summary}")
     if not passed:
         raise SystemExit(1)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,24 +16,122 @@ if TYPE_CHECKING:
     from trimtab.foundations.config import Problem
 
 _FIGURE = re.compile(r"-?[\d,.]+%?|-")
+_SETTINGS = "trimtab.yaml"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def workspace_option(function: F) -> F:
-    """`--workspace DIR`, else TRIMTAB_WORKSPACE, else ./workspace; handed on as a Path."""
+    """`--workspace DIR`, else TRIMTAB_WORKSPACE, else this folder if it is a workspace, else ./workspace; handed on as
+    a Path. A folder that is no workspace ends the command here, with the same words for every command."""
+    return _workspace(need_workspace)(function)
+
+
+def records_option(function: F) -> F:
+    """As `workspace_option`, for what reads records alone: those of a workspace whose documents are gone will do."""
+    return _workspace(_need_records)(function)
+
+
+def any_workspace_option(function: F) -> F:
+    """As `workspace_option`, for what makes a workspace, or says itself what is wrong with it."""
+    return _workspace(lambda folder: folder)(function)
+
+
+def _workspace(check: Callable[[Path], Path]) -> Callable[[F], F]:
     return click.option(
         "--workspace",
+        metavar="DIR",
         type=click.Path(path_type=Path, file_okay=False),
-        default=Path("workspace"),
+        default=_default_workspace,
+        callback=lambda ctx, param, folder: check(folder),
         envvar="TRIMTAB_WORKSPACE",
-        show_default="./workspace",
-        help="The workspace folder (or TRIMTAB_WORKSPACE).",
-    )(function)
+        help="The workspace: DIR, else TRIMTAB_WORKSPACE, else this folder if it is one, else ./workspace.",
+    )
+
+
+def _default_workspace() -> Path:
+    return Path() if Path(_SETTINGS).is_file() else Path("workspace")
+
+
+def need_workspace(folder: Path) -> Path:
+    """The folder. Raises ConfigError where it is no workspace, with the nearest one, or how to make one."""
+    if not (folder / _SETTINGS).is_file():
+        from trimtab.controlplane.registry import no_workspace
+        from trimtab.core.errors import ConfigError
+
+        raise ConfigError([str(no_workspace(folder))])
+    return folder
+
+
+def _need_records(folder: Path) -> Path:
+    return folder if (folder / "var" / "records").is_dir() else need_workspace(folder)
+
+
+def names(text: str, known: Iterable[str], kind: str, option: str) -> list[str]:
+    """`a,b` as a list, each one of `known`. Raises click.BadParameter with the nearest of them."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    for name in found:
+        if name not in known:
+            raise unknown(name, known, kind, option)
+    return found
+
+
+def unknown(name: str, known: Iterable[str], kind: str, option: str) -> click.BadParameter:
+    """There is no such thing; what was meant, or what there is."""
+    from trimtab.foundations.config import did_you_mean
+
+    return click.BadParameter(f"there is no {kind} {name!r}. {did_you_mean(name, known)}".rstrip(), param_hint=option)
+
+
+class OneOf(click.Choice[str]):
+    """A choice that tells the nearest of its words; `kind` names what is chosen."""
+
+    def __init__(self, words: Sequence[str], kind: str) -> None:
+        super().__init__(words)
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            raise unknown(str(value), self.choices, self._kind, self._kind.upper())
+        return str(value)
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"It is one of {', '.join(self.choices)}."
+
+
+def begins(line: str) -> None:
+    """A first line for who looks: on a terminal's stderr, which elsewhere is left to what goes wrong."""
+    if sys.stderr.isatty():
+        click.echo(line, err=True)
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """A line on a terminal's stderr at once, gone when the work is done; nothing anywhere else."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    click.echo(f"{doing} ...", err=True, nl=False)
+    try:
+        yield
+    finally:
+        click.echo("\r\033[K", err=True, nl=False)
 
 
 def json_option(function: F) -> F:
-    """`--json`: one JSON object on stdout, for machines."""
+    """`--json`: one JSON object on stdout, for machines; also where the command fails."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")(function)
+
+
+def records_of(workspace: Path) -> Path:
+    """The folder of records, once the running gateway, if there is one, has written down what it answered."""
+    from contextlib import suppress
+
+    from trimtab.core.errors import TrimtabError
+    from trimtab.surfaces.server.ask import ask
+
+    with suppress(TrimtabError):  # none runs, or it has no time for us: the files are as they are
+        ask(workspace, "POST", "/records/flush")
+    return workspace / "var" / "records"
 
 
 def emit(value: Any) -> None:
@@ -86,3 +185,8 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
             for cell, width, right in zip(row, widths, figures, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

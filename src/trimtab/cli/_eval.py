@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import emit, json_option, table, workspace_option
+from trimtab.cli._common import busy, emit, json_option, names, table, unknown, workspace_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,34 +50,37 @@ def evaluate(
 ) -> None:
     """Ask the questions of golden/*.jsonl and grade the answers; compare the edits with their passages.
 
-    Asks the running gateway of WORKSPACE, or starts one for as long as it takes. Stopped in the middle, it goes on
+    Asks the workspace's running gateway, or starts one for as long as it takes. Stopped in the middle, it goes on
     where it was, as long as the workspace is the same. Exit code 1: an answer was wrong, or a changed statement passed.
     """
-    from trimtab.controlplane.evaluate import BY, edit_lines, lines, read_golden
-    from trimtab.controlplane.registry import load
-    from trimtab.core.clock import SystemClock
-    from trimtab.surfaces import caller
-    from trimtab.surfaces.evaluating import Asking, compare_edits
+    with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.evaluate import BY, edit_lines, lines, read_golden
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.surfaces import caller
+        from trimtab.surfaces.evaluating import Asking, compare_edits
 
-    groups = [name.strip() for name in by.split(",") if name.strip()]
-    for name in groups:
-        if name not in BY:
-            raise click.BadParameter(f"there is no group {name!r}; there are {', '.join(BY)}", param_hint="--by")
-    given = dict(_pair(one) for one in keys)
-    golden = read_golden(workspace)
+        groups = names(by, BY, "group", "--by")
+        given = dict(_pair(one) for one in keys)
+        golden = read_golden(workspace)
+        tenancy = load(workspace, SystemClock()).snapshot.tenancy
     questions = tuple(one for one in golden.questions if only is None or one.id.startswith(only))
     edits = tuple(one for one in golden.edits if only is None or one.id.startswith(only))
-    tenancy = load(workspace, SystemClock()).snapshot.tenancy
+    if only is not None and not questions and not edits:
+        known = [*(one.id for one in golden.questions), *(one.id for one in golden.edits)]
+        raise unknown(only, known, "question that begins with", "--only")
+    for tenant in given:
+        if tenant not in tenancy.tenants:
+            raise unknown(tenant, tenancy.tenants, "tenant", "--key")
     compared = list(compare_edits(workspace, edits))
     results: list[Result] = []
     if questions:
-        with caller.gateway(workspace) as url:
+        with caller.gateway(workspace, lambda line: click.echo(line, err=True)) as url:
             caller.settled(workspace)
             asking = Asking(workspace, tenancy, url, given)
             if fresh:
                 asking.forget()
-            known = len(asking.known(questions))
-            with _Progress(len(questions), known) as progress:
+            with _Progress(len(questions), len(asking.known(questions))) as progress:
                 results = list(asking.ask_all(questions, at_once, progress.step))
     total = lines(results, None)
     by_group = {name: lines(results, name) for name in groups} if results else {}

@@ -1,31 +1,31 @@
-"""`trimtab explain RECORD`: why a request was answered as it was. Works on the files, with the gateway stopped too."""
+"""`trimtab explain`: why a request was answered as it was. Works on the files, with the gateway stopped too."""
 
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, workspace_option
+from trimtab.cli._common import busy, emit, json_option, records_of, records_option
 
 
-@click.command()
-@click.argument("record")
-@workspace_option
+@click.command(short_help="Show why a request was answered as it was.")
+@click.argument("record", default="last")
+@records_option
 @json_option
 def explain(record: str, workspace: Path, as_json: bool) -> None:
-    """Explain RECORD: an id, the beginning of one, or `last`."""
-    from trimtab.controlplane import records
+    """Explain RECORD: an id (the answer's header trimtab-record), the beginning of one, or `last`, the default.
 
-    folder = workspace / "var" / "records"
-    try:
+    Works with the gateway stopped.
+    """
+    with busy(f"Reading the records of {workspace}"):
+        folder = records_of(workspace)
+        from trimtab.controlplane import records
+
         row = records.look_up(folder, record)
-        later = records.related(folder, row)
-    except (records.RecordNotFoundError, records.CorruptSegment) as error:
-        click.echo(f"explain: {error}", err=True)
-        sys.exit(1)
-    explanation = records.explain(row, later)
+        explanation = records.explain(row, records.related(folder, row))
     if as_json:
         emit(explanation)
         return
@@ -33,5 +33,9 @@ def explain(record: str, workspace: Path, as_json: bool) -> None:
 
     from trimtab.controlplane.records.render import WIDTH, render
 
-    terminal = sys.stdout.isatty()
-    render(explanation, Console(width=None if terminal else WIDTH, no_color=None if terminal else True))
+    if sys.stdout.isatty():
+        render(explanation, Console())
+        return
+    text = StringIO()  # plain, even where FORCE_COLOR is set for others; and no line padded to the width
+    render(explanation, Console(file=text, width=WIDTH, no_color=True, force_terminal=False))
+    click.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

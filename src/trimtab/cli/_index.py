@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, table, workspace_option
+from trimtab.cli._common import busy, emit, json_option, table, unknown, workspace_option
+from trimtab.cli._group import Group
 
 
-@click.group(short_help="Build the indexes of corpora, and show how they are.")
+@click.group(cls=Group, default="status", short_help="Build the indexes of corpora, and show how they are.")
 def index() -> None:
-    """Build the indexes of a workspace's corpora, and show how they are."""
+    """Build the indexes of a workspace's corpora, and show how they are. Without COMMAND: status."""
 
 
 @index.command(short_help="Embed what has changed in the corpora.")
@@ -22,16 +23,18 @@ def index() -> None:
 @json_option
 def build(names: tuple[str, ...], workspace: Path, anew: bool, as_json: bool) -> None:
     """Build the indexes of NAMES (default: all corpora that channels use). A running gateway takes them by itself."""
-    import asyncio
+    with busy(f"Reading {workspace}"):
+        import asyncio
 
-    from trimtab.core.clock import SystemClock
-    from trimtab.foundations.embed import create_embedder
-    from trimtab.surfaces.indexes import ready
+        from trimtab.core.clock import SystemClock
+        from trimtab.foundations.embed import create_embedder
+        from trimtab.surfaces.indexes import ready
 
-    clock = SystemClock()
-    embedder = create_embedder("nano", clock)
+        clock = SystemClock()
+        embedder = create_embedder("nano", clock)
+        wanted = _wanted(workspace, names)
     made = []
-    for name in _wanted(workspace, names):
+    for name in wanted:
         with _Progress(name, quiet=as_json) as progress:
             stored = asyncio.run(ready(workspace, name, embedder, clock, progress.step, anew=anew))
         made.append({"name": name, "index": stored.id, "passages": len(stored.passages)})
@@ -48,12 +51,13 @@ def build(names: tuple[str, ...], workspace: Path, anew: bool, as_json: bool) ->
 @json_option
 def status(workspace: Path, as_json: bool) -> None:
     """Show each corpus and whether its index fits; exit code 1 if one does not."""
-    from trimtab.core.clock import SystemClock
-    from trimtab.foundations.embed import create_embedder
-    from trimtab.surfaces import indexes
+    with busy(f"Reading {workspace}"):
+        from trimtab.core.clock import SystemClock
+        from trimtab.foundations.embed import create_embedder
+        from trimtab.surfaces import indexes
 
-    embedder = create_embedder("nano", SystemClock())
-    rows = [indexes.status(workspace, name, embedder) for name in _wanted(workspace, ())]
+        embedder = create_embedder("nano", SystemClock())
+        rows = [indexes.status(workspace, name, embedder.name) for name in _wanted(workspace, ())]
     if as_json:
         emit({"indexes": rows})
     else:
@@ -68,13 +72,12 @@ def status(workspace: Path, as_json: bool) -> None:
 
 def _wanted(workspace: Path, names: tuple[str, ...]) -> list[str]:
     from trimtab.controlplane.registry import load
-    from trimtab.foundations.config import did_you_mean
     from trimtab.surfaces.indexes import used
 
     known = used(load(workspace).snapshot.tenancy)
     for name in names:
         if name not in known:
-            raise click.BadParameter(f"no channel uses a corpus {name!r}. {did_you_mean(name, known)}".rstrip())
+            raise unknown(name, known, "corpus of a channel", "NAMES")
     return list(names) or known
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from trimtab.cli._common import emit, json_option, table, workspace_option
+from trimtab.cli._common import busy, emit, json_option, table, unknown, workspace_option
+from trimtab.cli._group import Group
 
 
-@click.group(short_help="Create, list and revoke API keys.")
+@click.group(cls=Group, default="list", short_help="Create, list and revoke API keys.")
 def keys() -> None:
-    """Create, list and revoke API keys. A running gateway takes changes within a second."""
+    """Create, list and revoke API keys. A running gateway takes changes within a second. Without COMMAND: list."""
 
 
 @keys.command(short_help="Create a key; it is shown once.")
@@ -62,9 +63,13 @@ def create(
 @json_option
 def list_(tenant: str | None, workspace: Path, as_json: bool) -> None:
     """List the keys of all tenants, or of one."""
-    from trimtab.controlplane.registry import list_keys
+    known = [path.stem for path in (workspace / "tenants").glob("*.yaml")]
+    if tenant is not None and tenant not in known:
+        raise unknown(tenant, known, "tenant", "--tenant")
+    with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import list_keys
 
-    rows = [row for row in list_keys(workspace) if tenant in (None, row.tenant)]
+        rows = [row for row in list_keys(workspace) if tenant in (None, row.tenant)]
     if as_json:
         shown = [{"tenant": row.tenant, "status": row.status, **_public(row.key)} for row in rows]
         emit({"keys": shown})

@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import emit, json_option, rows, styled, tell, workspace_option
+from trimtab.cli._common import (
+    any_workspace_option,
+    busy,
+    counted,
+    emit,
+    json_option,
+    need_workspace,
+    rows,
+    styled,
+    tell,
+    workspace_option,
+)
+from trimtab.cli._group import Group
 
 if TYPE_CHECKING:
     from trimtab.dataplane.policy import PolicyDocument
 
 
-@click.group(short_help="Test, lint and show the policy.")
+@click.group(cls=Group, default="show", short_help="Test, lint and show the policy.")
 def policy() -> None:
-    """Test, lint and show the policy of a workspace."""
+    """Test, lint and show the policy of a workspace. Without COMMAND: show."""
 
 
 @policy.command(short_help="Run the tests that the policy's rules carry.")
@@ -23,9 +35,10 @@ def policy() -> None:
 @json_option
 def test(workspace: Path, as_json: bool) -> None:
     """Run the tests that the policy's rules carry; exit code 1 if one fails."""
-    from trimtab.dataplane.policy import run_tests
+    with busy(f"Testing {workspace}"):
+        from trimtab.dataplane.policy import run_tests
 
-    outcomes = run_tests(_read(workspace))
+        outcomes = run_tests(_read(workspace))
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if as_json:
         emit({"ok": not failed, "tests": outcomes})
@@ -43,17 +56,19 @@ def test(workspace: Path, as_json: bool) -> None:
 @json_option
 def lint(workspace: Path, as_json: bool) -> None:
     """Find rules that are wrong, never hit, always hit, overlap or have no tests; exit code 1 for errors."""
-    from trimtab.controlplane.registry import POLICY_FILE, examine
-    from trimtab.foundations.config import errors
+    with busy(f"Reading {workspace}"):
+        from trimtab.controlplane.registry import POLICY_FILE, examine
+        from trimtab.foundations.config import errors
 
-    _read(workspace)
-    _, problems = examine(workspace)
+        _read(workspace)
+        _, problems = examine(workspace)
     found = [problem for problem in problems if problem.file == POLICY_FILE]
     if as_json:
         emit({"ok": not errors(found), "problems": rows(found)})
     else:
         tell(found)
-        click.echo(f"{len(errors(found))} errors, {len(found) - len(errors(found))} warnings")
+        count = len(errors(found))
+        click.echo(f"{counted(count, 'error')}, {counted(len(found) - count, 'warning')}")
         if not found and errors(problems):
             click.echo("Other documents have errors, which hide findings here: run trimtab check.", err=True)
     if errors(found):
@@ -61,20 +76,21 @@ def lint(workspace: Path, as_json: bool) -> None:
 
 
 @policy.command(short_help="Show the rules, or what conditions may read.")
-@workspace_option
+@any_workspace_option
 @click.option("--variables", is_flag=True, help="Show what conditions may read, and which effects each stage has.")
 @json_option
 def show(workspace: Path, variables: bool, as_json: bool) -> None:
     """Show the rules in the order in which they are looked at, or (--variables) what conditions may read."""
-    from trimtab.dataplane.policy import VARIABLES, VERSION, compile_policy, reference
+    with busy(f"Reading {workspace}"):
+        from trimtab.dataplane.policy import VARIABLES, VERSION, compile_policy, reference
 
-    if variables:
+        compiled = None if variables else compile_policy(_read(need_workspace(workspace)))
+    if compiled is None:
         if as_json:
             emit({"version": VERSION, "variables": {at: list(table.values()) for at, table in VARIABLES.items()}})
         else:
             click.echo(reference(), nl=False)
         return
-    compiled = compile_policy(_read(workspace))
     ordered = [one.rule for at in VARIABLES for one in compiled.rules(at)]
     if as_json:
         emit({"rules": ordered})

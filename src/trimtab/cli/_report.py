@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import emit, json_option, table, workspace_option
+from trimtab.cli._common import busy, emit, json_option, names, records_of, records_option, table, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @click.command(short_help="Counts, latency, attainment, tokens and money from the records.")
-@workspace_option
+@records_option
 @click.option("--by", default="channel,path", show_default=True, help="Dimensions, with commas.")
 @click.option(
     "--since", default="24h", show_default=True, help="90m, 24h, 7d, a time like 2026-11-24T09:00:00Z, or all."
@@ -31,23 +31,23 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 @click.option("--verify", is_flag=True, help="Check every row of every segment instead, and say what is damaged.")
 @json_option
 def report(workspace: Path, by: str, since: str, tenant: str | None, stages: bool, verify: bool, as_json: bool) -> None:
-    """Sum up the records of WORKSPACE. Works with the gateway stopped; every figure is exact over the rows asked for.
+    """Sum up the records of a workspace. Works with the gateway stopped; every figure is exact over the rows asked for.
 
     Dimensions: tenant, channel, path, tier, variant, language, persona, market, code, day (UTC).
     """
-    from trimtab.controlplane import records
-    from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
+    with busy(f"Reading the records of {workspace}"):
+        folder = records_of(workspace)
+        from trimtab.controlplane import records
+        from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
 
-    folder = workspace / "var" / "records"
     if verify:
         _verify(folder, as_json)
         return
-    wanted = [name.strip() for name in by.split(",") if name.strip()]
-    for name in wanted:
-        if name not in DIMENSIONS:
-            raise click.BadParameter(
-                f"there is no dimension {name!r}; there are {', '.join(DIMENSIONS)}", param_hint="--by"
-            )
+    wanted = names(by, DIMENSIONS, "dimension", "--by")
+    if tenant is not None:
+        known = [path.stem for path in (workspace / "tenants").glob("*.yaml")]
+        if tenant not in known and next(records.query(folder, tenant=tenant), None) is None:
+            raise unknown(tenant, known, "tenant", "--tenant")
     since_ns = _since(since)
     damaged: list[str] = []
     rows = records.query(
@@ -60,7 +60,8 @@ def report(workspace: Path, by: str, since: str, tenant: str | None, stages: boo
     if stages:
         _stages(rows, as_json)
         return
-    summary = summarise(rows, wanted, since_ns)  # type: ignore[arg-type]  # names were checked above
+    with busy(f"Reading {folder}"):
+        summary = summarise(rows, wanted, since_ns)  # type: ignore[arg-type]  # names were checked above
     if as_json:
         emit({"summary": summary, "damaged": damaged})
     else:

@@ -9,42 +9,75 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from trimtab.cli._common import workspace_option
+from trimtab.cli._common import begins, workspace_option
 
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import Settings
     from trimtab.surfaces.processes import EngineSpec
 
-BROKEN: Final = 1
 PORT_TAKEN: Final = 3
 
 
-@click.command()
+@click.command(short_help="Start the gateway and its engines.")
 @workspace_option
 @click.option("--host", help="Address to listen on. Default: server.host of trimtab.yaml.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. Default: server.port of trimtab.yaml.")
-def serve(workspace: Path, host: str | None, port: int | None) -> None:
-    """Serve WORKSPACE until Ctrl-C or SIGTERM, which drain; a second one stops at once.
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    envvar="TRIMTAB_LOG_FORMAT",
+    help="Log on stderr; auto: text on a terminal, else a JSON object a line.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    envvar="TRIMTAB_LOG_LEVEL",
+    help="The least that is logged.",
+)
+@click.option(
+    "--access-log",
+    type=click.Choice(["errors", "all"]),
+    default="errors",
+    show_default=True,
+    envvar="TRIMTAB_ACCESS_LOG",
+    help="Requests with a log line of their own: those that ended with a 5xx code, or all.",
+)
+def serve(
+    workspace: Path, host: str | None, port: int | None, log_format: str, log_level: str, access_log: str
+) -> None:
+    """Serve a workspace until Ctrl-C or SIGTERM, which drain; a second one stops at once.
 
-    Exit codes: 0 after a clean stop, 1 if the workspace is broken, 3 if the address can't be had.
+    Exit codes: 0 after a clean stop, 1 if the workspace is broken, 3 if the address can't be had, 130 or 143 where a
+    second signal cut the drain short.
     """
+    begins(f"Starting {workspace}: gateway and engines, a few seconds; the first time indexes, too.")
     import asyncio
-    import logging
+
+    import msgspec
 
     from trimtab.controlplane.registry import load
-    from trimtab.core.errors import ConfigError
+    from trimtab.surfaces.logs import LogSettings, set_up
     from trimtab.surfaces.processes import Supervisor
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
-    workspace = workspace.resolve()
-    try:
-        settings = load(workspace).settings
-        sock = _listen(host or settings.server.host, settings.server.port if port is None else port)
-        sys.exit(asyncio.run(Supervisor(workspace, sock, engine_specs(settings), click.echo).run()))
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem, err=True)
-        sys.exit(BROKEN)
+    if log_format == "auto":
+        log_format = "text" if sys.stderr.isatty() else "json"
+    log = msgspec.convert({"format": log_format, "level": log_level, "access": access_log}, LogSettings)
+    settings = load(workspace).settings
+    sock = _listen(host or settings.server.host, settings.server.port if port is None else port)
+    set_up("supervisor", log)
+    engines, environment = engine_specs(settings), log.environment()
+    supervisor = Supervisor(workspace.resolve(), sock, engines, click.echo, environment=environment)
+    sys.exit(asyncio.run(supervisor.run()))
+
+
+class AddressError(click.ClickException):
+    """The address can't be had."""
+
+    exit_code = PORT_TAKEN
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -53,10 +86,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
     except PortTakenError as error:
-        click.echo(f"{error}. Choose another: trimtab serve --port N, or server.port in trimtab.yaml", err=True)
+        hint = "Choose another: trimtab serve --port N, or server.port in trimtab.yaml"
+        raise AddressError(f"{error}. {hint}") from error
     except OSError as error:
-        click.echo(f"can't listen on {host} port {port}: {error.strerror or error}", err=True)
-    sys.exit(PORT_TAKEN)
+        hint = "Name an address of this machine: trimtab serve --host ADDRESS, or server.host in trimtab.yaml"
+        raise AddressError(f"can't listen on {host} port {port}: {error.strerror or error}. {hint}") from error
 
 
 def engine_specs(settings: Settings) -> list[EngineSpec]:

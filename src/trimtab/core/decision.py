@@ -17,7 +17,9 @@ class Feature(msgspec.Struct, frozen=True):
     """A value with the classifier's confidence in it, both in [0,1] where numeric."""
 
     value: Any
+    """What it is; null where it was looked for and not found."""
     confidence: float | None = None
+    """How sure, in [0,1]."""
     because: dict[str, Any] | None = None
     """What it was seen by: names and values of the observations behind it, never text of the caller's."""
 
@@ -26,19 +28,28 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What the classifier says; None is unknown, which no rule takes for low risk."""
 
     language: Feature | None = None
+    """ISO 639-1 code of the last user turn."""
     intent: Feature | None = None
+    """One of the channel's intents."""
     complexity: Feature | None = None
+    """In [0,1]."""
     risk: Feature | None = None
+    """0 low, 1 medium, 2 high."""
 
 
 class RuleTrace(msgspec.Struct, frozen=True, kw_only=True):
     """One rule that was looked at: whether it hit, and the values it read."""
 
     id: str
+    """The rule."""
     at: At
+    """Where it looked."""
     hit: bool
+    """Whether it hit."""
     values: dict[str, Any]
+    """The variables that its condition read, with their values."""
     error: str | None = None
+    """Why the condition failed, if it did: then it counts as hit for what it restricts."""
 
 
 class OnFull(msgspec.Struct, frozen=True):

@@ -46,7 +46,11 @@ class Code(Enum):
         "Send one JSON object; NaN and Infinity are not JSON.",
     )
     INVALID_REQUEST = Spec(
-        400, False, _REQUEST, "A field has a wrong type or value.", "The message names the field and what it takes."
+        400,
+        False,
+        _REQUEST,
+        "A field has a wrong type or value.",
+        "Correct the field that the message names, to what it takes.",
     )
     FIELD_NOT_ALLOWED = Spec(
         400,
@@ -60,7 +64,7 @@ class Code(Enum):
         False,
         _REQUEST,
         "A contract header or field can't be read.",
-        "See the wire reference for names, units and ranges.",
+        "Correct the term that the message names; docs/reference/headers.md lists all.",
     )
     CHANNEL_REQUIRED = Spec(
         400,
@@ -91,7 +95,11 @@ class Code(Enum):
         "Change the content; other models are not tried.",
     )
     UPSTREAM_REJECTED = Spec(
-        400, False, _REQUEST, "The model's server says that the request is wrong.", "The message is the server's."
+        400,
+        False,
+        _REQUEST,
+        "The model's server says that the request is wrong.",
+        "Change what the message names; it is the server's own.",
     )
     # 401, 403, 404, 405
     MISSING_API_KEY = Spec(401, False, _AUTH, "No API key was sent.", "Send Authorization: Bearer YOUR_KEY.")
@@ -116,6 +124,13 @@ class Code(Enum):
         "The channel does not let callers pin this model.",
         "Send model: auto, or have the model added to the channel's pin list.",
     )
+    METRICS_NOT_ALLOWED = Spec(
+        403,
+        False,
+        _PERMISSION,
+        "Metrics name tenants and their spend: without a key they are for callers of this machine.",
+        "Declare server.metrics_key and send it as Authorization: Bearer KEY.",
+    )
     SYSTEM_NOT_ALLOWED = Spec(
         403, False, _PERMISSION, "The channel forbids system messages of the caller.", "Leave the system message out."
     )
@@ -131,17 +146,17 @@ class Code(Enum):
         False,
         _NOT_FOUND,
         "No model, variant, tier or alias has this name.",
-        "GET /v1/models lists what this key may send.",
+        "Send auto, or a name that GET /v1/models lists for this key.",
     )
     ROUTE_NOT_FOUND = Spec(
         404,
         False,
         _NOT_FOUND,
         "There is nothing at this path.",
-        "See the wire reference for the paths that are served.",
+        "Use POST /v1/chat/completions or /v1/embeddings, or GET /v1/models.",
     )
     METHOD_NOT_ALLOWED = Spec(
-        405, False, _REQUEST, "The path does not take this method.", "The Allow header lists the methods."
+        405, False, _REQUEST, "The path does not take this method.", "Use a method that the Allow header lists."
     )
     # 408, 413, 414, 431
     REQUEST_TIMEOUT = Spec(
@@ -165,7 +180,11 @@ class Code(Enum):
         "Retry after the told time.",
     )
     BUDGET_EXHAUSTED = Spec(
-        429, False, _RATE, "The budget of the period is spent.", "Wait for the next period, or have a grant added."
+        429,
+        False,
+        _RATE,
+        "The budget of the period is spent.",
+        "Wait for the next period, or raise the budget in its tenant's document; `trimtab budget show` says what is spent.",
     )
     BUDGET_BUSY = Spec(
         429,
@@ -180,7 +199,7 @@ class Code(Enum):
         False,
         _RATE,
         "Policy, quality and latency leave no plan for this request.",
-        "trimtab explain shows which rule forbade what.",
+        "Run trimtab explain with the record's id: it shows which rule forbade what.",
     )
     QUEUE_FULL = Spec(
         429,
@@ -195,7 +214,7 @@ class Code(Enum):
         False,
         _REQUEST,
         "The client closed the connection before the answer ended.",
-        "Nothing to do: what was produced is settled.",
+        "Raise the client's own timeout if it gave up early; what was produced is settled.",
     )
     # 5xx
     INTERNAL_ERROR = Spec(
@@ -210,7 +229,7 @@ class Code(Enum):
         True,
         _SERVER,
         "No model's server gave a usable answer.",
-        "trimtab explain lists each attempt with its reason.",
+        "Run trimtab explain with the record's id: it lists each attempt with its reason.",
     )
     NO_REPLICA = Spec(503, True, _SERVER, "No healthy replica serves an allowed tier.", "Retry after the told time.")
     DRAINING = Spec(

@@ -11,6 +11,8 @@ from trimtab.core.document import Document
 from trimtab.core.money import Price
 
 Tier = Literal["S", "M", "L"]
+Dialect = Literal["openai", "llamacpp"]
+"""How an endpoint speaks; `dataplane/inference/dialect.py` knows the differences."""
 
 # Values of documents, with the bounds that the loader and the JSON Schema check.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$", description="a-z, 0-9 and dashes")]
@@ -26,23 +28,31 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Model(Document, frozen=True):
-    """A model and where it runs. `endpoint`: `engine:NAME` (embedded) or an http(s) base URL; several are replicas."""
+    """A model and where it runs."""
 
     endpoint: Annotated[str, Meta(examples=["engine:small"])] | list[str]
+    """`engine:NAME` (embedded) or the base URL of an OpenAI-compatible API, up to and without `/chat/completions`.
+    Several are replicas: the least busy is asked, another on a fault."""
     tier: Annotated[Tier, Meta(examples=["S"])]
-    dialect: Literal["openai", "llamacpp"] = "openai"
+    """Class of the model by size; policy and channels choose by it."""
+    dialect: Dialect = "openai"
+    """How the endpoint speaks. `llamacpp` adds what only llama.cpp's server takes: exact usage of streams that are
+    cut, and grammars (`extractive`)."""
     upstream_name: str | None = None
-    """The name that the endpoint knows the model by; default: its name here."""
+    """The name that the endpoint knows the model by; unset, its name here."""
     api_key: str | None = None
-    """`env:NAME` or `file:PATH`; a literal secret is refused."""
+    """The bearer token sent to the endpoint, by reference: `env:NAME` or `file:PATH`. A literal secret is refused."""
     region: str | None = None
+    """Where the model runs; a channel's `residency` must equal it."""
     context: Count = 4096
-    """Tokens of prompt and answer together."""
+    """Tokens of prompt and answer together that the model takes."""
     slots: Count = 8
-    """Requests that one replica takes at once: the tier's concurrency tokens."""
+    """Requests that one replica takes at once. The model has `slots` x replicas concurrency tokens; who finds none
+    waits or goes to the next plan."""
     prefill: bool = False
+    """The endpoint continues an assistant message that is begun. Kept for `resume: continue`; nothing reads it yet."""
     overrun_tokens: Annotated[int, Meta(ge=0)] = 0
-    """Tokens that the endpoint may produce beyond max_tokens, as its provider states."""
+    """Tokens that the endpoint may produce beyond max_tokens. Only 0 so far."""
 
     @property
     def endpoints(self) -> list[str]:
@@ -50,30 +60,39 @@ class Model(Document, frozen=True):
 
 
 class QualityEstimate(Document, frozen=True):
-    """Measured quality: `lower` is the bound that plans are compared by; unknown is 0."""
+    """Measured quality of a variant."""
 
     value: Share
+    """The measured share of right answers."""
     lower: Share
+    """Its lower confidence bound: what a contract's least quality is compared with."""
     n: Count
+    """How many answers it was measured on."""
     source: str
+    """Where the measurement can be found."""
 
 
 class VariantDoc(Document, frozen=True):
     """A model with a prompt, sampling and engine options."""
 
     model: Annotated[str, Meta(description="the name of a model", examples=["small"])]
+    """The model that it runs on."""
     prompt: str | None = None
-    """Name of a file in prompts/, without .md."""
+    """The system prompt: name of a file in prompts/, without `.md`. It goes before the caller's messages."""
     sampling: dict[str, Any] = {}
+    """Fields of the upstream request where the caller sends none (temperature, top_p, stop ...)."""
     engine: dict[str, Any] = {}
+    """Fields of the upstream request that callers can't change."""
     max_tokens: Count = 512
     """Cap of an answer where the caller names none, and the most that a caller can ask for."""
     passages: Annotated[int, Meta(ge=1, le=8)] = 4
-    """How many of the passages retrieved the model is shown, best first. Small models lose their way in many."""
+    """How many of the retrieved passages the model is shown, best first. Small models lose their way in many."""
     extractive: bool = False
-    """Where passages are shown: answer in one of their sentences, word for word; the engine permits nothing else."""
+    """Where passages are shown: answer in one of their sentences, word for word. Needs `dialect: llamacpp`."""
     quality: QualityEstimate | None = None
+    """Its measured quality. Unset counts as 0: no channel with a least quality above 0 will use it."""
     note: str = ""
+    """For people; nothing reads it."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +103,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     model: str
     upstream_model: str
-    dialect: Literal["openai", "llamacpp"]
+    dialect: Dialect
     region: str | None
     context: int
     prefill: bool

@@ -20,10 +20,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     prompt: int | None = None
+    """Tokens of the prompt, `cached` and `written` included."""
     cached: int | None = None
+    """Of these, read from the provider's prompt cache."""
     written: int | None = None
+    """Of these, written to it."""
     completion: int | None = None
+    """Tokens of the answer, `reasoning` included."""
     reasoning: int | None = None
+    """Of these, reasoning."""
     source: str = "upstream"
     """upstream (its own report), counted (by our tokenizer), estimated (unknown tokenizer)."""
 

@@ -5,6 +5,7 @@ Frozen by tests/golden: a change is a version step, a migration, and a line in t
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -15,138 +16,225 @@ from trimtab.core.money import Usage
 
 Outcome = Literal["success", "dropped", "ignored"]
 
+answering: ContextVar[str | None] = ContextVar("answering", default=None)
+"""Id of the record of the request that this task answers: what a log line says of whose it is."""
+
 
 class Snapshots(msgspec.Struct, kw_only=True):
     """Which immutable values decided: names of the workspace's parts."""
 
     tenancy: str | None = None
+    """Tenants, channels, keys, budgets."""
     release: str | None = None
+    """Models, variants, prompts, policy, templates."""
     prices: str | None = None
+    """Prices."""
     weights: str | None = None
+    """Nothing fills it yet."""
     fleet: str | None = None
+    """Nothing fills it yet."""
 
 
 class PlanRow(msgspec.Struct, kw_only=True):
     """A ranked plan, and why it was left, if it was."""
 
     variant: str
+    """NAME@HASH of what would answer."""
     tier: str
+    """S, M or L."""
     path: str
+    """direct or rag."""
     max_tokens: int
+    """Cap of each choice's answer."""
     estimate_nanousd: int | None
+    """Cost at the caps; null: no price."""
     degradations: list[str]
+    """What was made smaller: window, retrieval, tier."""
     outcome: str | None = None
-    """taken, or the refusal's code."""
+    """taken; why it was left out or failed; null: not reached."""
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One call of a replica; `start_ms` after arrival."""
+    """One call of a replica."""
 
     replica: str
+    """`engine:NAME`, or MODEL/NUMBER of an endpoint."""
     start_ms: float
+    """After arrival."""
     outcome: Outcome
+    """success, dropped (failed or cut) or ignored."""
     reason: str | None = None
+    """Why it was dropped."""
     usage: Usage | None = None
+    """Its tokens."""
     variant: str | None = None
+    """The variant that was asked."""
 
 
 class InterToken(msgspec.Struct, kw_only=True):
     """Gaps between content chunks, ms."""
 
     p50: float
+    """Median."""
     p95: float
+    """95th percentile."""
     max: float
+    """Longest."""
 
 
 class Tokens(msgspec.Struct, kw_only=True):
     """Tokens by where they came from; the parts of the prompt are estimates, the totals are the upstream's."""
 
     system: int | None = None
+    """System prompt, estimated."""
     history: int | None = None
+    """Earlier turns, estimated."""
     user: int | None = None
+    """Last user turn, estimated."""
     retrieved: int | None = None
+    """Passages, counted; null without retrieval."""
     compressed: int | None = None
+    """Nothing fills it yet."""
     prompt: int | None = None
+    """All of the prompt; 0 from the cache."""
     cached: int | None = None
+    """Of these, from the provider's cache."""
     written: int | None = None
+    """Of these, written to it."""
     completion: int | None = None
+    """The answer."""
     reasoning: int | None = None
+    """Of these, reasoning."""
     guard: int | None = None
+    """Nothing fills it yet."""
     source: str | None = None
+    """upstream, counted, estimated, or cache."""
 
 
 class CostRow(msgspec.Struct, kw_only=True):
     """Nano-dollars: predicted, held, true, and what the channel's one-model-for-all would have cost."""
 
     estimate_nanousd: int | None = None
+    """Of the plan at its caps."""
     reserved_nanousd: int | None = None
+    """Held on every budget."""
     settled_nanousd: int | None = None
+    """What it came to; null: a model without a price was asked."""
     baseline_nanousd: int | None = None
+    """The same tokens by the channel's `baseline`; null: none is declared or priced."""
 
 
 class Met(msgspec.Struct, kw_only=True):
     """Whether the contract was kept; None where it can't be told."""
 
     latency: bool | None = None
+    """End-to-end, first token and gaps were in time."""
     quality: bool | None = None
+    """Always null: nobody judges single answers yet."""
     cost: bool | None = None
+    """The cost was within the cap."""
 
 
 class GuardRow(msgspec.Struct, kw_only=True):
     """One check of one guard stage: how often it fired, never on what."""
 
     stage: Literal["in", "out"]
+    """On the way in or out."""
     check: str
+    """The check."""
     hits: int
+    """How often it fired."""
     action: str
+    """none, redacted, restored or blocked."""
 
 
 class Record(msgspec.Struct, kw_only=True):
     """One row. `seq` orders a worker's rows; `prev` chains them (both set by the journal that writes the row)."""
 
     v: int = 1
+    """Version of this layout."""
     kind: Literal["request", "adjust", "verdict", "shadow", "lost"] = "request"
+    """request. The other kinds are read where they are found, but nothing writes them yet."""
     id: str
+    """`rec_` and a ULID; the caller has it as `trimtab-record`."""
     of: str | None = None
+    """The record that this one is about; null in a request's own."""
     worker: int | None = None
+    """The gateway process that wrote it."""
     seq: int | None = None
+    """Number within the worker, without gaps."""
     prev: str | None = None
+    """Hash of the worker's row before: the chain that `report --verify` checks."""
     t_wall_ns: int
+    """Arrival, nanoseconds since 1970 (UTC)."""
     tenant: str | None = None
+    """Who pays; null where the key was refused."""
     channel: str | None = None
+    """Name within the tenant; null before bind."""
     route: str | None = None
+    """HTTP path."""
     persona: str | None = None
+    """Of the key or the caller."""
     market: str | None = None
+    """Of the key."""
     key_id: str | None = None
+    """Which key; null where it was refused."""
     session: str | None = None
+    """HMAC of the conversation, 16 hex; equal for equal conversations of a tenant."""
     role: str | None = None
+    """Nothing fills it yet."""
     snapshots: Snapshots
+    """Which immutable values decided."""
     contract: Contract | None = None
+    """The bound terms; null before bind."""
     asked: Asked | None = None
+    """What the caller asked for."""
     features: Features | None = None
+    """What the classifier said; null before classify."""
     rules: list[RuleTrace]
+    """Every rule that was looked at, in order."""
     plans: list[PlanRow]
+    """Ranked plans, then those left out, with the reason."""
     path: Path | None = None
+    """cache-exact, direct, rag, template or refused; null where the caller hung up before."""
     tier: str | None = None
+    """Who answered; null where no model did."""
     variant: str | None = None
+    """Who answered, NAME@HASH."""
     replica: str | None = None
+    """Who answered."""
     attempts: list[Attempt]
+    """Every call of a replica."""
     stages: dict[str, list[float]]
     """name: [start_ms, dur_ms] after arrival; a stage entered twice has the first start and the summed time."""
     ttft_ms: float | None = None
+    """Arrival to the first byte of a stream's content; null for whole answers."""
     e2e_ms: float | None = None
+    """Arrival to the end."""
     itl: InterToken | None = None
+    """Gaps between content chunks; null without a stream."""
     tokens: Tokens
+    """Tokens by where they came from."""
     cost: CostRow
+    """Money."""
     predicted: dict[str, float]
+    """Nothing fills it yet."""
     guards: list[GuardRow]
+    """Each check of each guard stage."""
     certificates: list[dict[str, Any]]
+    """Nothing fills it yet."""
     status: int | None = None
+    """HTTP status that was sent, or 499 where the caller hung up."""
     code: str | None = None
+    """Error code; null where it was answered."""
     rule: str | None = None
+    """The rule, limit or budget that refused."""
     finish_reason: str | None = None
+    """As the caller got it."""
     stream: bool | None = None
+    """Whether a stream was asked for; null before the body was read."""
     met: Met
+    """Whether the contract was kept."""
 
 
 class RecordSink(Protocol):

@@ -29,165 +29,248 @@ Time = Annotated[
 
 
 class Rate(Document, frozen=True):
-    """A GCRA limit: `per_s` sustained, at most `burst` at once. Unit: requests, or tokens."""
+    """A GCRA limit."""
 
     per_s: Annotated[float, Meta(gt=0, le=1e9, examples=[10])]
+    """Sustained rate, in requests or tokens a second."""
     burst: Annotated[int, Meta(ge=1, le=1_000_000_000, examples=[20])]
+    """How much may come at once, in requests or tokens."""
 
 
 class Limits(Document, frozen=True):
     """Rates of a key, channel or tenant; all that apply must allow."""
 
     requests: Rate | None = None
+    """Rate of requests."""
     tokens: Rate | None = None
+    """Rate of tokens, prompt and answer; charged by estimate at the start, trued up at the end."""
 
 
 class Grant(Document, frozen=True):
-    """Extra money for a budget until a time (RFC 3339), and who gave it."""
+    """Extra money for a budget until a time."""
 
     usd: Decimal
+    """How much more the budget has."""
     until: Time
+    """When the grant ends."""
     by: Annotated[str, Meta(min_length=1, description="the name of who gave it")]
+    """Who gave it."""
 
 
 class Budget(Document, frozen=True):
-    """So many dollars a period; the period turns at midnight (the 1st) in `tz`."""
+    """So many dollars a period. Reserved before a request runs, so never overspent."""
 
     period: Literal["day", "month"]
+    """What turns at midnight: every day, or on the 1st."""
     usd: Decimal
+    """What may be spent in a period."""
     tz: str = "UTC"
+    """IANA time zone in which the period turns."""
     grants: list[Grant] = []
+    """Extra money for a while."""
 
 
 class Key(Document, frozen=True):
     """An API key: only its SHA-256 is kept."""
 
     id: KeyId
+    """Its public name; `trimtab keys create` writes it."""
     name: Annotated[str, Meta(min_length=1, max_length=100, description="a name of 1 to 100 characters")]
+    """What it is for, as it appears in lists."""
     sha256: Hex64
+    """SHA-256 of the whole key."""
     last4: Annotated[str, Meta(min_length=4, max_length=4, description="the last 4 characters of the key")]
+    """Its last four characters, to tell keys apart."""
     default_channel: str | None = None
+    """The channel of requests that name none."""
     persona: str | None = None
+    """The persona of its requests; must be one of the tenant's."""
     market: str | None = None
+    """The market of its requests; must be one of the tenant's. Phone numbers without a country code are read as of
+    it."""
     limits: Limits = Limits()
+    """Rates of this key alone."""
     budgets: list[Budget] = []
+    """Money of this key alone."""
     created_at: Annotated[str, Meta(pattern=r"^$|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S+$", description="a time")] = ""
+    """When it was made."""
     expires_at: Time | None = None
+    """When it ends."""
     revoked_at: Time | None = None
+    """When it was revoked; it is refused from then on."""
 
 
 class LatencyTargets(Document, frozen=True):
-    """Declared latency in ms at `percentile`; `deadline_ms` defaults to three times `e2e_ms`."""
+    """Declared latency."""
 
     ttft_ms: TtftMs
+    """Time to the first token."""
     itl_ms: ItlMs
+    """Time between tokens: the 95th percentile of a stream's gaps is held against it."""
     e2e_ms: E2eMs
+    """Time to the end of the answer."""
     percentile: Percentile = 0.95
+    """The share of requests that must keep the targets."""
     deadline_ms: E2eMs | None = None
+    """When a request is ended. Unset, three times `e2e_ms`."""
 
 
 class QualityTargets(Document, frozen=True):
-    """Least quality, in [0,1]."""
+    """Declared quality."""
 
     min: Annotated[Share, Meta(examples=[0.0])]
+    """The least `quality.lower` of a variant that may answer."""
 
 
 class Targets(Document, frozen=True):
     """What a channel promises."""
 
     latency: LatencyTargets
+    """How fast."""
     quality: QualityTargets
+    """How good."""
 
 
 class TighterLatency(Document, frozen=True):
     """Latency terms of a route or persona; absent fields keep the channel's."""
 
     ttft_ms: TtftMs | None = None
+    """Time to the first token."""
     itl_ms: ItlMs | None = None
+    """Time between tokens."""
     e2e_ms: E2eMs | None = None
+    """Time to the end of the answer."""
     percentile: Percentile | None = None
+    """The share of requests that must keep the targets."""
     deadline_ms: E2eMs | None = None
+    """When a request is ended."""
 
 
 class Override(Document, frozen=True):
     """Targets of one HTTP route or persona of a channel; absent parts keep the channel's."""
 
     latency: TighterLatency = TighterLatency()
+    """Latency terms that differ."""
     quality: QualityTargets | None = None
+    """Least quality, if it differs."""
     max_per_request_usd: Decimal | None = None
+    """Cap of one request, if it differs."""
 
 
 class ChannelCost(Document, frozen=True):
     """The cap of one request, and the channel's own budgets."""
 
     max_per_request_usd: Decimal
+    """What one request may cost at most. Plans that might cost more are made smaller or left out."""
     budgets: list[Budget] = []
+    """Money of this channel alone; the tenant's budgets hold too."""
 
 
 class CacheTerms(Document, frozen=True):
-    """`reuse`: whether answers without an explicit temperature may be reused. `ids: ignore`: redacted values don't
-    separate entries. `unclassified`: whether a request whose complexity and risk nobody has told may use the cache;
-    policy reads it as `cache_unclassified`, and the default takes the unknown for risky."""
+    """What the answer cache may do for a channel. By default the unknown counts as risky, and nothing is reused."""
 
     reuse: bool = False
+    """Whether answers to requests without an explicit temperature may be reused. Requests with temperature 0 always
+    may."""
     unclassified: Literal["deny", "allow"] = "deny"
+    """Whether requests whose complexity and risk are unknown may use the cache; policy reads it as
+    `cache_unclassified`."""
     ttl_s: Annotated[float, Meta(gt=0, le=2_592_000, examples=[3600])] = 3600.0
+    """How long an answer is kept."""
     ids: Literal["separate", "ignore"] = "separate"
+    """Whether redacted values (addresses, numbers) separate entries, or are ignored."""
 
 
 class GuardTerms(Document, frozen=True):
-    """Which checks run on the way in and out; `restore`: placeholders become the caller's own values again on the way
-    out; `deny`: texts that never leave."""
+    """Which checks run on the way in and out."""
 
     checks_in: list[str] = msgspec.field(default_factory=lambda: ["email"])
+    """What becomes a placeholder before anything else sees the text: email, phone, card, iban."""
     checks_out: list[str] = msgspec.field(default_factory=lambda: ["deny"])
+    """What is looked for in answers: deny, and email, phone, card, iban of the model's own."""
     restore: bool = True
+    """Placeholders become the caller's own values again on the way out."""
     deny: list[str] = []
+    """Texts that never leave, for the check `deny`."""
 
 
 class Channel(Document, frozen=True):
     """A product surface of a tenant with its declared targets. No targets, no start."""
 
     targets: Targets
+    """What it promises. Required: a channel without targets does not start."""
     cost: ChannelCost
+    """What it may cost."""
     description: str = ""
+    """For people; nothing reads it."""
     residency: str | None = None
+    """Only models whose `region` is this may answer. Unset, the tenant's."""
     priority: PriorityName | None = None
+    """Who waits less when a tier is full. Unset, the tenant's."""
     languages: list[str] = []
+    """Languages that are spoken here (ISO 639-1), of the tenant's. The classifier expects them; templates come in
+    the first that has one. Unset, the tenant's."""
     intents: dict[Slug, list[str]] = {}
-    """What users want, by name, with a few examples of how they say it."""
+    """What users want, by name, with a few examples of how they say it, in any language. Policy reads it as
+    `intent`."""
     corpus: Slug | None = None
-    """Name of a folder in corpora/, whose passages answers are made from."""
+    """Name of a folder in corpora/, whose passages answers are made from and held against. Needs `emit: answer`."""
     cache: CacheTerms = CacheTerms()
+    """What may be answered from the cache."""
     guards: GuardTerms = GuardTerms()
+    """What is looked for on the way in and out."""
     emit: Emit = "token"
+    """`token`: a stream leaves as it comes. `answer`: nothing leaves before the whole answer is checked. `sentence`
+    is not supported yet."""
     on_miss: OnMiss = "reroute"
+    """When no plan can answer now. `wait`: until the deadline. `reroute`: at most `ttft_ms` for each plan, then the
+    next. `template`: as reroute, then the template `unavailable`. `refuse`: no waiting at all."""
     resume: Resume = "error"
+    """When a stream breaks after its first byte. `error`: an error event and a cut. `hold`: nothing leaves before
+    the answer is whole, so another plan can still answer. `continue` is not supported yet."""
     system: Literal["append", "forbid"] = "append"
+    """Whether callers may send system messages (they come after the variant's prompt), or get 403."""
     tiers: list[Tier] = msgspec.field(default_factory=lambda: ["S", "M", "L"])
+    """Tiers that may answer."""
     pin: list[str] = []
+    """What callers may choose as `model`: variants, models, `tier:S`. All else is routed (`auto`) or refused."""
     capture: Literal["none", "redacted"] = "none"
+    """Whether texts are kept. Only `none` so far."""
     limits: Limits = Limits()
+    """Rates of this channel; the tenant's hold too."""
     routes: dict[str, Override] = {}
+    """Terms that differ by HTTP path (`/v1/chat/completions`)."""
     personas: dict[str, Override] = {}
+    """Terms that differ by persona, of the tenant's."""
     baseline: str | None = None
-    """Variant that would have answered everything: the saving is counted against it."""
+    """The variant that would have answered everything: the saving is counted against it."""
 
 
 class Tenant(Document, frozen=True):
     """A business unit: its keys, channels, limits and budgets."""
 
     id: Slug
+    """Its name in records, metrics and `TENANT/CHANNEL`; the same as the file's."""
     channels: Annotated[dict[Slug, Channel], Meta(min_length=1)]
+    """Product surfaces by name."""
     name: str = ""
+    """For people."""
     residency: str | None = None
+    """Residency of channels that declare none."""
     languages: list[str] = []
+    """Languages of its users (ISO 639-1)."""
     markets: list[str] = []
+    """Markets that its keys may name. Names that are countries also say how phone numbers are read."""
     priority: PriorityName = "standard"
+    """Priority class of channels that declare none. A caller may ask for a lower one, never a higher one."""
     personas: list[str] = []
+    """Personas that keys and channels may name."""
     limits: Limits = Limits()
+    """Rates of all its keys and channels together."""
     budgets: list[Budget] = []
+    """Money of all its keys and channels together."""
     keys: list[Key] = []
+    """Its API keys. `trimtab keys create` and `revoke` write them."""
 
 
 class KeyEntry(msgspec.Struct, frozen=True):

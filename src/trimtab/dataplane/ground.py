@@ -63,8 +63,10 @@ def ground(run: Run, said: Sequence[str]) -> Ground | None:
 def answers_among(run: Run, plan: Plan, body: Body) -> tuple[str, ...] | None:
     """Of the sentences that an extractive variant is shown, those that could leave as an answer: there may be none, and
     then no use in asking. None: the answer is to be in the model's own words."""
-    if run.retrieved is None or not run.retrieved.shown or not extracts(plan.variant, body):
+    if run.retrieved is None or not extracts(plan.variant, body):
         return None
+    if not run.retrieved.shown:  # policy keeps passages from the model, so it has nothing to choose from
+        return ()
     question, evidence = question_of(body.messages), _evidence(run.retrieved.hits)
     every = [one for hit in run.retrieved.shown for one in sentences(hit.passage.text)]
     checker = _checker(run, question, evidence)

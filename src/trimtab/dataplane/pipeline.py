@@ -14,7 +14,7 @@ import logging
 from trimtab.core.decision import Allowed, Features, Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import PlanRow, Record
+from trimtab.core.record import PlanRow, Record, answering
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import deliver, embeddings, hold, ingress, policy, routing, settle
 from trimtab.dataplane.admission import Ticket
@@ -41,6 +41,7 @@ RETRIEVAL_SHARE = 0.25
 async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPlane) -> Record:
     """Answer one request under its contract, and leave its record. Cancelled when the client hangs up."""
     run = Run(Ledger(plane.clock, arrival, plane.ids.record_id()), reply, plane)
+    answering.set(run.record.id)
     try:
         decided = await decide(request, run)
         if isinstance(decided, Refusal):
@@ -165,7 +166,12 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
         tenant_secret=tenant_secret(run.plane.secret, bound.tenant.id),
         messages=body.messages,
         values=run.placeholders,
-        fields={**body.extra, "model": body.model, "max_tokens": body.max_tokens, "temperature": body.temperature},
+        fields={
+            **body.extra,
+            "model": bound.target.pin,
+            "max_tokens": body.max_tokens,
+            "temperature": body.temperature,
+        },
         terms=bound.channel.cache,
         scope=(
             bound.name,
@@ -221,9 +227,9 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
     run.record.plans = [*rows, *ranked.left_out]
     if ranked.answer is not None:
         return Template(ranked.answer.removeprefix(_TEMPLATE), "content_filter")
-    if refusal is not None:
-        return refusal
-    return Decision(bound=bound, body=body, allowed=allowed, plans=ranked.plans, rows=tuple(rows))
+    if refusal is not None and refusal.code is Code.BUDGET_EXHAUSTED:
+        return run.plane.budgets.used_up(bound.entry, bound.name, bound.channel)
+    return refusal or Decision(bound=bound, body=body, allowed=allowed, plans=ranked.plans, rows=tuple(rows))
 
 
 async def _too_long(run: Run, body: Body) -> frozenset[str]:

@@ -52,12 +52,14 @@ def key_for(tenancy: Tenancy, tenant: str, given: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def gateway(workspace: Path) -> Iterator[str]:
-    """The address of the gateway that serves `workspace`; without one, it is started, and stopped at the end."""
+def gateway(workspace: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """The address of the gateway that serves `workspace`; without one, it is started (`say` hears of it), and stopped
+    at the end."""
     url = _serving(workspace)
     if url is not None:
         yield url
         return
+    say(f"No gateway serves {workspace}: starting one for as long as this takes.")
     program = "from trimtab.cli import main; main()"
     command = [sys.executable, "-c", program, "serve", "--workspace", str(workspace), "--port", "0"]
     with tempfile.TemporaryFile("w+") as said:
@@ -70,7 +72,9 @@ def gateway(workspace: Path) -> Iterator[str]:
 
 
 def settled(workspace: Path) -> None:
-    """Wait until every index that a channel needs is ready. Raises TrimtabError after START_S."""
+    """Have the gateway load the folder as it is now, which it does by itself only a moment after a change; then wait
+    until every index that a channel needs is ready. Raises TrimtabError for a broken workspace, and after START_S."""
+    ask(workspace, "POST", "/reload")
     _eventually(lambda: None if ask(workspace, "GET", "/state")["building"] else True, "indexes are still being built")
 
 

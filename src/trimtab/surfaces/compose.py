@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from trimtab.controlplane import records
+from trimtab.controlplane.metrics import Counts
 from trimtab.controlplane.registry import PATTERNS, SECRET, Workspace, load
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
@@ -28,17 +29,22 @@ from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.retrieval import CorpusError
-from trimtab.foundations.config import Fingerprint, fingerprint
+from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
 from trimtab.surfaces import indexes
 from trimtab.surfaces.budgets import restore, spent_rows
+from trimtab.surfaces.lag import Lag
+from trimtab.surfaces.logs import AccessLog, LogSettings, Output
+from trimtab.surfaces.metrics import Metrics, Parts, declared
 from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.admin import admin, socket_path
-from trimtab.surfaces.server.app import public
+from trimtab.surfaces.server.app import ROUTES, public
+from trimtab.surfaces.server.scrape import Scrape
+from trimtab.surfaces.sinks import Sinks
 
 POLL_S = 0.5
 QUIET_S = 0.2
@@ -66,9 +72,25 @@ class LiveGateway:
     """One gateway process: see `server.admin.Gateway` for what the admin socket asks of it."""
 
     def __init__(
-        self, workspace: Workspace, plane: DataPlane, journal: records.Journal, clock: Clock, control: GatewayControl
+        self,
+        workspace: Workspace,
+        plane: DataPlane,
+        journal: records.Journal,
+        counts: Counts,
+        clock: Clock,
+        control: GatewayControl,
     ) -> None:
         self.plane = plane
+        self._counts, self._lag = counts, Lag(clock)
+        self._parts = Parts(
+            plane,
+            journal.state,
+            lambda: list(self._engines.values()),
+            lambda: self._building,
+            lambda: len(self._problems),
+            _lost_lines,
+        )
+        self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
@@ -91,17 +113,19 @@ class LiveGateway:
             journal = await clock.offload(records.Journal, folder / "var" / "records", 0, clock)
         except (TrimtabError, OSError) as error:
             raise ConfigError([f"var/records: {error}"]) from error
+        configuration = wiring.configure(workspace.snapshot, counters, prepared)
+        counts = Counts(lambda: declared(plane.configuration, embedder.name))
         plane = wiring.build(
             clock=clock,
             ids=ClockIds(clock),
-            sink=journal,
+            sink=Sinks(journal, counts, AccessLog(every=LogSettings.told().access == "all")),
             dialer=Http1Dialer(),
-            configuration=wiring.configure(workspace.snapshot, counters, prepared),
+            configuration=configuration,
             secret=secret,
             embedder=embedder,
             classifier=classifier,
         )
-        gateway = cls(workspace, plane, journal, clock, control)
+        gateway = cls(workspace, plane, journal, counts, clock, control)
         gateway._seen = seen
         await gateway._restore()
         gateway._set_fleet()
@@ -112,10 +136,12 @@ class LiveGateway:
         """Until drained."""
         settings = self._workspace.settings
         limits = HttpLimits(max_body_bytes=settings.server.max_body_bytes)
-        front = Listener(public(self.plane), self._clock, limits, _report)
+        scrape = Scrape(self._metrics.text, self._metrics_key()) if settings.server.metrics else None
+        front = Listener(public(self.plane, scrape), self._clock, limits, self._report)
         back = Listener(admin(self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
+        self._parts.front = lambda: (front.connections, front.active)
         path = socket_path(self._workspace.folder)
-        watcher = asyncio.create_task(self._watch())
+        watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
         try:
             await back.start_unix(path)
             await front.start(listen)
@@ -130,8 +156,7 @@ class LiveGateway:
             front.drain()
             await front.drained()
         finally:
-            watcher.cancel()
-            for task in self._building.values():
+            for task in (*watchers, *self._building.values()):
                 task.cancel()
             await front.close()
             await back.close()
@@ -141,6 +166,22 @@ class LiveGateway:
         """Connections to upstreams, then what waits in the journal."""
         await self.plane.dialer.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
+
+    def _metrics_key(self) -> str | None:
+        """Raises ConfigError: metrics that were to need a key are not served without one."""
+        reference = self._workspace.settings.server.metrics_key
+        if reference is None:
+            return None
+        try:
+            return resolve_secret(reference, self._workspace.folder).reveal()
+        except SecretError as error:
+            raise ConfigError([f"trimtab.yaml: server.metrics_key: {error}"]) from error
+
+    def _report(self, request: HttpRequest | None, error: BaseException) -> None:
+        """What the public port tells: bytes that were no request are counted, since they leave no record."""
+        if request is None and isinstance(error, HttpError):
+            self._counts.refused(error.code)
+        _report(request, error)
 
     async def _obey(self) -> None:
         """Take what the supervisor says, until it says to drain."""
@@ -276,6 +317,12 @@ class LiveGateway:
             "engines": [_public(engine) for engine in self._engines.values()],
         }
 
+    async def metrics(self) -> bytes:
+        return await self._metrics.text()
+
+    async def flush(self) -> bool:
+        return await self._clock.offload(self._journal.flush)
+
     def budgets(self) -> list[Any]:
         return list(self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
 
@@ -376,5 +423,10 @@ def _report(request: HttpRequest | None, error: BaseException) -> None:
     """What handlers raised; bytes that were no request are the client's business."""
     if isinstance(error, (HttpError, asyncio.CancelledError)):
         return
-    where = request.path if request is not None else "a connection"
+    known = request is not None and request.path in ROUTES  # another path is the caller's own words
+    where = "a connection" if request is None else request.path if known else "a request"
     _log.error("%s: %s", where, type(error).__name__, exc_info=error)
+
+
+def _lost_lines() -> int:
+    return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, Output))

@@ -37,13 +37,13 @@ def used(tenancy: Tenancy) -> list[str]:
     )
 
 
-def status(workspace: Path, name: str, embedder: Embedder) -> IndexStatus:
-    """Where the index of a corpus is. Reads the documents; embeds nothing."""
+def status(workspace: Path, name: str, embedder: str) -> IndexStatus:
+    """Where the index of a corpus is, for the embedder of this name. Reads the documents; embeds nothing."""
     folder = workspace / CORPORA / name
     if not folder.is_dir():
         return IndexStatus(name=name, state="no corpus", passages=0, documents=0, languages=[], index=None)
     passages = read_corpus(folder)
-    wanted = corpus_id(passages, embedder.name)
+    wanted = corpus_id(passages, embedder)
     state: State
     detail = None
     stored: Stored | None = None

@@ -20,6 +20,7 @@ from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.retrieval import Hit, question_of, retrieve
 from trimtab.dataplane.routing.rank import RETRIEVAL_TOKENS
 from trimtab.dataplane.run import Run
+from trimtab.foundations.config import did_you_mean
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import RatioEstimator
 from trimtab.surfaces.inprocess import Nowhere, Silent, arrival, chat_request, keyed, open_plane, unlimited
@@ -61,8 +62,10 @@ class Trial:
     async def run(self, stage: str, line: Try) -> dict[str, Any]:
         """The stage's object as the record has it, or `error`."""
         tenant, channel = self._place(line)
-        if tenant is None:
-            return {"error": {"code": "channel_required", "message": "name a tenant and a channel that there are"}}
+        wrong = self._astray(tenant, channel)
+        if wrong:
+            return {"error": {"code": "channel_required", "message": wrong}}
+        assert tenant is not None
         run = Run(Ledger(self._clock, arrival(self._clock), self._plane.ids.record_id()), Silent(), self._plane)
         decided = await decide(self._request(line, tenant, channel), run)
         record = run.record
@@ -145,11 +148,20 @@ class Trial:
             tenant, _, channel = channel.partition("/")
         if tenant is None and len(tenants) == 1:
             tenant = next(iter(tenants))
+        channels = tenants[tenant].channels if tenant in tenants else {}
+        return tenant, channel.removeprefix(f"{tenant}/") or (next(iter(channels)) if len(channels) == 1 else "")
+
+    def _astray(self, tenant: str | None, channel: str) -> str:
+        """What is wrong with a tenant and channel, and what was meant; blank if nothing is."""
+        tenants = self._workspace.snapshot.tenancy.tenants
         if tenant not in tenants:
-            return None, channel
+            said = "name a tenant" if tenant is None else f"there is no tenant {tenant!r}"
+            return f"{said}. {did_you_mean(tenant or '', tenants)}"
         channels = tenants[tenant].channels
-        channel = channel.removeprefix(f"{tenant}/") or (next(iter(channels)) if len(channels) == 1 else "")
-        return (tenant if channel in channels else None), channel
+        if channel not in channels:
+            said = f"there is no channel {channel!r} of {tenant}" if channel else f"name a channel of {tenant}"
+            return f"{said}. {did_you_mean(channel, channels)}"
+        return ""
 
     def _request(self, line: Try, tenant: str, channel: str) -> Request:
         messages = line.messages or [{"role": "user", "content": line.text or ""}]

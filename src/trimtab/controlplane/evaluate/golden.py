@@ -13,6 +13,7 @@ import msgspec
 
 from trimtab.core.document import Document
 from trimtab.core.errors import ConfigError
+from trimtab.foundations.config import unknown_field
 
 FOLDER = "golden"
 Expect = Literal["answer", "refuse", "handover"]
@@ -20,32 +21,47 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=8000)]
 
 
 class Question(Document, frozen=True):
-    """`true`: texts any one of which, in an answer, shows that it is right; `false`: texts that show that it is wrong.
-    `source`: the file of the corpus that it is answered from. `wording`: whether it asks in the words of the pages."""
+    """What is asked, and what a good answer holds."""
 
     id: Text
+    """Names it in results; one in all files."""
     tenant: Text
+    """Who asks."""
     channel: Text
+    """Which channel is asked."""
     question: Text
+    """What is asked, as one user message."""
     language: str | None = None
+    """For groups in the report."""
     intent: str | None = None
+    """For groups in the report."""
     wording: Literal["plain", "free"] = "free"
+    """Whether it asks in the words of the pages; for groups in the report."""
     expect: Expect = "answer"
+    """What should come back: an answer, a refusal, or the template `handover`."""
     true: list[Text] = []
+    """Texts any one of which, in an answer, shows that it is right."""
     false: list[Text] = []
+    """Texts that show that it is wrong."""
     source: str | None = None
+    """The passage that it is answered from."""
 
 
 class Edits(Document, frozen=True):
-    """`statement`: a sentence of the file `source`, as it stands there, which answers `question`. `edits`: what is no
-    longer true of it."""
+    """A true statement with wrong versions, none of which may pass for supported."""
 
     id: Text
+    """Names it in results; one in all files."""
     source: Text
+    """The document that `statement` stands in."""
     question: Text
+    """What it answers."""
     statement: Text
+    """A sentence of the document, as it stands there."""
     edits: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    """Versions of it that are no longer true."""
     language: str | None = None
+    """For groups in the report."""
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -91,7 +107,10 @@ def _line(line: bytes) -> Question | Edits:
     if not isinstance(fields, dict):
         raise msgspec.ValidationError("a line must be an object")
     kind: type[Question | Edits] = Edits if "edits" in fields else Question
-    read = msgspec.convert(fields, kind)
+    try:
+        read = msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(unknown_field(error, kind)) from None
     if isinstance(read, Question) and read.expect == "answer" and not read.true:
         raise msgspec.ValidationError("a question that expects an answer needs `true`: what a right one holds")
     return read

@@ -36,7 +36,7 @@ def look_up(folder: Path, name: str, timeout_s: float = 2.0) -> Record:
     if name == "last":
         newest = last(folder)
         if newest is None:
-            raise RecordNotFoundError(f"no record in {_searched(folder)}")
+            raise RecordNotFoundError(f"no request is recorded in {_searched(folder)}. Ask something: trimtab chat")
         return newest
     prefix = "rec_" + name.removeprefix("rec_").removeprefix("chatcmpl-").upper()
     matches = _wait(folder, prefix, timeout_s)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from trimtab.controlplane.records import line as lines
+from trimtab.core.errors import TrimtabError
 
 _CLOCK_STEP_NS = 3600 * 1_000_000_000  # how far a wall clock may be set back without a segment being passed over
 _NAME = re.compile(r"w(\d{4})-s(\d{15})-t(\d{19})\.jsonl")
@@ -40,7 +41,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     last: str
 
 
-class CorruptSegment(Exception):  # noqa: N818 (the name that callers know it by)
+class CorruptSegment(TrimtabError):  # noqa: N818 (the name that callers know it by)
     """A segment does not hold what was written: `line` counts from 1."""
 
     def __init__(self, file: Path, line: int, what: str) -> None:

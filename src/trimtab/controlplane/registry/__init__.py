@@ -2,7 +2,7 @@
 
 from trimtab.controlplane.registry.audit import AuditError, AuditRow
 from trimtab.controlplane.registry.audit import rows as audit_rows
-from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Settings, Storage
+from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Settings, Storage, no_workspace
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
 from trimtab.controlplane.registry.edit import EditError, change, locked
@@ -36,6 +36,7 @@ __all__ = [
     "list_keys",
     "load",
     "locked",
+    "no_workspace",
     "read_policy",
     "revoke_key",
     "write_example",

@@ -23,55 +23,84 @@ class Server(Document, frozen=True):
     host: Annotated[str, Meta(min_length=1, description="an address to listen on", examples=["127.0.0.1"])] = (
         "127.0.0.1"
     )
-    port: Annotated[int, Meta(ge=0, le=65535, examples=[8080])] = 8080
+    """The address to listen on. Anything but loopback needs `demo: false`."""
+    port: Annotated[int, Meta(ge=0, le=65535, examples=[7070])] = 7070
+    """The port of the public API; `trimtab serve --port` goes before it. 0 takes a free one."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, examples=[8388608])] = 8 * 1024 * 1024
+    """The largest request body; a larger one gets 413 `body_too_large`."""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Gateway processes. Only 1 so far: more would need a shared store."""
+    metrics: bool = True
+    """Whether /metrics is served: to this machine only or, with `metrics_key`, to whoever sends that key."""
+    metrics_key: str | None = None
+    """`env:NAME` or `file:PATH` of the key that /metrics takes, as `Authorization: Bearer KEY`."""
 
 
 class Engine(Document, frozen=True):
-    """An embedded engine. `model`: `bundled`, or a GGUF file; `context`: tokens of each slot; `threads`: None is an
-    equal share of this machine's cores."""
+    """An embedded engine: llama.cpp in a child process."""
 
     model: Annotated[str, Meta(min_length=1, description="bundled, or the path of a GGUF file")] = "bundled"
+    """The weights: `bundled` (SmolLM2-135M-Instruct), or a GGUF file, relative to the workspace."""
     slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Requests that the engine decodes at once."""
     context: Annotated[int, Meta(ge=128, le=1 << 20)] = 2048
+    """Tokens of prompt and answer, of each slot."""
     threads: Count | None = None
+    """Threads that compute. Unset, the engines share the cores of this machine equally."""
 
 
 class Storage(Document, frozen=True):
-    """Where fast state lives. `memory`: in this process."""
+    """Where fast state lives."""
 
     url: str = "memory"
+    """Where limits and budgets are kept. Only `memory` (the gateway process) so far; budgets are rebuilt from the
+    records."""
 
 
 class Settings(Document, frozen=True):
-    """trimtab.yaml: how the processes run. `demo`: accept `tt-demo-*` keys on loopback."""
+    """trimtab.yaml: how the processes run."""
 
     server: Server = Server()
+    """Where the gateway listens, and what it takes. Changes need a restart."""
     engines: dict[Slug, Engine] = {}
+    """Embedded llama.cpp engines by name, each a child process. Changes need a restart."""
     storage: Storage = Storage()
+    """Where fast state lives. Changes need a restart."""
     memory_limit_mib: Annotated[int, Meta(ge=64, examples=[2048])] | None = None
+    """Not supported yet: bound the process from outside (cgroup, container)."""
     demo: bool = False
+    """Accept `tt-demo-NAME` keys, and those from loopback only. Never on a public address."""
 
 
 class ModelsDocument(Document, frozen=True):
     """models.yaml: endpoints, the variants built on them, and names that callers may send instead."""
 
     models: Annotated[dict[ModelName, Model], Meta(min_length=1)]
+    """Endpoints by the name that variants, prices and callers use."""
     variants: Annotated[dict[VariantName, VariantDoc], Meta(min_length=1)]
+    """What answers, by name: a model with a prompt and a way of decoding."""
     aliases: dict[ModelName, str] = {}
+    """Names that callers may send as `model`, and what they stand for: `auto` (routed), a model, a variant or
+    `tier:S`."""
 
 
 class PriceDocument(Document, frozen=True):
     """US dollars per million tokens: written out, or taken from the genai-prices package at load."""
 
     input_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of prompt."""
     output_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of answer, reasoning included."""
     cached_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens that the provider read from its prompt cache; unset, as input."""
     written_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens written to the provider's prompt cache; unset, as input."""
     source: Literal["genai-prices"] | None = msgspec.field(name="from", default=None)
+    """Take the price from the genai-prices package at load, in place of the four above."""
     provider: str | None = None
+    """With `from`: the provider's id in genai-prices."""
     model: str | None = None
+    """With `from`: the model's id in genai-prices."""
 
 
 PricesDocument = dict[ModelName, PriceDocument]
@@ -110,8 +139,7 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
 def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
     """All documents, or None with every problem that kept one from being read."""
     if not (folder / SETTINGS).is_file():
-        hint = "Make one by: trimtab init DIR. Name another by --workspace DIR or TRIMTAB_WORKSPACE."
-        return None, [Problem(file=SETTINGS, message=f"no workspace here: {folder} has no {SETTINGS}", hint=hint)]
+        return None, [no_workspace(folder)]
     problems: list[Problem] = [*_strays(folder)]
     values: dict[str, Any] = {}
     for key, file, type_ in (
@@ -130,6 +158,18 @@ def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
     if problems:
         return None, problems
     return Documents(folder=folder, **values), problems
+
+
+def no_workspace(folder: FilePath) -> Problem:
+    """What to do about a folder that is no workspace: the nearest one that there is, or how to make one."""
+    there = folder.is_dir()
+    message = f"no workspace here: it has no {SETTINGS}" if there else "no workspace here: there is no such folder"
+    new = "DIR" if there and any(folder.iterdir()) else folder
+    beside = sorted(path.parent for path in folder.parent.glob(f"*/{SETTINGS}"))
+    other = "Name another: --workspace DIR, or TRIMTAB_WORKSPACE"
+    if beside:
+        other = f"There is one: --workspace {beside[0]}"
+    return Problem(file=str(folder), message=message, hint=f"{other}. Make one: trimtab init {new}")
 
 
 def _one(folder: FilePath, file: str, reader: Reader[Any], problems: list[Problem]) -> Any:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimtab.controlplane.registry.documents import TYPES
 from trimtab.core.errors import TrimtabError
 from trimtab.foundations.config import json_schema
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 SCHEMAS = ".schema"
 SECRET = "var/secret"  # noqa: S105  the file's name
@@ -36,6 +38,8 @@ def write_example(folder: Path) -> list[str]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NotEmptyError(f"{folder} is not empty: choose a new folder, or empty it first")
     folder.mkdir(parents=True, exist_ok=True)
+    from importlib import resources
+
     written = _copy(resources.files("trimtab.controlplane.registry") / "example", folder, "")
     for part in ("run", "var", "var/audit", "var/records"):
         (folder / part).mkdir(mode=0o700, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from trimtab.controlplane.registry.checks import key_problems
-from trimtab.controlplane.registry.documents import SETTINGS, file_of
+from trimtab.controlplane.registry.documents import SETTINGS, file_of, no_workspace
 from trimtab.controlplane.registry.edit import EditError, change, locked
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError
@@ -79,7 +79,7 @@ def revoke(folder: Path, wanted: str, clock: Clock | None = None) -> tuple[str, 
     """
     clock = clock or SystemClock()
     if not (folder / SETTINGS).is_file():
-        raise EditError(f"no workspace here: {folder} has no {SETTINGS}")
+        raise ConfigError([str(no_workspace(folder))])
     with locked(folder):
         file, index, key = _find(folder, wanted)
         if key.revoked_at is not None:
@@ -120,7 +120,7 @@ def _status(key: Key, now: datetime) -> Status:
 
 def _file(folder: Path, tenant: str) -> str:
     if not (folder / SETTINGS).is_file():
-        raise EditError(f"no workspace here: {folder} has no {SETTINGS}")
+        raise ConfigError([str(no_workspace(folder))])
     known = [path.stem for path in (folder / "tenants").glob("*.yaml")]
     if tenant not in known:
         raise EditError(f"there is no tenant {tenant!r}. {did_you_mean(tenant, known)}".rstrip())

@@ -12,7 +12,16 @@ from trimtab.controlplane.registry.documents import PRICES, PriceDocument
 from trimtab.core.money import Price, nanousd
 from trimtab.foundations.config import Problem
 
+_OUT = 'Write e.g. input_usd_per_mtok: "0.15", output_usd_per_mtok: "0.60"'
 _MANUAL = ("input", "output", "cached", "written")
+
+
+class PriceError(ValueError):
+    """A price that can't be; `hint` says what to write."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def compile_prices(documents: dict[str, PriceDocument], wall_ns: int) -> tuple[dict[str, Price], list[Problem]]:
@@ -22,8 +31,8 @@ def compile_prices(documents: dict[str, PriceDocument], wall_ns: int) -> tuple[d
     for name, document in documents.items():
         try:
             prices[name] = _taken(document, wall_ns) if document.source else _written(document)
-        except ValueError as error:
-            problems.append(Problem(file=PRICES, path=(name,), message=str(error)))
+        except PriceError as error:
+            problems.append(Problem(file=PRICES, path=(name,), message=str(error), hint=error.hint))
             continue
         if document.source:
             problems.extend(_remarks(name, document, wall_ns))
@@ -32,9 +41,9 @@ def compile_prices(documents: dict[str, PriceDocument], wall_ns: int) -> tuple[d
 
 def _written(document: PriceDocument) -> Price:
     if document.provider or document.model:
-        raise ValueError("provider and model are read only beside from: genai-prices")
+        raise PriceError("provider and model are read only beside from: genai-prices", "Write from: genai-prices, too.")
     if document.input_usd_per_mtok is None or document.output_usd_per_mtok is None:
-        raise ValueError('a price needs both: input_usd_per_mtok: "0.15" and output_usd_per_mtok: "0.60"')
+        raise PriceError("a price needs both directions", _OUT)
     return Price(
         input=nanousd(document.input_usd_per_mtok),
         output=nanousd(document.output_usd_per_mtok),
@@ -45,11 +54,12 @@ def _written(document: PriceDocument) -> Price:
 
 def _taken(document: PriceDocument, wall_ns: int) -> Price:
     if any(getattr(document, f"{kind}_usd_per_mtok") is not None for kind in _MANUAL):
-        raise ValueError("write either from: genai-prices, or the prices themselves, not both")
+        raise PriceError("is given twice", "Write either from: genai-prices, or the prices themselves.")
     options = _options(document, wall_ns)
     values = {key: _dearest(getattr(option, key) for option in options) for key in _FIELDS.values()}
     if values["input_mtok"] is None or values["output_mtok"] is None:
-        raise ValueError(f"genai-prices has no price per token for {document.provider} {document.model}: write it out")
+        said = f"genai-prices has no price per token for {document.provider} {document.model}"
+        raise PriceError(said, _OUT)
     return Price(**{kind: values[key] for kind, key in _FIELDS.items()})  # type: ignore[arg-type]  # checked above
 
 
@@ -62,11 +72,12 @@ def _options(document: PriceDocument, wall_ns: int) -> list[Any]:
     from genai_prices.types import TimeOfDateConstraint
 
     if not document.provider or not document.model:
-        raise ValueError("from: genai-prices needs provider and model, e.g. provider: openai, model: gpt-4o-mini")
+        hint = "Write e.g. provider: openai, model: gpt-4o-mini"
+        raise PriceError("from: genai-prices needs provider and model", hint)
     try:
         _, model = get_snapshot().find_provider_model(document.model, None, document.provider, None)
     except LookupError as error:
-        raise ValueError(f"genai-prices doesn't know it: {error}. Write the price out instead") from None
+        raise PriceError(f"genai-prices doesn't know it: {error}", _OUT) from None
     today = model.get_prices(datetime.fromtimestamp(wall_ns / 1e9, UTC))
     if not isinstance(model.prices, list):
         return [today]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-CHECKS_IN: Final = frozenset({"email", "phone", "card", "iban"})
+from trimtab.dataplane.guard.detect import CHECKS
+
+CHECKS_IN: Final = frozenset(CHECKS)
 CHECKS_OUT: Final = CHECKS_IN | {"deny"}
 
 

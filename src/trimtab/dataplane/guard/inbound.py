@@ -14,7 +14,7 @@ from trimtab.dataplane.guard.checks import CHECKS_IN, known
 from trimtab.dataplane.guard.detect import CHECKS, detect, may_hold
 from trimtab.dataplane.guard.walk import rewrite, strings
 
-_taken = re.compile(r"(EMAIL|PHONE|CARD|IBAN)_([1-9][0-9]*)")
+_taken = re.compile(rf"({'|'.join(check.kind for check in CHECKS.values())})_([1-9][0-9]*)")
 
 
 class Screened(msgspec.Struct, frozen=True):

@@ -17,9 +17,6 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from unicodedata import digit
 
-from stdnum import iban as ibans
-from stdnum import luhn
-
 from trimtab.dataplane.guard.fold import IGNORABLE
 
 _GAP: Final = rf"[ \-.\u00a0\u2007\u2009\u202f{IGNORABLE}]"
@@ -77,6 +74,8 @@ def cards(text: str) -> Iterator[Span]:
 
 
 def _is_card(digits: str) -> bool:
+    from stdnum import luhn  # who needs a check's name alone does not wait for it
+
     return bool(_networks.match(digits)) and bool(digits.strip("0")) and luhn.is_valid(digits)
 
 
@@ -128,12 +127,14 @@ def _matched(window: str, regions: tuple[str, ...]) -> tuple[tuple[int, int, str
 
 def _iban_end(candidate: str) -> int:
     """How much of a candidate is a valid IBAN: all of it, or without trailing words that follow it; 0 for none."""
+    from stdnum import iban
+
     ends = [len(candidate)]
     ends += [match.start() for match in re.finditer(_GAP, candidate)][::-1]
     for end in ends:
         if len(_compact(candidate[:end])) < 15:
             break
-        if ibans.is_valid(_compact(candidate[:end])):
+        if iban.is_valid(_compact(candidate[:end])):
             return end
     return 0
 

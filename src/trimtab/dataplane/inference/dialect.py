@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
-from trimtab.core.models import Variant
+from trimtab.core.models import Dialect, Variant
 from trimtab.core.request import Body, Message
 
 NOT_ALLOWED: Mapping[str, frozenset[str]] = {
     dialect: frozenset(
         {"n_predict", "ignore_eos", "n_cmpl", "id_slot", "cache_salt", "extra_key", "priority", "kv_transfer_params"}
     )
-    for dialect in ("openai", "llamacpp")
+    for dialect in get_args(Dialect)
 }
 """Fields of callers that would move caps, slots, tenancy or egress, by dialect."""
 

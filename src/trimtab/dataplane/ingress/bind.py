@@ -60,13 +60,10 @@ def bind(
         asked = merged(asked_in_headers(head.headers), body.asked)
     except TermError as error:
         return refusal(error)
-    name = asked.channel or entry.key.default_channel
-    if name is None:
-        return Refusal(code=Code.CHANNEL_REQUIRED, message=Code.CHANNEL_REQUIRED.value.cause, param="trimtab-channel")
-    name = name.removeprefix(entry.tenant.id + "/")
-    channel = entry.tenant.channels.get(name)
-    if channel is None:
-        return Refusal(code=Code.CHANNEL_NOT_ALLOWED, message=Code.CHANNEL_NOT_ALLOWED.value.cause)
+    place = channel_of(asked.channel, entry)
+    if isinstance(place, Refusal):
+        return place
+    name, channel = place
     if channel.system == "forbid" and any(message["role"] in _SYSTEM_ROLES for message in body.messages):
         return Refusal(code=Code.SYSTEM_NOT_ALLOWED, message=Code.SYSTEM_NOT_ALLOWED.value.cause, param="messages")
     persona = asked.persona or entry.key.persona
@@ -92,6 +89,18 @@ def bind(
         session=session_of(asked, body, entry, workspace_secret),
         target=target,
     )
+
+
+def channel_of(asked: str | None, entry: KeyEntry) -> tuple[str, Channel] | Refusal:
+    """Name and channel: what was asked for (`NAME` or `TENANT/NAME`), else the key's default. Only the key's own tenant
+    is looked in, so a hint never tells of another's."""
+    name = (asked or entry.key.default_channel or "").removeprefix(entry.tenant.id + "/")
+    channel = entry.tenant.channels.get(name)
+    if channel is not None:
+        return name, channel
+    code = Code.CHANNEL_NOT_ALLOWED if name else Code.CHANNEL_REQUIRED
+    message = f"{code.value.cause} {did_you_mean(name, entry.tenant.channels)}"
+    return Refusal(code=code, message=message, param="trimtab-channel")
 
 
 def bind_terms(tenant: Tenant, channel: Channel, route: str, persona: str | None, asked: Asked) -> Contract:

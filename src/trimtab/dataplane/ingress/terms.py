@@ -15,7 +15,7 @@ import msgspec
 from trimtab.core.contract import Asked, Priority
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import NANO
-from trimtab.foundations.config import did_you_mean
+from trimtab.foundations.config import did_you_mean, distance
 
 _PREFIX = "trimtab-"
 _MOST_MS = 86_400_000.0
@@ -114,7 +114,16 @@ def asked_in_headers(headers: Mapping[str, str]) -> Asked:
             _add(found, header.removeprefix(_PREFIX), header, value)
         elif header in _LLM_D:
             _add(found, _LLM_D[header], header, value)
+        elif header.startswith("tri") or "tab" in header[:8]:
+            _refuse_astray(header)
     return Asked(**found) if found else _NOTHING
+
+
+def _refuse_astray(header: str) -> None:
+    """A slip in the prefix itself (`trimtb-latency-ms`, `trimtab_latency_ms`) would make a term that never applies."""
+    head = header.replace("_", "-").partition("-")[0]
+    if head.startswith("trimtab") or distance(head, "trimtab") <= 1:
+        raise TermError(header, f"{header} is no contract term. {did_you_mean(header, HEADERS)}")
 
 
 def asked_in_body(own: Any, metadata: Any) -> Asked:

@@ -35,21 +35,29 @@ Answer = Annotated[
 
 
 class OnFullTerms(Document, frozen=True):
-    """A full tier: wait at most `wait_ms` in its queue, then try the next plan if `reroute`."""
+    """What to do when a tier is full."""
 
     wait_ms: Annotated[float, Meta(ge=0, le=600_000, examples=[2000])]
+    """How long to wait for a slot; never longer than `on_miss` of the contract allows."""
     reroute: bool
+    """Whether the next plan is tried after that."""
 
 
 class Then(Document, frozen=True):
     """What a hit takes away. `prefer` alone takes nothing away: it orders what is left."""
 
     forbid: list[Forbidden] = []
+    """What may not be used. At decide and route."""
     prefer: list[Preferred] = []
+    """What goes first among what is left. At decide and route."""
     guards: list[str] = []
+    """Checks that also watch the way out. At decide."""
     degrade: list[Degradation] | None = None
+    """How a plan that is too dear is made smaller; of several rules, what all allow. At decide and route."""
     on_full: OnFullTerms | None = None
+    """What to do when the tier has no free slot; of several rules, the strictest. At admit."""
     answer: Answer | None = None
+    """The template that is sent in place of an answer. At decide, route and guard_out."""
 
     @property
     def restricts(self) -> bool:
@@ -58,29 +66,40 @@ class Then(Document, frozen=True):
 
 
 class RuleTest(Document, frozen=True):
-    """An example that must hold: with `given` (what isn't given is unknown), does the rule hit?"""
+    """An example that must hold."""
 
     name: Annotated[str, Meta(min_length=1, description="what must be true, in words", examples=["hits when ..."])]
+    """What must be true, in words."""
     given: dict[str, Any]
+    """Values of variables; what isn't given is unknown."""
     hit: bool
+    """Whether the rule hits."""
 
 
 class Rule(Document, frozen=True):
-    """One rule. `priority`: larger goes first where only one can win (`answer`) or order counts (`prefer`)."""
+    """One rule: where it looks, when it hits, what it then takes away."""
 
     id: RuleId
+    """Its name, in traces and records."""
     at: Annotated[At, Meta(examples=["decide"])]
+    """The stage at which it looks."""
     when: Annotated[
         str,
         Meta(min_length=1, max_length=2000, description="a CEL condition", examples=["latency_e2e_ms < 800.0"]),
     ]
+    """The condition, in CEL, over the variables of its stage."""
     then: Annotated[Then, Meta(examples=["{forbid: [cache]}"])]
+    """What a hit takes away."""
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    """Larger goes first where only one can win (`answer`) or order counts (`prefer`)."""
     description: str = ""
+    """Why the rule is there, for people."""
     tests: list[RuleTest] = []
+    """Examples that must hold; `trimtab check` runs them."""
 
 
 class PolicyDocument(Document, frozen=True):
-    """All rules of a workspace. Their order in the file means nothing."""
+    """policy.yaml: all rules of a workspace."""
 
     rules: list[Rule]
+    """All rules. Their order means nothing."""

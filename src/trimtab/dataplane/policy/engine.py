@@ -22,6 +22,7 @@ from trimtab.core.decision import Allowed, At, Degradation, Effects, OnFull, Rul
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane.policy.document import PolicyDocument, Rule
 from trimtab.dataplane.policy.expression import Condition, ConditionError, parse, raised_by_cel
+from trimtab.dataplane.policy.library import cel
 from trimtab.dataplane.policy.scope import Scope, scope_of
 from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Value, Variable, known_by
 
@@ -208,8 +209,6 @@ def allowed(
 
 
 def _stage(at: At, rules: list[CompiledRule]) -> Stage:
-    from cel import Context
-
     table = VARIABLES[at]
     names = {name for compiled in rules for name in compiled.condition.reads}
     constants = {name for compiled in rules for name in compiled.condition.constants}
@@ -222,7 +221,7 @@ def _stage(at: At, rules: list[CompiledRule]) -> Stage:
         reads=frozenset(slot.source for slot in slots),
         slots=tuple(slots),
         constants=tuple((name, CONSTANTS[name]) for name in sorted(constants)),
-        new_context=Context,
+        new_context=cel().Context,
         seen={},
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from trimtab.core.decision import At
+from trimtab.dataplane.policy.library import cel
 from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES
 from trimtab.foundations.config import did_you_mean
 
@@ -53,12 +54,10 @@ class Token(msgspec.Struct, frozen=True):
 
 def parse(source: str, at: At) -> Condition:
     """Compile. Raises ConditionError for syntax, length, or a name that this stage does not have."""
-    from cel import compile as compile_cel
-
     if len(source) > MAX_CHARS:
         raise ConditionError(f"the condition is longer than {MAX_CHARS} characters: write several rules")
     try:
-        program = compile_cel(source)
+        program = cel().compile(source)
         references = program.references()
     except BaseException as error:
         if not raised_by_cel(error):

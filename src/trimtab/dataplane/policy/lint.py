@@ -51,9 +51,8 @@ def lint(document: PolicyDocument, names: Names, file: str = "policy.yaml") -> l
     seen: dict[str, int] = {}
     for index, rule in enumerate(document.rules):
         if rule.id in seen:
-            problems.append(
-                _error(file, ("rules", index, "id"), f"the id {rule.id} is taken by rules[{seen[rule.id]}]")
-            )
+            message = f"the id {rule.id} is taken by rules[{seen[rule.id]}]"
+            problems.append(_error(file, ("rules", index, "id"), message, "Give one of the two another id."))
         seen.setdefault(rule.id, index)
         problems += _effects(rule, index, names, file)
         try:
@@ -66,7 +65,8 @@ def lint(document: PolicyDocument, names: Names, file: str = "policy.yaml") -> l
     problems += _overlaps(document, conditions, file)
     for outcome in run_tests(document):
         if not outcome.passed:
-            problems.append(_error(file, outcome.path, f'the test "{outcome.test}" fails: {outcome.message}'))
+            message = f'the test "{outcome.test}" fails: {outcome.message}'
+            problems.append(_error(file, outcome.path, message, "Mend the test, or the condition."))
     return problems
 
 
@@ -148,7 +148,8 @@ def _named(entry: str, path: Path, names: Names, file: str) -> Iterator[Problem]
     if kind == "template" and name not in names.templates:
         yield _error(file, path, f"there is no template {name}", did_you_mean(name, names.templates))
     if kind == "tier" and name not in names.tiers:
-        yield _warning(file, path, f"no variant is of tier {name}, so naming it changes nothing")
+        hint = f"Tiers with variants: {', '.join(sorted(names.tiers)) or 'none'}."
+        yield _warning(file, path, f"no variant is of tier {name}, so naming it changes nothing", hint)
 
 
 # Conditions.
@@ -163,7 +164,8 @@ def _fires(rule: Rule, condition: Condition, index: int, file: str) -> Iterator[
     for cell in space:
         trace = policy.trace(rule.at, cell)[0]
         if trace.error:
-            yield _error(file, path, f"fails with {describe(cell) or 'any values'}: {trace.error}")
+            message = f"fails with {describe(cell) or 'any values'}: {trace.error}"
+            yield _error(file, path, message, "Compare values of one type, numbers with a decimal point.")
             return
         hits, misses = hits + trace.hit, misses + (not trace.hit)
     if not space.whole:

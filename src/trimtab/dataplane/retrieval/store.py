@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trimtab.core.canonical import digest
 from trimtab.core.errors import TrimtabError
-from trimtab.dataplane.retrieval.adapters.hnsw import HnswIndex
+from trimtab.dataplane.retrieval.adapters import create_index
 from trimtab.dataplane.retrieval.corpus import Corpus
 from trimtab.dataplane.retrieval.passages import Passage, passages_of
 from trimtab.foundations.embed import Embedder
@@ -43,7 +43,7 @@ class Stored(msgspec.Struct, frozen=True):
 
     def corpus(self, name: str) -> Corpus:
         """Ready to be searched."""
-        return Corpus(name, self.id, self.passages, HnswIndex(self.vectors))
+        return Corpus(name, self.id, self.passages, create_index(self.vectors))
 
 
 def read_corpus(folder: Path) -> list[Passage]:

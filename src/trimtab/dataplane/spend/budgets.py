@@ -29,7 +29,7 @@ from trimtab.core.tenancy import Channel, KeyEntry, Tenancy
 from trimtab.dataplane.spend.accounts import Account, Books, Claim
 from trimtab.dataplane.spend.lease import Hold, Lease
 from trimtab.dataplane.spend.queues import Asking, Queues
-from trimtab.dataplane.spend.refusals import Look, busy, exhausted
+from trimtab.dataplane.spend.refusals import Look, busy, exhausted, used_up
 
 
 class BudgetRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +104,13 @@ class Budgets:
         wall_ns = self._clock.wall_ns()
         claims = self._books.claims(entry, name, channel)
         return max(0, min(claim.limit(wall_ns) - claim.book(wall_ns).settled for claim in claims)) if claims else None
+
+    def used_up(self, entry: KeyEntry, name: str, channel: Channel) -> Refusal:
+        """For a request that has a budget which pays for none of its plans: which one, and when it is whole again."""
+        wall_ns = self._clock.wall_ns()
+        claims = self._books.claims(entry, name, channel)
+        looks = [Look(Hold(claim, claim.book(wall_ns)), claim.limit(wall_ns), 0) for claim in claims]
+        return used_up(looks, wall_ns)
 
     def restore(
         self,

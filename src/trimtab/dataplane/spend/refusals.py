@@ -45,6 +45,17 @@ def exhausted(spent: Sequence[Look], least: int, wall_ns: int) -> Refusal:
     return _refusal(Code.BUDGET_EXHAUSTED, look, least, wait_s, "reserved")
 
 
+def used_up(looks: Sequence[Look], wall_ns: int) -> Refusal:
+    """Of what is left no plan can be paid: names the account that has the least."""
+    look = min(looks, key=lambda look: look.unspent)
+    book, rule = look.hold.book, f"budget {look.hold.book.account.name}"
+    message = (
+        f"of {rule}'s ${usd(look.limit)} for {book.window.id}, ${usd(book.settled)} is spent: "
+        f"the ${usd(look.unspent)} that is left pays for no answer to this prompt"
+    )
+    return Refusal(code=Code.BUDGET_EXHAUSTED, message=message, rule=rule, retry_after_s=look.ends_s(wall_ns))
+
+
 def busy(short: Sequence[Look], least: int, ahead: int, wall_ns: int) -> Refusal:
     """Names the account with the least room. `ahead`: how many wait for money there.
 

@@ -1,5 +1,6 @@
 """Documents in YAML: read with bounds, converted with every problem named by line, described as JSON Schema."""
 
+from trimtab.foundations.config.describe import meanings
 from trimtab.foundations.config.nodes import MAX_BYTES, DocumentError, compose, locate, read_text
 from trimtab.foundations.config.patch import PatchError, append_item, set_field
 from trimtab.foundations.config.problem import Path, Problem, errors, render
@@ -13,7 +14,7 @@ from trimtab.foundations.config.secret import (
     secret_shaped,
     shown,
 )
-from trimtab.foundations.config.typos import did_you_mean, nearest
+from trimtab.foundations.config.typos import did_you_mean, distance, nearest, unknown_field
 from trimtab.foundations.config.watch import Fingerprint, fingerprint
 
 __all__ = [
@@ -30,11 +31,13 @@ __all__ = [
     "append_item",
     "compose",
     "did_you_mean",
+    "distance",
     "errors",
     "fingerprint",
     "is_reference",
     "json_schema",
     "locate",
+    "meanings",
     "nearest",
     "read_text",
     "render",
@@ -42,4 +45,5 @@ __all__ = [
     "secret_shaped",
     "set_field",
     "shown",
+    "unknown_field",
 ]

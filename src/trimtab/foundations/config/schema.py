@@ -6,10 +6,17 @@ from typing import Any
 
 import msgspec
 
+from trimtab.foundations.config.describe import meanings, structs
+
 
 def json_schema(type_: Any, title: str) -> bytes:
-    """JSON Schema (2020-12) of a document, indented, as bytes with a final line end."""
+    """JSON Schema (2020-12) of a document, with what each field means, indented, as bytes with a final line end."""
     (schema,), components = msgspec.json.schema_components((type_,), ref_template="#/$defs/{name}")
+    for struct in structs(type_):
+        for name, meaning in meanings(struct).items():
+            field = components[struct.__name__]["properties"][name]
+            takes = field.get("description")  # of the field's type
+            field["description"] = meaning if takes is None else f"{meaning} Takes: {takes}."
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
@@ -27,5 +34,6 @@ def _dollars(part: Any) -> Any:
         return part
     if part.get("format") == "decimal":
         kept = {key: value for key, value in part.items() if key not in ("type", "format")}
-        return {"description": "US dollars, exact to the nano-dollar.", **kept, "type": ["number", "string"]}
+        meaning = f"{kept.get('description', '')} US dollars, exact to the nano-dollar.".lstrip()
+        return {**kept, "description": meaning, "type": ["number", "string"]}
     return {key: _dollars(value) for key, value in part.items()}

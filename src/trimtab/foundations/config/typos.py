@@ -6,7 +6,10 @@ slip of the fingers; difflib's ratio counts it as two and prefers long common ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+import msgspec
 
 
 def distance(a: str, b: str) -> int:
@@ -50,6 +53,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return ""
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return f"Known: {shown}."
+
+
+def unknown_field(error: msgspec.ValidationError, type_: type[msgspec.Struct]) -> str:
+    """The error in words; of an unknown field of `type_`, with the field that was meant."""
+    found = re.fullmatch(r"Object contains unknown field `([^`]*)`", str(error))
+    if found is None:
+        return str(error)
+    return f"there is no field {found.group(1)!r}. {did_you_mean(found.group(1), type_.__struct_encode_fields__)}"
 
 
 def _plain(word: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -23,17 +24,24 @@ class Child:
     """A started child. No sibling holds its end of the pair, so that its death is an end of file here."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, listener: asyncio.Task[None]
+        self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter, readers: list[asyncio.Task[None]]
     ) -> None:
-        self._process, self._writer, self._listener = process, writer, listener
+        self._process, self._writer, self._readers = process, writer, readers
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], receive: Callable[[ToSupervisor], None], descriptors: Sequence[int] = ()
+        cls,
+        command: Sequence[str],
+        receive: Callable[[ToSupervisor], None],
+        descriptors: Sequence[int] = (),
+        *,
+        environment: Mapping[str, str] | None = None,
+        printed: Callable[[bytes], None] | None = None,
     ) -> Child:
         """Start `python COMMAND --control FD`; `receive` gets each of its messages. Raises OSError.
 
-        A session of its own: a terminal's Ctrl-C or hang-up reaches the supervisor alone. What it prints is log.
+        A session of its own: a terminal's Ctrl-C or hang-up reaches the supervisor alone. What it prints is log;
+        `printed` gets it line by line, where its words are not ours. `environment` comes on top of our own.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -43,7 +51,10 @@ class Child:
                 "--control",
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=_STDERR,
+                stdout=_STDERR if printed is None else asyncio.subprocess.PIPE,
+                stderr=None if printed is None else asyncio.subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                limit=_LINE_BYTES,
                 pass_fds=(theirs.fileno(), *descriptors),
                 start_new_session=True,
             )
@@ -53,7 +64,10 @@ class Child:
             raise
         finally:
             theirs.close()
-        return cls(process, writer, asyncio.create_task(_listen(reader, receive)))
+        tasks = [asyncio.create_task(_listen(reader, receive))]
+        if printed is not None and process.stdout is not None:
+            tasks.append(asyncio.create_task(_copy(process.stdout, printed)))
+        return cls(process, writer, tasks)
 
     @property
     def pid(self) -> int:
@@ -71,7 +85,7 @@ class Child:
     async def ended(self) -> int:
         """Its exit status, negative for a signal, when all that it said has been received."""
         status = await self._process.wait()
-        await asyncio.wait([self._listener])
+        await asyncio.wait(self._readers)
         self._writer.close()
         return status
 
@@ -94,6 +108,20 @@ async def _listen(reader: asyncio.StreamReader, receive: Callable[[ToSupervisor]
                 _log.error("supervisor: a child said what nobody understands: %s", error)
                 continue
             receive(message)
+
+
+async def _copy(reader: asyncio.StreamReader, printed: Callable[[bytes], None]) -> None:
+    """Read all that it prints, whatever becomes of it: a pipe that nobody reads would stop the child."""
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError:  # longer than the limit: dropped
+            continue
+        except OSError:
+            return
+        if not line:
+            return
+        printed(line)
 
 
 def how_it_ended(status: int) -> str:

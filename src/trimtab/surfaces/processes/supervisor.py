@@ -13,7 +13,7 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,8 @@ class Supervisor:
     """Runs one gateway and its engines until it is told to end.
 
     `say` gets the lines for the person who started it (the gateway's hints, once all is up). `gateway_module` and
-    `engine_module` are what `python -m` starts. Takes `sock` over.
+    `engine_module` are what `python -m` starts; `environment` is what the gateway is told beside ours. Takes `sock`
+    over.
     """
 
     def __init__(
@@ -78,10 +79,11 @@ class Supervisor:
         clock: Clock | None = None,
         gateway_module: str = GATEWAY_MODULE,
         engine_module: str = ENGINE_MODULE,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._workspace, self._socket, self._say = workspace, sock, say
         self._clock = clock or SystemClock()
-        self._gateway_module = gateway_module
+        self._gateway_module, self._environment = gateway_module, environment
         self._keepers = {
             spec.name: EngineKeeper(spec, workspace, engine_module, self._clock, self._engines_changed)
             for spec in engines
@@ -146,7 +148,7 @@ class Supervisor:
         descriptor = self._socket.fileno()
         command = ["-m", self._gateway_module, "--workspace", str(self._workspace), "--listen", str(descriptor)]
         try:
-            self._gateway = child = await Child.start(command, self._hear, [descriptor])
+            self._gateway = child = await Child.start(command, self._hear, [descriptor], environment=self._environment)
         except OSError as error:
             return f"could not be started: {error}"
         child.tell(self._engines())

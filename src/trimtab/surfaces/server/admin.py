@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trimtab.core.errors import Code, ConfigError, Refusal
-from trimtab.surfaces.server import openai
+from trimtab.surfaces.server import openai, scrape
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
 
@@ -23,6 +23,11 @@ class Gateway(Protocol):
     def state(self) -> dict[str, Any]: ...
     def budgets(self) -> list[Any]: ...
     def fleet(self) -> dict[str, Any]: ...
+    async def metrics(self) -> bytes: ...
+    async def flush(self) -> bool:
+        """Put the records of all that has been answered on the disk; False: it does not take them in time."""
+        ...
+
     async def reload(self) -> dict[str, Any]:
         """Load the workspace now. Raises ConfigError."""
         ...
@@ -59,6 +64,10 @@ def admin(gateway: Gateway) -> Handler:
         parts = http.path.strip("/").split("/")
         if http.method == "GET" and http.path in reads:
             openai.send_json(reply, 200, reads[http.path]())
+        elif http.method == "GET" and http.path == scrape.PATH:
+            await scrape.send(reply, gateway.metrics)
+        elif http.method == "POST" and http.path == "/records/flush":
+            openai.send_json(reply, 200, {"flushed": await gateway.flush()})
         elif http.method == "POST" and http.path == "/reload":
             await _reload(gateway.reload, reply)
         elif http.method == "POST" and len(parts) == 3 and parts[0] == "engines" and parts[2] in ("start", "stop"):

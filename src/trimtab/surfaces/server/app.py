@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.plane import DataPlane
+from trimtab.foundations.config import did_you_mean
 from trimtab.surfaces.server import embeddings, openai
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
+from trimtab.surfaces.server.scrape import PATH as METRICS
 
 Route = Callable[[HttpRequest, HttpReply, DataPlane], Awaitable[None]]
 
@@ -37,14 +39,17 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
 _MODELS = "/v1/models/"
 
 
-def public(plane: DataPlane) -> Handler:
-    """The handler of the public port. It has no admin route."""
+def public(plane: DataPlane, scrape: Handler | None = None) -> Handler:
+    """The handler of the public port; `scrape` answers `/metrics`. It has no admin route."""
+    routes = dict(ROUTES)
+    if scrape is not None:
+        routes[METRICS] = dict.fromkeys(("GET", "HEAD"), lambda http, reply, plane: scrape(http, reply))
 
     async def handle(http: HttpRequest, reply: HttpReply) -> None:
         path = "/v1/models" if http.path.startswith(_MODELS) else http.path
-        methods = ROUTES.get(path)
+        methods = routes.get(path)
         if methods is None:
-            message = f"there is nothing at {http.path[:128]!r}"
+            message = f"there is nothing at {http.path[:128]!r}. {did_you_mean(http.path, ROUTES)}"
             openai.send_error(reply, Refusal(code=Code.ROUTE_NOT_FOUND, message=message), [], None)
             return
         route = methods.get(http.method)

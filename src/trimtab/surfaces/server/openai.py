@@ -13,9 +13,10 @@ import msgspec
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.request import Body, Chunk, Completion, Head, Request, Text
 from trimtab.dataplane.inference import NOT_ALLOWED
-from trimtab.dataplane.ingress import authenticate, sendable
+from trimtab.dataplane.ingress import authenticate, channel_of, sendable
 from trimtab.dataplane.pipeline import answer
 from trimtab.dataplane.plane import DataPlane, Headers
+from trimtab.foundations.config import did_you_mean
 from trimtab.surfaces.server import fields
 from trimtab.surfaces.server.errors import error_headers, error_object
 from trimtab.surfaces.server.exchange import HttpError, HttpReply, HttpRequest
@@ -55,13 +56,11 @@ async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
     if isinstance(entry, Refusal):
         send_error(reply, entry, [], None)
         return
-    name = http.headers.get("trimtab-channel") or entry.key.default_channel or ""
-    channel = entry.tenant.channels.get(name.removeprefix(entry.tenant.id + "/"))
-    if channel is None:
-        code = Code.CHANNEL_NOT_ALLOWED if name else Code.CHANNEL_REQUIRED
-        send_error(reply, Refusal(code=code, message=code.value.cause), [], None)
+    place = channel_of(http.headers.get("trimtab-channel"), entry)
+    if isinstance(place, Refusal):
+        send_error(reply, place, [], None)
         return
-    names = list(dict.fromkeys([*sendable(configuration.catalogue, channel), plane.embedder.name]))
+    names = list(dict.fromkeys([*sendable(configuration.catalogue, place[1]), plane.embedder.name]))
     rows = [{"id": name, "object": "model", "created": 0, "owned_by": "trimtab"} for name in names]
     wanted = http.path.removeprefix("/v1/models").removeprefix("/")
     if not wanted:
@@ -69,7 +68,8 @@ async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
         return
     found = next((row for row in rows if row["id"] == wanted), None)
     if found is None:
-        missing = Refusal(code=Code.MODEL_NOT_FOUND, message=f"there is no model {wanted[:128]!r}", param="model")
+        message = f"there is no model {wanted[:128]!r}. {did_you_mean(wanted, names)}"
+        missing = Refusal(code=Code.MODEL_NOT_FOUND, message=message, param="model")
         send_error(reply, missing, [], None)
     else:
         send_json(reply, 200, found)

@@ -129,7 +129,8 @@ def variants(view: View) -> Found:
         if variant.prompt is not None and variant.prompt not in view.documents.prompts:
             yield absent(MODELS, (*path, "prompt"), "prompt", variant.prompt, view.documents.prompts)
         if variant.quality and variant.quality.lower > variant.quality.value:
-            yield error(MODELS, (*path, "quality", "lower"), "the lower bound is above the value")
+            hint = f"Write e.g. lower: {variant.quality.value:g}"
+            yield error(MODELS, (*path, "quality", "lower"), "the lower bound is above the value", hint)
         for part, options in (("sampling", variant.sampling), ("engine", variant.engine)):
             for key in sorted(RESERVED & options.keys()):
                 hint = "Write max_tokens beside it." if "tokens" in key or key == "n_predict" else "Delete the line."

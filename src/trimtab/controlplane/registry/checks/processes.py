@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimtab.controlplane.registry.checks.view import Found, View, error, warning
 from trimtab.controlplane.registry.documents import SETTINGS
+from trimtab.foundations.config import Path, SecretError, is_reference, resolve_secret
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -37,6 +38,24 @@ def demo(view: View) -> Found:
         yield error(SETTINGS, ("demo",), message, "Write demo: false, or server.host: 127.0.0.1")
 
 
+def metrics_key(view: View) -> Found:
+    """A key of metrics stands here by reference only, and guards something."""
+    server = view.documents.settings.server
+    if server.metrics_key is None:
+        return
+    path: Path = ("server", "metrics_key")
+    if not is_reference(server.metrics_key):
+        hint = "Write metrics_key: env:NAME or metrics_key: file:PATH, and choose another key: this one was seen."
+        yield error(SETTINGS, path, "holds a secret itself, or a reference that can't be read", hint)
+        return
+    if not server.metrics:
+        yield warning(SETTINGS, path, "guards nothing while metrics: false", "Delete one of the two lines.")
+    try:
+        resolve_secret(server.metrics_key, view.documents.folder)
+    except SecretError as problem:
+        yield warning(SETTINGS, path, str(problem), "The gateway needs it at its start.")
+
+
 def engine_files(view: View) -> Found:
     """A model file that is not there (the bundled one is looked for at the start)."""
     for name, engine in view.documents.settings.engines.items():
@@ -54,4 +73,4 @@ def idle_engines(view: View) -> Found:
             yield warning(SETTINGS, ("engines", name), "no model uses this engine", hint)
 
 
-CHECKS = (workers, storage, memory_limit, demo, engine_files, idle_engines)
+CHECKS = (workers, storage, memory_limit, demo, metrics_key, engine_files, idle_engines)

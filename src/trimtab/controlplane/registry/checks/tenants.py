@@ -17,6 +17,9 @@ from trimtab.foundations.config import Path
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
 
+_ZERO = "Write what may be spent, or delete the budget."
+
+
 def tenant_names(view: View) -> Found:
     """A tenant's file is named as it is, so that it is found; and no two are the same."""
     for stem, tenant in view.documents.tenants.items():
@@ -30,7 +33,10 @@ def languages(view: View) -> Found:
     for stem, tenant in view.documents.tenants.items():
         for index, language in enumerate(tenant.languages):
             if not _LANGUAGE.fullmatch(language):
-                yield error(file_of("tenants", stem), ("languages", index), f"{language!r} is no code like en or de")
+                hint = "Write the ISO 639-1 code of the language."
+                yield error(
+                    file_of("tenants", stem), ("languages", index), f"{language!r} is no code like en or de", hint
+                )
 
 
 def key_doubles(view: View) -> Found:
@@ -109,11 +115,12 @@ def _budgets(view: View, file: str, path: Path, found: list[Budget]) -> Found:
             yield error(file, (*here, "period"), f"a second budget a {budget.period}", "Keep the one that is meant.")
         seen.add(budget.period)
         if budget.usd == 0 and not budget.grants:
-            yield warning(file, (*here, "usd"), "is 0: every request that costs anything is refused")
+            yield warning(file, (*here, "usd"), "is 0: every request that costs anything is refused", _ZERO)
         for position, grant in enumerate(budget.grants):
             until = instant(grant.until)
             if until is None:
-                yield error(file, (*here, "grants", position, "until"), f"{grant.until!r} is no date of the calendar")
+                message = f"{grant.until!r} is no date of the calendar"
+                yield error(file, (*here, "grants", position, "until"), message, "Write e.g. 2027-01-31T00:00:00Z")
             elif until < datetime.fromtimestamp(view.wall_ns / 1e9, UTC):
                 message = f"the grant ended at {grant.until} and no longer applies"
                 yield warning(file, (*here, "grants", position), message, "Delete it.")
@@ -143,7 +150,9 @@ def _dominated(file: str, path: Path, inner: list[Budget], tenant: Tenant) -> Fo
         for outer in tenant.budgets:
             if (outer.period, outer.tz) == (budget.period, budget.tz) and budget.usd > outer.usd and not outer.grants:
                 message = f"{budget.usd} USD a {budget.period} never applies: the whole tenant has {outer.usd}"
-                yield warning(file, (*path, index, "usd"), message)
+                yield warning(
+                    file, (*path, index, "usd"), message, f"Write at most {outer.usd}, or raise the tenant's."
+                )
 
 
 def limits(view: View) -> Found:
@@ -160,7 +169,8 @@ def _above(file: str, path: Path, inner: Limits, outer: Limits) -> Found:
         own, all_ = getattr(inner, kind), getattr(outer, kind)
         if own and all_ and own.per_s > all_.per_s and own.burst >= all_.burst:
             message = f"{own.per_s:g} {kind} a second never apply: the whole tenant has {all_.per_s:g}"
-            yield warning(file, (*path, kind), message)
+            hint = f"Write at most per_s: {all_.per_s:g}, or raise the tenant's."
+            yield warning(file, (*path, kind), message, hint)
 
 
 def bursts(view: View) -> Found:

@@ -73,8 +73,9 @@ def template_languages(view: View) -> Found:
     for stem, tenant in view.documents.tenants.items():
         for index, language in enumerate(tenant.languages):
             if language.split("-")[0] not in present:
-                message = f"there is no templates/{language.split('-')[0]}.yaml, so templates come in another language"
-                yield warning(file_of("tenants", stem), ("languages", index), message)
+                name = f"templates/{language.split('-')[0]}.yaml"
+                message = f"there is no {name}, so templates come in another language"
+                yield warning(file_of("tenants", stem), ("languages", index), message, f"Write {name}.")
 
 
 def policy(view: View) -> Found:

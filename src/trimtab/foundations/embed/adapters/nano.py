@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.core.clock import Clock
+from trimtab.foundations.embed import NANO
 from trimtab.foundations.embed.base import MAX_CHARACTERS, Kind, Vectors, cleaned
 from trimtab.foundations.embed.batching import RECENT, Batcher
 
 DIM: Final = 384
-NAME: Final = "multilingual-e5-small-q4"
 _THREADS: Final = "OMP_NUM_THREADS"
 
 
@@ -43,7 +43,7 @@ class NanoEmbedder:
 
     @property
     def name(self) -> str:
-        return NAME
+        return NANO
 
     @property
     def dim(self) -> int:

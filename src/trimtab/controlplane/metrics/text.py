@@ -1,0 +1,71 @@
+"""Prometheus' text format, version 0.0.4: families in, text out. Each function gives whole lines.
+
+By hand, and not by prometheus-client: its writer takes 80 ms for 12,000 lines in one piece, in which no request of the
+gateway moves. These pieces are small, so that who writes them can let others run between them. The tests read the text
+with prometheus-client's own parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final, Literal
+
+import msgspec
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label and, in words, the values that it can have: always a closed list or what the workspace declares."""
+
+    name: str
+    values: str
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric. `bounds`: upper ends of a histogram's buckets, ascending, in the metric's unit, without +Inf."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    help: str
+    labels: tuple[Label, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def head(self) -> str:
+        text = self.help.replace("\\", "\\\\").replace("\n", "\\n")
+        return f"# HELP {self.name} {text}\n# TYPE {self.name} {self.kind}\n"
+
+
+def sample(family: Family, values: Sequence[str], number: float | str) -> str:
+    """One line of a counter or gauge; `values` in the order of the family's labels."""
+    labels = _labels(family.labels, tuple(values))
+    return f"{family.name}{{{labels}}} {number}\n" if labels else f"{family.name} {number}\n"
+
+
+def histogram(family: Family, values: Sequence[str], counts: Sequence[int], total: float) -> str:
+    """All lines of one histogram: a count for each bucket (+Inf last), made cumulative here, and the sum."""
+    labels = _labels(family.labels, tuple(values))
+    comma = "," if labels else ""
+    seen = list(accumulate(counts))
+    lines = [
+        f'{family.name}_bucket{{{labels}{comma}le="{bound}"}} {count}\n'
+        for bound, count in zip((*family.bounds, "+Inf"), seen, strict=True)
+    ]
+    braced = f"{{{labels}}}" if labels else ""
+    return "".join(lines) + f"{family.name}_sum{braced} {total}\n{family.name}_count{braced} {seen[-1]}\n"
+
+
+@lru_cache(maxsize=32768)
+def _labels(labels: tuple[Label, ...], values: tuple[str, ...]) -> str:
+    return ",".join(f'{label.name}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True))
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+__all__ = ["CONTENT_TYPE", "Family", "Label", "histogram", "sample"]

@@ -1,0 +1,37 @@
+"""How late the event loop is: what every request waits that arrives meanwhile, and no stage sees."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from typing import Final
+
+from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import histogram
+from trimtab.core.clock import NS_PER_S, Clock
+
+EVERY_S: Final = 0.1
+
+
+class Lag:
+    """A timer of 100 ms, and by how much it came late. Costs ten wake-ups a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts = [0] * (len(f.LAG_S) + 1)
+        self._total_s = 0.0
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            due_ns = self._clock.now_ns() + int(EVERY_S * NS_PER_S)
+            await asyncio.sleep(EVERY_S)
+            late_s = max(0, self._clock.now_ns() - due_ns) / NS_PER_S
+            self._counts[bisect_left(f.LAG_S, late_s)] += 1
+            self._total_s += late_s
+
+    def text(self) -> str:
+        return f.LAG.head + histogram(f.LAG, (), self._counts, self._total_s)
+
+
+__all__ = ["EVERY_S", "Lag"]

@@ -1,0 +1,181 @@
+"""What a gateway shows at `/metrics`: the counts of its records, and what is read from its parts at the scrape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Final, get_args
+
+from trimtab.controlplane.metrics import Counts, Declared, Family, process, sample
+from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.records import JournalState
+from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
+from trimtab.core.money import usd
+from trimtab.dataplane.plane import Configuration, DataPlane
+from trimtab.surfaces import indexes
+from trimtab.surfaces.lag import Lag
+from trimtab.surfaces.processes import EngineStatus
+from trimtab.surfaces.processes.channel import EngineStateName
+
+SLICE_NS: Final = NS_PER_MS // 2
+"""How long a scrape writes before it lets requests run."""
+
+
+class Parts:
+    """What a scrape looks at beside the plane; each is asked anew at every scrape."""
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        journal: Callable[[], JournalState],
+        engines: Callable[[], Iterable[EngineStatus]],
+        building: Callable[[], Iterable[str]],
+        problems: Callable[[], int],
+        lost_lines: Callable[[], int],
+    ) -> None:
+        self.plane, self.journal, self.engines = plane, journal, engines
+        self.building, self.problems, self.lost_lines = building, problems, lost_lines
+        self.front: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Open connections and running requests of the public port."""
+
+
+class Metrics:
+    """The text of one gateway's metrics. `text` is written in slices: between two of them the loop does its work."""
+
+    def __init__(self, counts: Counts, lag: Lag, parts: Parts, clock: Clock) -> None:
+        self._counts, self._lag, self._parts, self._clock = counts, lag, parts, clock
+
+    async def text(self) -> bytes:
+        """Everything, in Prometheus' format."""
+        pieces: list[str] = []
+        until = self._clock.now_ns() + SLICE_NS
+        for piece in self._pieces():
+            pieces.append(piece)
+            if self._clock.now_ns() >= until:
+                await asyncio.sleep(0)
+                until = self._clock.now_ns() + SLICE_NS
+        return "".join(pieces).encode()
+
+    def _pieces(self) -> Iterator[str]:
+        yield from self._counts.pieces()
+        yield from _workspace(self._parts)
+        yield from _models(self._parts.plane)
+        yield from _engines(self._parts.engines())
+        yield from _corpora(self._parts)
+        yield from _cache(self._parts.plane)
+        yield from _budgets(self._parts.plane)
+        yield from _journal(self._parts.journal())
+        yield self._lag.text()
+        yield _one(f.LOG_LOST, self._parts.lost_lines())
+        yield from process()
+
+
+def declared(configuration: Configuration, embedder: str) -> Declared:
+    """The names that may be labels under this configuration."""
+    tenants = configuration.snapshot.tenancy.tenants
+    names = (variant.name for variant in configuration.catalogue.variants.values())
+    return Declared(
+        {name: frozenset(tenant.channels) for name, tenant in tenants.items()}, frozenset({*names, embedder})
+    )
+
+
+def _one(family: Family, number: float | str) -> str:
+    return family.head + sample(family, (), number)
+
+
+def _workspace(parts: Parts) -> Iterator[str]:
+    names = parts.plane.configuration.snapshot.names
+    values = (version("trimtab"), names.tenancy or "none", names.release or "none", names.prices or "none")
+    yield f.INFO.head + sample(f.INFO, values, 1)
+    yield _one(f.PROBLEMS, parts.problems())
+    yield _one(f.DRAINING, int(parts.plane.draining))
+    connections, running = parts.front()
+    yield _one(f.CONNECTIONS, connections)
+    yield _one(f.IN_FLIGHT, running)
+
+
+def _models(plane: DataPlane) -> Iterator[str]:
+    gates = {**plane.gates.views(), plane.embedder.name: plane.embedding_gate.view()}
+    yield f.SLOTS.head
+    for model, view in gates.items():
+        yield sample(f.SLOTS, (model,), view.slots)
+    yield f.RUNNING.head
+    for model, view in gates.items():
+        yield sample(f.RUNNING, (model,), view.slots - view.free)
+    yield f.WAITING.head
+    for model, view in gates.items():
+        yield sample(f.WAITING, (model,), view.waiting)
+    yield f.EXPECTED_WAIT.head
+    for model, view in gates.items():
+        if view.expected_wait_ms is not None:
+            yield sample(f.EXPECTED_WAIT, (model,), view.expected_wait_ms / 1000)
+    yield f.REPLICAS.head
+    for model, replicas in plane.fleet.views().items():
+        resting = sum(one.resting_s > 0 for one in replicas)
+        yield sample(f.REPLICAS, (model, "ready"), len(replicas) - resting)
+        yield sample(f.REPLICAS, (model, "resting"), resting)
+
+
+def _engines(engines: Iterable[EngineStatus]) -> Iterator[str]:
+    known = list(engines)
+    yield f.ENGINE.head
+    for engine in known:
+        for state in get_args(EngineStateName):
+            yield sample(f.ENGINE, (engine.name, state), int(engine.state == state))
+    yield f.RESTARTS.head
+    for engine in known:
+        yield sample(f.RESTARTS, (engine.name,), engine.restarts)
+
+
+def _corpora(parts: Parts) -> Iterator[str]:
+    configuration, building = parts.plane.configuration, frozenset(parts.building())
+    names = indexes.used(configuration.snapshot.tenancy)
+    yield f.CORPUS.head
+    for name in names:
+        yield sample(f.CORPUS, (name,), int(name in configuration.corpora))
+    yield f.CORPUS_BUILDING.head
+    for name in names:
+        yield sample(f.CORPUS_BUILDING, (name,), int(name in building))
+    yield f.PASSAGES.head
+    for name in names:
+        if name in configuration.corpora:
+            yield sample(f.PASSAGES, (name,), len(configuration.corpora[name]))
+
+
+def _cache(plane: DataPlane) -> Iterator[str]:
+    stats = plane.cache.stats
+    yield f.CACHE_LOOKUPS.head
+    for result, count in (("hit", stats.hits), ("follower", stats.followers), ("miss", stats.misses)):
+        yield sample(f.CACHE_LOOKUPS, (result,), count)
+    yield _one(f.CACHE_STORED, stats.stored) + _one(f.CACHE_EVICTED, stats.evicted)
+    yield _one(f.CACHE_ENTRIES, stats.entries) + _one(f.CACHE_BYTES, stats.bytes)
+
+
+def _budgets(plane: DataPlane) -> Iterator[str]:
+    rows = plane.budgets.rows(plane.configuration.snapshot.tenancy)
+    owners = [(_scope(row.name), row.name, row.period, row.tz) for row in rows]
+    for family, field in (
+        (f.BUDGET_LIMIT, "limit_nanousd"),
+        (f.BUDGET_SPENT, "settled_nanousd"),
+        (f.BUDGET_RESERVED, "reserved_nanousd"),
+        (f.BUDGET_LEFT, "left_nanousd"),
+    ):
+        yield family.head
+        for owner, row in zip(owners, rows, strict=True):
+            yield sample(family, owner, usd(getattr(row, field)))
+    yield f.BUDGET_ENDS.head
+    for owner, row in zip(owners, rows, strict=True):
+        yield sample(f.BUDGET_ENDS, owner, row.ends_wall_ns // NS_PER_S)
+
+
+def _scope(name: str) -> str:
+    return "channel" if "/" in name else "key" if name.startswith("key_") else "tenant"
+
+
+def _journal(state: JournalState) -> Iterator[str]:
+    yield _one(f.RECORDS, state.seq) + _one(f.RECORDS_LOST, state.lost)
+    yield _one(f.RECORDS_WAITING, state.waiting) + _one(f.RECORDS_FAILING, int(state.failing is not None))
+
+
+__all__ = ["Metrics", "Parts", "declared"]
