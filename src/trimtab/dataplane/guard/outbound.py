@@ -124,6 +124,9 @@ class OutScreen:
 
     def feed_all(self, events: Sequence[Chunk | Text]) -> list[Chunk | Text]:
         """`feed` for events that came together. Texts of one choice are told in one look, where that settles it."""
+        if len(events) == 1:  # as they come from a model at work
+            alone = self.feed(events[0])
+            return [] if alone is None else [alone]
         kept: list[Chunk | Text] = []
         for index, run in groupby(events, key=_choice_of):
             some = list(run)
