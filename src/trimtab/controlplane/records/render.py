@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trimtab.controlplane.records.explanation import UNKNOWN, Bar, Explanation, Mark
+from trimtab.controlplane.records.explanation import UNKNOWN, Bar, Explanation, Header, Mark
 
 WIDTH = 100
 _BAR = 44
@@ -88,11 +88,20 @@ def _header(explanation: Explanation) -> Table:
         ("route", f"{header.route or UNKNOWN}{', streamed' if header.stream else ''}"),
         ("outcome", outcome),
         ("path", header.path),
-        ("answered by", f"tier {header.tier or UNKNOWN}, {header.variant or UNKNOWN} on {header.replica or UNKNOWN}"),
+        ("answered by", _answered_by(header)),
     ]
     if header.cause:
         pairs += [("why", header.cause), ("what helps", header.fix)]
     return _pairs(pairs)
+
+
+def _answered_by(header: Header) -> str:
+    if header.path == "template":
+        return "a template"
+    if header.variant is None:
+        return "nobody"
+    where = ", stored" if header.path == "cache-exact" else f" on {header.replica or UNKNOWN}"
+    return f"tier {header.tier or UNKNOWN}, {header.variant}{where}"
 
 
 def _waterfall(explanation: Explanation) -> Table:
@@ -109,7 +118,8 @@ def _waterfall(explanation: Explanation) -> Table:
     for bar in explanation.waterfall:
         table.add_row(text(bar.stage), f"{bar.start_ms:.1f}", f"{bar.dur_ms:.1f}", _bar(bar, scale))
     for mark in explanation.marks:
-        table.add_row(mark.name, "", text(mark.measured_ms), _promise(mark, scale))
+        measured = UNKNOWN if mark.measured_ms is None else f"{mark.measured_ms:.1f}"
+        table.add_row(mark.name, "", measured, _promise(mark, scale))
     return table
 
 
