@@ -15,7 +15,6 @@ from typing import Final, Literal, NamedTuple
 
 import click
 
-from trimtab.cli._group import UnreadError
 from trimtab.foundations.config.typos import nearest
 
 NO: Final = 1
@@ -27,6 +26,10 @@ UNREAD: Final = 128 + signal.SIGPIPE
 """Who read the output has left (`| head -1`)."""
 
 Kind = Literal["usage", "workspace", "system", "failed", "interrupted"]
+
+
+class UnreadError(Exception):
+    """Nobody reads the output any more."""
 
 
 class Failure(NamedTuple):

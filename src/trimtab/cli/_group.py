@@ -10,9 +10,7 @@ from typing import Any, Never
 
 import click
 
-
-class UnreadError(Exception):
-    """Nobody reads the output any more."""
+from trimtab.cli._failures import UnreadError, failure, tell
 
 
 class Group(click.Group):
@@ -55,8 +53,6 @@ class Group(click.Group):
         try:
             code = super().main(given, "trimtab", **settings)
         except Exception as error:
-            from trimtab.cli._failures import failure, tell
-
             found = failure(error, given)
             if found is None:
                 raise

@@ -166,15 +166,11 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
         tenant_secret=tenant_secret(run.plane.secret, bound.tenant.id),
         messages=body.messages,
         values=run.placeholders,
-        fields={
-            **body.extra,
-            "model": bound.target.pin,
-            "max_tokens": body.max_tokens,
-            "temperature": body.temperature,
-        },
+        fields={**body.extra, "max_tokens": body.max_tokens, "temperature": body.temperature},
         terms=bound.channel.cache,
         scope=(
             bound.name,
+            bound.target.pin,
             bound.contract.residency,
             snapshot.release.id,
             run.corpus.id if run.corpus is not None and allowed.rag else None,
