@@ -162,6 +162,16 @@ def test_a_package_that_is_not_there_is_told_with_how_to_get_it() -> None:
     assert all_told.said == "1 of 2 are installed and import"
 
 
+def test_a_package_that_few_need_is_missed_without_alarm() -> None:
+    """A warning with what it means; where it is there, it counts like the others."""
+    missing, all_told = packages({"click": "click"}, {"no-such-distribution": "no_such"})
+    assert (missing.state, missing.ok) == ("warning", True)
+    assert "2,000 passages" in (missing.cause or "")
+    assert all_told.said == "1 of 1 are installed and import"
+    (both,) = packages({"click": "click"}, {"msgspec": "msgspec"})
+    assert both.said == "2 of 2 are installed and import"
+
+
 def test_a_container_s_bound_counts(tmp_path: Path) -> None:
     """What it leaves, where that is less than what the system has; no bound is none."""
     (tmp_path / "memory.max").write_text("1000000\n")

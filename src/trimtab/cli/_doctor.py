@@ -62,7 +62,7 @@ def _findings(workspace: Path) -> Iterator[Finding]:
     from trimtab.surfaces.doctor.finding import error
     from trimtab.surfaces.doctor.packages import MODULES, RETRIEVAL, packages
 
-    yield from packages({**MODULES, **(RETRIEVAL if (workspace / "corpora").is_dir() else {})})
+    yield from packages(MODULES, RETRIEVAL if (workspace / "corpora").is_dir() else None)
     try:
         from trimtab.surfaces.doctor.installed import installed
         from trimtab.surfaces.doctor.machine import machine

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from trimtab.surfaces.doctor.finding import Finding, error, good
+from trimtab.surfaces.doctor.finding import Finding, error, good, warning
 
 MODULES: Final[Mapping[str, str]] = {
     "click": "click",
@@ -31,7 +31,7 @@ MODULES: Final[Mapping[str, str]] = {
 }
 """Direct dependencies, and what is imported of each; a test holds them to pyproject.toml."""
 RETRIEVAL: Final[Mapping[str, str]] = {"faiss-cpu": "faiss"}
-"""What channels with a corpus need beside them."""
+"""What channels with a large corpus do better with; without it their passages are compared one by one."""
 _PROGRAM: Final = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -44,8 +44,10 @@ for name in sys.argv[1:]:
 _LONGEST_S: Final = 120.0
 
 
-def packages(wanted: Mapping[str, str]) -> Iterator[Finding]:
-    """One finding for all that is well, and one for each that is not."""
+def packages(wanted: Mapping[str, str], optional: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """One finding for all that is well, and one for each that is not; what is `optional` may be absent."""
+    optional = optional or {}
+    wanted = {**wanted, **{name: module for name, module in optional.items() if _version(name) is not None}}
     versions = {name: _version(name) for name in wanted}
     there = {name: module for name, module in wanted.items() if versions[name] is not None}
     failed = import_all(there.values())
@@ -59,6 +61,9 @@ def packages(wanted: Mapping[str, str]) -> Iterator[Finding]:
             yield error(f"package {name}", said, cause, _fix(name, versions[name]))
         else:
             well += 1
+    for name in optional.keys() - wanted.keys():
+        cause = "Of a corpus with more than 2,000 passages all are compared with each question, which takes longer."
+        yield warning(f"package {name}", "is not installed, which is fine for small corpora", cause, _fix(name, None))
     yield good("packages", f"{well} of {len(wanted)} are installed and import")
 
 
