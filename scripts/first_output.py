@@ -29,6 +29,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("report",),
     ("budget",),
+    ("engine",),
     ("keys",),
     ("policy",),
     ("policy", "test"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import any_workspace_option, emit, json_option, records_of, styled, table
+from trimtab.cli._common import any_workspace_option, begins, emit, json_option, records_of, styled, table
 
 if TYPE_CHECKING:
     from trimtab.controlplane.records.nulls import Nulls
@@ -36,6 +36,7 @@ def doctor(workspace: Path, measure: bool, seconds: float, rows: int, every: boo
 
     Exit code 1 if anything is not well; warnings and a gateway that does not run are no illness.
     """
+    begins(f"Looking over this installation and {workspace}.")
     findings: list[Finding] = []
     for one in _findings(workspace):
         findings.append(one)
