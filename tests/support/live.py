@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from support.serving import LIMIT_S, TESTS, all_pids, eventually, parent_of
+from support.serving import LIMIT_S, TESTS, all_pids, end, eventually, parent_of
 from trimtab.surfaces.server.ask import admin_socket
 
 TRIMTAB = Path(sys.executable).with_name("trimtab")
@@ -122,13 +122,7 @@ def live(workspace: Path, *options: str, program: Sequence[str | Path] = (TRIMTA
         assert ready.wait(60), f"not ready: {printed} {log}"
         yield Live(process, workspace, printed, log)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(LIMIT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(LIMIT_S)
+        end(process)
         for reader in readers:
             reader.join(LIMIT_S)
         for stream in (process.stdout, process.stderr):

@@ -55,7 +55,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from support.serving import LIMIT_S
+from support.serving import end
 from trimtab.controlplane.registry import PATTERNS
 from trimtab.core.errors import TrimtabError
 from trimtab.foundations.config import Fingerprint, fingerprint
@@ -130,13 +130,7 @@ class Session:
             with suppress(ProcessLookupError):
                 os.kill(int(told.read_text()), signal.SIGTERM)
         for process in self._running:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(LIMIT_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait(LIMIT_S)
+            end(process)
             assert process.stdout is not None
             process.stdout.close()
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -104,6 +104,17 @@ def eventually(look: Callable[[], T | None]) -> T:
             return answer
         pause.wait(POLL_S)
     raise AssertionError("nothing came of it within the limit")
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """SIGTERM, and SIGKILL where that is not enough in time."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(LIMIT_S)
 
 
 def all_pids() -> list[int]:
