@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab.controlplane.records import Journal
+from trimtab.controlplane.records.report import rank
 from trimtab.controlplane.registry import Workspace
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.core.record import blank
@@ -33,7 +34,6 @@ from trimtab.surfaces.doctor.measured import (
     Measured,
     PlaneFigures,
     Prefill,
-    quantile,
 )
 from trimtab.surfaces.doctor.scripted import Scripted
 from trimtab.surfaces.inprocess import Nowhere, Silent, arrival, chat_request, keyed, open_plane, unlimited
@@ -91,8 +91,8 @@ async def measure(
         cores=usable_cores(),
         gateway_runs=gateway_runs,
         engines=engines,
-        embed_ms=quantile(embeds, 0.5),
-        embed_p95_ms=quantile(embeds, 0.95),
+        embed_ms=rank(sorted(embeds), 0.5),
+        embed_p95_ms=rank(sorted(embeds), 0.95),
         planes=planes,
         journal=journal,
         took_s=(clock.now_ns() - began_ns) / NS_PER_S,
@@ -267,7 +267,7 @@ def _journal(folder: Path, clock: Clock) -> JournalFigures:
         journal.flush(30.0)
         took_s = (clock.now_ns() - began_ns) / NS_PER_S
         journal.close()
-    median, slow = quantile(syncs, 0.5), quantile(syncs, 0.95)
+    median, slow = rank(sorted(syncs), 0.5), rank(sorted(syncs), 0.95)
     assert median is not None
     assert slow is not None
     return JournalFigures(records_per_s=ROWS / took_s, sync_ms=median, sync_p95_ms=slow)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from trimtab.controlplane.records.report import rank
+
 
 class Prefill(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt: so many tokens read, of which `cached` were known; to the first token, in ms, as a caller sees it."""
@@ -42,7 +44,7 @@ class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def warm_first_token_ms(self) -> float | None:
         """Median of the prompts whose prefix was known."""
-        return median([one.first_token_ms for one in self.prefills if one.cached * 2 >= one.tokens])
+        return rank(sorted(one.first_token_ms for one in self.prefills if one.cached * 2 >= one.tokens), 0.5)
 
     @property
     def tokens_per_s(self) -> float:
@@ -88,14 +90,4 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def median(values: list[float]) -> float | None:
-    return quantile(values, 0.5)
-
-
-def quantile(values: list[float], q: float) -> float | None:
-    """Nearest rank; None of nothing."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else None
-
-
-__all__ = ["Decode", "EngineFigures", "JournalFigures", "Measured", "PlaneFigures", "Prefill", "median", "quantile"]
+__all__ = ["Decode", "EngineFigures", "JournalFigures", "Measured", "PlaneFigures", "Prefill"]

@@ -21,10 +21,7 @@ class Scripted:
     async def send(
         self, origin: Origin, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> Http1Answer:
-        answer = Http1Answer(_Whole(), 200, {"content-type": "text/event-stream"})
-        answer.add(_events(_sentence(msgspec.json.decode(body))))
-        answer.end()
-        return answer
+        return streamed(permitted(msgspec.json.decode(body), _SAID), prompt_tokens=100)
 
     async def close(self) -> None: ...
 
@@ -37,12 +34,21 @@ class _Whole:
     def abort(self) -> None: ...
 
 
-def _sentence(asked: dict[str, Any]) -> str:
+def permitted(asked: dict[str, Any], otherwise: str) -> str:
+    """The first sentence that a request's grammar permits."""
     found = _CHOICE.search(asked.get("grammar") or "")
-    return _SAID if found is None else msgspec.json.decode(f'"{found[1]}"', type=str)
+    return otherwise if found is None else msgspec.json.decode(f'"{found[1]}"', type=str)
 
 
-def _events(text: str) -> bytes:
+def streamed(text: str, *, prompt_tokens: int) -> Http1Answer:
+    """A whole answer that says this text, a word an event, and counts words as tokens."""
+    answer = Http1Answer(_Whole(), 200, {"content-type": "text/event-stream"})
+    answer.add(_events(text, prompt_tokens))
+    answer.end()
+    return answer
+
+
+def _events(text: str, prompt: int) -> bytes:
     words = text.split(" ")
     deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant"}, None)]
     deltas += [({"content": word if number == 0 else f" {word}"}, None) for number, word in enumerate(words)]
@@ -51,9 +57,9 @@ def _events(text: str) -> bytes:
     events: list[dict[str, Any]] = [
         {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]} for delta, finish in deltas
     ]
-    usage = {"prompt_tokens": 100, "completion_tokens": len(words), "total_tokens": 100 + len(words)}
+    usage = {"prompt_tokens": prompt, "completion_tokens": len(words), "total_tokens": prompt + len(words)}
     events.append({**base, "choices": [], "usage": usage})
     return b"".join(b"data: %b\n\n" % msgspec.json.encode(event) for event in events) + b"data: [DONE]\n\n"
 
 
-__all__ = ["Scripted"]
+__all__ = ["Scripted", "permitted", "streamed"]

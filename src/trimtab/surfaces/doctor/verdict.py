@@ -15,9 +15,10 @@ from typing import Final
 
 import msgspec
 
+from trimtab.controlplane.records.report import rank
 from trimtab.controlplane.registry import Workspace
 from trimtab.core.record import Record
-from trimtab.surfaces.doctor.measured import EngineFigures, Measured, quantile
+from trimtab.surfaces.doctor.measured import EngineFigures, Measured
 
 PROMPT_TOKENS: Final = 150
 ANSWER_TOKENS: Final = 40
@@ -66,7 +67,7 @@ def usual_of(rows: Iterable[Record]) -> dict[str, Usual]:
             found.setdefault(f"{row.tenant}/{row.channel}", []).append((row.tokens.prompt, row.tokens.completion))
     usual = {}
     for channel, pairs in found.items():
-        prompt, answer = (quantile([float(pair[part]) for pair in pairs], 0.5) for part in (0, 1))
+        prompt, answer = (rank(sorted(float(pair[part]) for pair in pairs), 0.5) for part in (0, 1))
         if len(pairs) >= _ENOUGH and prompt is not None and answer is not None:
             usual[channel] = Usual(int(prompt), int(answer), len(pairs))
     return usual
