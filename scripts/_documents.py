@@ -15,20 +15,13 @@ import trimtab.dataplane
 from trimtab.controlplane.evaluate.golden import Edits, Question
 from trimtab.controlplane.registry.checks.texts import GROUNDED_TEMPLATES, REQUIRED_TEMPLATES
 from trimtab.controlplane.registry.documents import TYPES
+from trimtab.controlplane.registry.example import FILES
 from trimtab.core.record import Record
 from trimtab.foundations.config import meanings
 from trimtab.foundations.config.describe import structs
 from trimtab.foundations.config.words import unwrap, wanted
 
 EXAMPLE = importlib.resources.files("trimtab.controlplane.registry") / "example"
-FILES = {
-    "trimtab": "trimtab.yaml",
-    "models": "models.yaml",
-    "prices": "prices.yaml",
-    "policy": "policy.yaml",
-    "tenant": "tenants/NAME.yaml",
-    "templates": "templates/LANG.yaml",
-}
 MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Server", "metrics_key"): "env:TRIMTAB_METRICS_KEY",
     ("Settings", "memory_limit_mib"): 2048,

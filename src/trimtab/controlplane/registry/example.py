@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trimtab.controlplane.registry.documents import TYPES
 from trimtab.core.errors import TrimtabError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCHEMAS = ".schema"
 SECRET = "var/secret"  # noqa: S105  the file's name
-_TITLES = {
+FILES: Final = {
     "trimtab": "trimtab.yaml",
     "models": "models.yaml",
     "prices": "prices.yaml",
@@ -54,7 +54,7 @@ def write_schemas(folder: Path) -> list[str]:
     written = []
     for name, type_ in TYPES.items():
         file = f"{SCHEMAS}/{name}.json"
-        (folder / file).write_bytes(json_schema(type_, _TITLES[name]))
+        (folder / file).write_bytes(json_schema(type_, FILES[name]))
         written.append(file)
     return written
 

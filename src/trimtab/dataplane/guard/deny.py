@@ -47,6 +47,10 @@ class Automaton:
             state = self.fail[state]
         return goto[state][character]
 
+    def may_begin_in(self, text: str, *, json: bool = False) -> bool:
+        """Whether a deny text begins in this one, as far as its first two characters tell."""
+        return (self.begins_json if json else self.begins).search(text) is not None
+
     def finds(self, text: str) -> bool:
         """Whether a whole text holds a deny text."""
         stream = DenyStream(self, json=False)
@@ -125,10 +129,6 @@ class DenyStream:
     def holds(self) -> bool:
         return bool(self.held or self._partial)
 
-    def silent(self, text: str) -> bool:
-        """Whether no deny text begins in this text."""
-        return (self._automaton.begins_json if self._json else self._automaton.begins).search(text) is None
-
     def feed(self, text: str, last: bool = False) -> str:
         """What may go now, of this text and what was held. `last`: nothing may be held any longer.
 
@@ -136,7 +136,7 @@ class DenyStream:
         """
         if self.violated:
             return ""
-        if not self._state and not self._partial and self.silent(text):
+        if not (self._state or self._partial or self._automaton.may_begin_in(text, json=self._json)):
             return text
         text, self._partial = self._partial + text, ""
         released: list[str] = []

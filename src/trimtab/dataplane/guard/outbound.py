@@ -145,7 +145,7 @@ class OutScreen:
         text = "".join([one.content for one in texts if isinstance(one, Text)])
         if self._values and self._forms_of(json=False).mark.search(text) is not None:
             return False
-        return self._deny is None or self._deny.begins.search(text) is None
+        return self._deny is None or not self._deny.may_begin_in(text)
 
     def clears(self, completion: dict[str, Any]) -> bool:
         """Whether a whole answer may leave as it is, told in one look at each of its texts. False where that does not

@@ -100,7 +100,7 @@ class Policy:
         """The sum of the rules at `at` that may speak of these values, and the trace of those. A value that is absent
         or None is unknown; `has_NAME` is worked out here."""
         try:
-            stage = self._stage(at, values)
+            stage = self._scoped_to(at, values)
             if not stage.rules:
                 return _NOTHING
             # what rules say follows from what they read, and most requests of a channel read the same
@@ -118,7 +118,7 @@ class Policy:
         """What each rule at `at` says of these values, those that speak for others too."""
         return self._look(at, self._stages[at], values).trace
 
-    def _stage(self, at: At, values: Mapping[str, Value | None]) -> Stage:
+    def _scoped_to(self, at: At, values: Mapping[str, Value | None]) -> Stage:
         """The rules whose scope these values are in. Raises TypeError for a list."""
         scopes = self._scopes[at]
         if not scopes:
