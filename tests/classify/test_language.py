@@ -52,6 +52,21 @@ def test_short_texts_lean_on_what_is_declared(text: str, languages: list[str], v
     assert alone is None or alone.value != value or (alone.confidence or 0) < (found.confidence or 0)
 
 
+def test_function_words_settle_a_declared_language() -> None:
+    """Three of one language and none of another need no model; a title in another language settles nothing."""
+    told = said("Can you tell me how my order is returned and what that costs?", languages=["en-GB", "de"]).language
+    assert told is not None
+    assert (told.value, told.because.get("function_words")) == ("en", 7)
+    for text, languages in [
+        ("Ich suche das Lied The House of the Rising Sun, wie it was and will be", ["en", "de"]),
+        ("ابحث عن فيلم The Art of the Deal and Steel", ["en", "ar"]),
+        ("Can you tell me how my order is returned and what that costs?", ["de"]),
+    ]:
+        asked = said(text, languages=languages).language
+        assert asked is not None
+        assert "function_words" not in asked.because
+
+
 def test_the_prior_gives_way_to_evidence() -> None:
     """A clear word of another language is not taken for a declared one."""
     found = said("muchas gracias", languages=["en", "de"]).language

@@ -12,6 +12,8 @@ near twins (Indonesian and Malay) and halves of sentences. Confidence = score / 
 no letters, or known letters say nothing (fastText then answers with its bias, `en` 0.12), earlier turns decide, and
 without them nothing is said: the value is None, as it is below 0.35.
 
+Where a declared language's function words settle it, the model is not asked (`function_words.py`).
+
 Why not the model alone: "hi" is Catalan to it and "ja" Finnish, and both are most of what people write first.
 """
 
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trimtab.core.decision import Feature
+from trimtab.dataplane.classify import function_words
 
 SHORT: Final = 20
 """Letters below which the tenant's languages weigh more the fewer there are."""
@@ -42,6 +45,8 @@ _kana = re.compile("[\u3041-\u30ff]")
 _han = re.compile("[\u3400-\u9fff]")
 _READ = 120
 """Characters that are read: more makes it slower, hardly surer."""
+_READ_FOR_WORDS = 300
+_SETTLED = 0.99  # none of 2,500 was wrong: at 95 % at most 0.12 % are
 _SAME: Final[Mapping[str, str]] = {
     "yue": "zh",
     "wuu": "zh",
@@ -114,11 +119,15 @@ def _shouted(text: str) -> bool:
 def judge(model: LanguageModel, prose: str, before: str, declared: Sequence[str]) -> tuple[Feature | None, Scores]:
     """The language, and how likely each plausible one is. Both texts without what is no language."""
     n = letters(prose)
+    known = {code.lower()[:2] for code in declared}
+    told = function_words.settled(prose[:_READ_FOR_WORDS])
+    if told is not None and told[0] in known:
+        return Feature(told[0], _SETTLED, {"letters": n, "function_words": told[1]}), {told[0]: _SETTLED}
     seen = model.probabilities(prose) if n else {}
     earlier = model.probabilities(before) if n < SHORT and letters(before) >= 4 else {}
     if not n:
         return _carried(earlier)
-    scores = _scores(seen, earlier, {code.lower()[:2] for code in declared}, n)
+    scores = _scores(seen, earlier, known, n)
     return _named(scores, n, len(seen), bool(earlier))
 
 
