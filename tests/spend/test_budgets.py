@@ -7,20 +7,52 @@ import gc
 
 import pytest
 
-from spend.world import KEY, HandClock, Purse, S, channel, day, entry, grant, key, month, nano, tenancy
+from spend.world import (
+    KEY,
+    HandClock,
+    Purse,
+    S,
+    channel,
+    day,
+    entry,
+    grant,
+    in_memory,
+    key,
+    month,
+    nano,
+    tenancy,
+)
 from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import NANO
-from trimtab.core.tenancy import KeyEntry
-from trimtab.dataplane.spend import BudgetRow, Budgets
-from trimtab.dataplane.spend.accounts import Book
+from trimtab.core.record import blank
+from trimtab.core.tenancy import KeyEntry, Tenancy
+from trimtab.dataplane.spend import BudgetRow, Budgets, MemoryStore
+from trimtab.dataplane.spend.adapters.memory import Book
+from trimtab.surfaces.budgets import earliest_ns, restore
 from trimtab.surfaces.twin import run_virtual
 
 HOUR = 3600 * S
 
 
+def restored(
+    budgets: Budgets,
+    kept: MemoryStore,
+    tenant: str | None,
+    name: str | None,
+    key_id: str | None,
+    wall_ns: int,
+    nanousd: int,
+    everything: Tenancy,
+) -> None:
+    """Book what a record says."""
+    row = blank("rec_1", wall_ns)
+    row.tenant, row.channel, row.key_id, row.cost.settled_nanousd = tenant, name, key_id, nanousd
+    restore(budgets, kept, everything, [row])
+
+
 def purse(who: KeyEntry, clock: HandClock | None = None) -> Purse:
-    return Purse(Budgets(clock or HandClock()), who)
+    return Purse(in_memory(clock or HandClock()), who)
 
 
 def layered() -> KeyEntry:
@@ -34,15 +66,15 @@ def test_money_is_reserved_and_settled_on_all_accounts() -> None:
     async def main() -> None:
         mine = purse(layered())
         lease = await mine.lease(2)
-        assert mine.books() == {
+        assert await mine.books() == {
             "commerce/day": (0, 2),
             "commerce/month": (0, 2),
             "commerce/bot/day": (0, 2),
             f"{KEY}/day": (0, 2),
         }
         lease.settle(nano(0.5))
-        assert set(mine.books().values()) == {(0.5, 0)}
-        assert mine.left == 2.5
+        assert set((await mine.books()).values()) == {(0.5, 0)}
+        assert await mine.left() == 2.5
 
     run_virtual(main)
 
@@ -53,7 +85,7 @@ def test_what_is_there_is_granted() -> None:
     async def main() -> None:
         mine = purse(layered())
         assert (await mine.lease(100, 1)).granted == nano(3)
-        assert mine.left == 0
+        assert await mine.left() == 0
         refusal = await mine.refusal(1, 0.000000001)
         assert refusal.code is Code.BUDGET_BUSY
         assert refusal.rule == "budget commerce/bot/day"
@@ -70,11 +102,11 @@ def test_what_others_hold_is_not_gone() -> None:
         mine = purse(layered())
         (await mine.lease(1)).settle(nano(1))
         lease = await mine.lease(2)
-        assert mine.left == 0
-        assert mine.budgets.unspent(mine.who, mine.name, mine.channel) == nano(2)
+        assert await mine.left() == 0
+        assert await mine.budgets.unspent(mine.who, mine.name, mine.channel) == nano(2)
         lease.settle(nano(4))
-        assert mine.budgets.unspent(mine.who, mine.name, mine.channel) == 0
-        assert Budgets(HandClock()).unspent(entry(), "bot", channel()) is None
+        assert await mine.budgets.unspent(mine.who, mine.name, mine.channel) == 0
+        assert await in_memory(HandClock()).unspent(entry(), "bot", channel()) is None
 
     run_virtual(main)
 
@@ -84,9 +116,9 @@ def test_a_refusal_reserves_nothing() -> None:
 
     async def main() -> None:
         mine = purse(layered())
-        before = mine.books()
+        before = await mine.books()
         await mine.refusal(4)
-        assert mine.books() == before
+        assert await mine.books() == before
 
     run_virtual(main)
 
@@ -178,7 +210,7 @@ def test_a_lease_settles_once() -> None:
         lease.settle(nano(2))
         lease.release()
         assert repr(lease).endswith(", ended>")
-        assert set(mine.books().values()) == {(1, 0)}
+        assert set((await mine.books()).values()) == {(1, 0)}
 
     run_virtual(main)
 
@@ -190,7 +222,7 @@ def test_a_cost_above_the_grant_is_booked_in_full() -> None:
         who = entry(day(3))
         mine = purse(who)
         (await mine.lease(3)).settle(nano(3.5))
-        (row,) = mine.budgets.rows(tenancy(who))
+        (row,) = await mine.budgets.rows(tenancy(who))
         assert row == BudgetRow(
             name="commerce",
             period="day",
@@ -202,7 +234,7 @@ def test_a_cost_above_the_grant_is_booked_in_full() -> None:
             left_nanousd=0,
             ends_wall_ns=instant_ns("2027-01-16T00:00:00Z"),
         )
-        assert mine.left == 0
+        assert await mine.left() == 0
         assert (await mine.refusal(0.1)).code is Code.BUDGET_EXHAUSTED
         assert (await mine.lease(0)).granted == 0
 
@@ -215,15 +247,15 @@ def test_a_lease_grows_on_all_accounts_or_on_none() -> None:
     async def main() -> None:
         mine = purse(layered())
         lease = await mine.lease(2)
-        assert lease.extend(nano(1))
+        assert await lease.extend(nano(1)) == nano(1)
         assert lease.granted == nano(3)
-        before = mine.books()
-        assert not lease.extend(1)
-        assert mine.books() == before
-        assert lease.extend(0)
+        before = await mine.books()
+        assert not await lease.extend(1)
+        assert await mine.books() == before
+        assert await lease.extend(0) == 0
         lease.settle(nano(3))
-        assert not lease.extend(0)
-        assert set(mine.books().values()) == {(3, 0)}
+        assert not await lease.extend(0)
+        assert set((await mine.books()).values()) == {(3, 0)}
 
     run_virtual(main)
 
@@ -235,11 +267,11 @@ def test_without_a_budget_everything_is_granted() -> None:
         mine = purse(entry())
         lease = await mine.lease(1_000_000, wait_s=1)
         assert lease.granted == nano(1_000_000)
-        assert lease.extend(nano(1))
+        assert await lease.extend(nano(1)) == nano(1)
         assert repr(lease) == "<Lease $1000001 of no account, open>"
         lease.settle(5)
-        assert mine.left is None
-        assert mine.books() == {}
+        assert await mine.left() is None
+        assert await mine.books() == {}
 
     run_virtual(main)
 
@@ -251,11 +283,11 @@ def test_an_exchange_counts_the_old_money_as_free() -> None:
         mine = purse(entry(day(10)))
         first = await mine.lease(8)
         second = await mine.lease(9, instead_of=first)
-        assert mine.books() == {"commerce/day": (0, 9)}
+        assert await mine.books() == {"commerce/day": (0, 9)}
         first.settle(nano(5))  # it has ended: the new one answers for both attempts
         third = await mine.lease(2, instead_of=second)
         third.settle(nano(6))
-        assert mine.books() == {"commerce/day": (6, 0)}
+        assert await mine.books() == {"commerce/day": (6, 0)}
 
     run_virtual(main)
 
@@ -269,7 +301,7 @@ def test_an_exchange_that_fails_leaves_the_old_lease() -> None:
         old = await mine.lease(6)
         assert (await mine.refusal(8, instead_of=old)).code is Code.BUDGET_BUSY
         assert (await mine.refusal(11, instead_of=old)).code is Code.BUDGET_EXHAUSTED
-        assert mine.books() == {"commerce/day": (0, 9)}
+        assert await mine.books() == {"commerce/day": (0, 9)}
         assert (await mine.lease(9, 7, instead_of=old)).granted == nano(7)
         mine_too.release()
 
@@ -287,7 +319,7 @@ def test_an_exchange_of_a_lease_that_has_ended_is_none() -> None:
         other = await mine.lease(2)
         assert (await mine.refusal(4, instead_of=old)).code is Code.BUDGET_BUSY
         other.release()
-        assert mine.books() == {"commerce/day": (6, 0)}
+        assert await mine.books() == {"commerce/day": (6, 0)}
 
     run_virtual(main)
 
@@ -300,10 +332,10 @@ def test_the_turn_of_a_period_gives_all_of_it_anew() -> None:
         mine = purse(entry(day(10, "Europe/Berlin"), month(100, "Europe/Berlin")), clock)
         (await mine.lease(10)).settle(nano(10))
         clock.wall = instant_ns("2027-01-15T23:00:00Z") - 1
-        assert mine.left == 0
+        assert await mine.left() == 0
         clock.move(1)
-        assert mine.left == 10
-        assert mine.books() == {"commerce/day": (0, 0), "commerce/month": (10, 0)}
+        assert await mine.left() == 10
+        assert await mine.books() == {"commerce/day": (0, 0), "commerce/month": (10, 0)}
 
     run_virtual(main)
 
@@ -316,10 +348,10 @@ def test_a_cost_belongs_to_the_period_that_reserved_it() -> None:
         mine = purse(entry(day(10), month(100)), clock)
         late = await mine.lease(6)
         clock.move(16 * HOUR)
-        assert mine.books() == {"commerce/day": (0, 0), "commerce/month": (0, 6)}
+        assert await mine.books() == {"commerce/day": (0, 0), "commerce/month": (0, 6)}
         today = await mine.lease(10)
         late.settle(nano(5))
-        assert mine.books() == {"commerce/day": (0, 10), "commerce/month": (5, 10)}
+        assert await mine.books() == {"commerce/day": (0, 10), "commerce/month": (5, 10)}
         today.settle(nano(10))
 
     run_virtual(main)
@@ -334,10 +366,10 @@ def test_a_lease_grows_in_the_period_that_reserved_it() -> None:
         late = await mine.lease(12)
         clock.move(16 * HOUR)
         today = await mine.lease(10)
-        assert late.extend(nano(3))
-        assert not late.extend(1)
-        assert not today.extend(1)
-        assert mine.books() == {"commerce/day": (0, 10)}
+        assert await late.extend(nano(3)) == nano(3)
+        assert not await late.extend(1)
+        assert not await today.extend(1)
+        assert await mine.books() == {"commerce/day": (0, 10)}
 
     run_virtual(main)
 
@@ -352,10 +384,10 @@ def test_a_grant_counts_until_its_time() -> None:
         clock.wall = instant_ns("2027-01-15T11:00:00Z") - 1
         lease = await mine.lease(15)
         clock.move(1)
-        (row,) = mine.budgets.rows(tenancy(who))
+        (row,) = await mine.budgets.rows(tenancy(who))
         assert (row.limit_nanousd, row.left_nanousd) == (10 * NANO, 0)
         lease.settle(nano(15))
-        assert mine.books() == {"commerce/day": (15, 0)}
+        assert await mine.books() == {"commerce/day": (15, 0)}
 
     run_virtual(main)
 
@@ -370,7 +402,7 @@ def test_a_wall_clock_set_back_forgets_nothing() -> None:
         clock.move(2 * S)
         (await mine.lease(4)).settle(nano(4))
         clock.wall -= 3 * S
-        assert mine.books() == {"commerce/day": (4, 0)}
+        assert await mine.books() == {"commerce/day": (4, 0)}
 
     run_virtual(main)
 
@@ -383,8 +415,8 @@ def test_a_reload_moves_the_limit_and_keeps_the_books() -> None:
         lease = await mine.lease(6)
         lease.settle(nano(6))
         mine.who = entry(day(20), channels={"bot": channel(day(5))})
-        assert mine.books() == {"commerce/day": (6, 0), "commerce/bot/day": (0, 0)}
-        assert mine.left == 5
+        assert await mine.books() == {"commerce/day": (6, 0), "commerce/bot/day": (0, 0)}
+        assert await mine.left() == 5
         mine.who = entry(day(4))
         assert (await mine.refusal(1)).code is Code.BUDGET_EXHAUSTED
 
@@ -396,12 +428,12 @@ def test_two_channels_never_share_their_own_budgets() -> None:
 
     async def main() -> None:
         same = channel(day(5))
-        budgets = Budgets(HandClock())
+        budgets = in_memory(HandClock())
         who = entry(channels={"a": same, "b": same})
         other = entry(id="hr", channels={"a": same})
         await Purse(budgets, who, "a").lease(5)
-        assert Purse(budgets, who, "b").left == 5
-        assert Purse(budgets, other, "a").left == 5
+        assert await Purse(budgets, who, "b").left() == 5
+        assert await Purse(budgets, other, "a").left() == 5
 
     run_virtual(main)
 
@@ -412,15 +444,16 @@ def test_who_is_no_longer_configured_is_forgotten_with_its_window() -> None:
 
     async def main() -> None:
         clock = HandClock()
-        budgets = Budgets(clock)
+        kept = MemoryStore(clock)
+        budgets = Budgets(clock, kept)
         for number in range(100):
-            await Purse(budgets, entry(day(1), id=f"t{number}")).lease(1)
+            (await Purse(budgets, entry(day(1), id=f"t{number}")).lease(1)).release()
         mine = Purse(budgets, entry(month(1)))
-        assert mine.left == 1
-        assert repr(budgets) == "<Budgets 101 accounts, 0 waiting>"
+        assert await mine.left() == 1
+        assert repr(kept).startswith("<MemoryStore 101 accounts, 0 leases")
         clock.move(16 * HOUR)
-        assert Purse(budgets, entry(day(1, "Asia/Tokyo"), id="new")).left == 1
-        assert repr(budgets) == "<Budgets 2 accounts, 0 waiting>"
+        assert await Purse(budgets, entry(day(1, "Asia/Tokyo"), id="new")).left() == 1
+        assert repr(kept).startswith("<MemoryStore 2 accounts, 0 leases")
         gc.collect()
         assert sum(isinstance(one, Book) and one.window.id == "2027-01-15" for one in gc.get_objects()) == 0
 
@@ -440,27 +473,30 @@ def test_the_journal_rebuilds_the_books() -> None:
             lease.settle(cost := nano(0.01 * hour) if lease.granted else 0)
             records.append((clock.wall, cost))
             clock.move(HOUR)
-        rebuilt = Budgets(clock)
+        kept = MemoryStore(clock)
+        rebuilt = Budgets(clock, kept)
         everything = tenancy(who)
-        assert rebuilt.earliest_ns(everything) == instant_ns("2026-12-31T15:00:00Z")
+        assert earliest_ns(rebuilt, everything, clock) == instant_ns("2026-12-31T15:00:00Z")
         for wall_ns, cost in records:
-            rebuilt.restore("commerce", "bot", KEY, wall_ns, cost, everything)
-        assert rebuilt.rows(everything) == mine.budgets.rows(everything)
-        assert mine.books()["commerce/day"] != mine.books()["commerce/month"] != (0, 0)
+            restored(rebuilt, kept, "commerce", "bot", KEY, wall_ns, cost, everything)
+        assert await rebuilt.rows(everything) == await mine.budgets.rows(everything)
+        assert (await mine.books())["commerce/day"] != (await mine.books())["commerce/month"] != (0, 0)
 
         foreign = entry(id="hr", own=key(month(50), id="key_" + "1" * 16))
         everything = tenancy(who, foreign)
-        mine_too = mine.budgets.rows(everything)
-        rebuilt.restore("gone", "bot", KEY, clock.wall, nano(1), everything)
-        rebuilt.restore(None, None, None, clock.wall, nano(1), everything)
-        rebuilt.restore("commerce", "bot", KEY, rebuilt.earliest_ns(everything) - 1, nano(1), everything)
-        assert rebuilt.rows(everything) == mine_too
+        mine_too = await mine.budgets.rows(everything)
+        restored(rebuilt, kept, "gone", "bot", KEY, clock.wall, nano(1), everything)
+        restored(rebuilt, kept, None, None, None, clock.wall, nano(1), everything)
+        restored(
+            rebuilt, kept, "commerce", "bot", KEY, earliest_ns(rebuilt, everything, clock) - 1, nano(1), everything
+        )
+        assert await rebuilt.rows(everything) == mine_too
         for name, key_id in (("gone", "key_" + "9" * 16), (None, foreign.key.id), (None, None)):
-            rebuilt.restore("commerce", name, key_id, clock.wall, nano(1), everything)
-        moved = {row.name for row, old in zip(rebuilt.rows(everything), mine_too, strict=True) if row != old}
+            restored(rebuilt, kept, "commerce", name, key_id, clock.wall, nano(1), everything)
+        moved = {row.name for row, old in zip(await rebuilt.rows(everything), mine_too, strict=True) if row != old}
         assert moved == {"commerce"}
-        rebuilt.restore("hr", None, foreign.key.id, clock.wall, nano(1), everything)
-        assert rebuilt.rows(everything)[-1].settled_nanousd == nano(1)
+        restored(rebuilt, kept, "hr", None, foreign.key.id, clock.wall, nano(1), everything)
+        assert (await rebuilt.rows(everything))[-1].settled_nanousd == nano(1)
 
     run_virtual(main)
 
@@ -468,16 +504,17 @@ def test_the_journal_rebuilds_the_books() -> None:
 def test_an_adjustment_may_take_back() -> None:
     """A record of an adjustment lowers what is settled: reports and books sum the same."""
     clock, who = HandClock(), entry(day(10))
-    budgets = Budgets(clock)
-    budgets.restore("commerce", "bot", KEY, clock.wall, nano(3), tenancy(who))
-    budgets.restore("commerce", "bot", KEY, clock.wall, -nano(1), tenancy(who))
-    assert Purse(budgets, who).left == 8
+    kept = MemoryStore(clock)
+    budgets = Budgets(clock, kept)
+    restored(budgets, kept, "commerce", "bot", KEY, clock.wall, nano(3), tenancy(who))
+    restored(budgets, kept, "commerce", "bot", KEY, clock.wall, -nano(1), tenancy(who))
+    assert run_virtual(Purse(budgets, who).left) == 8
 
 
 def test_without_budgets_no_record_matters() -> None:
     """`earliest_ns` is now where nobody has a budget: nothing need be read."""
     clock = HandClock()
-    assert Budgets(clock).earliest_ns(tenancy(entry())) == clock.wall
+    assert earliest_ns(in_memory(clock), tenancy(entry()), clock) == clock.wall
 
 
 @pytest.mark.parametrize(("want", "least"), [(1, 2), (1, -1)])

@@ -13,11 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spend.world import S, channel, day, entry, grant, key, month
+from spend.world import S, channel, day, entry, grant, in_memory, key, month
 from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import Budget, KeyEntry, Tenancy
-from trimtab.dataplane.spend import BudgetRow, Budgets, Lease
+from trimtab.dataplane.spend import BudgetRow, Lease
 from trimtab.surfaces.twin import VirtualLoop
 
 P = ParamSpec("P")
@@ -125,7 +125,7 @@ class Spending(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualLoop()
         self.clock = Jumping(self.loop)
-        self.budgets = Budgets(self.clock)
+        self.budgets = in_memory(self.clock)
         self.held: list[Held] = []
         self.waiters: list[Waiter] = []
         self.windows: dict[Account, Window] = {}
@@ -210,7 +210,8 @@ class Spending(RuleBasedStateMachine):
             self.refused(waiter, answer)
 
     def rows(self) -> dict[Account, BudgetRow]:
-        return {(row.name, row.period, row.tz): row for row in self.budgets.rows(EVERYTHING)}
+        rows = self.loop.run_until_complete(self.budgets.rows(EVERYTHING))
+        return {(row.name, row.period, row.tz): row for row in rows}
 
     def run(self, seconds: float = 0.0) -> None:
         async def pass_time() -> None:
@@ -293,7 +294,8 @@ class Spending(RuleBasedStateMachine):
             limit(account, min(wall_ns, at[1] - 1)) - self.settled(account, at) - self.reserved(account, at)
             for account, at in one.windows.items()
         ]
-        assert one.lease.extend(more) is (more <= min(rooms))
+        got = self.loop.run_until_complete(one.lease.extend(more))
+        assert got == max(0, min([more, *rooms]))
         one.granted = one.lease.granted
 
     @precondition(lambda self: self.waiters)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spend.world import KEY, NONE, HandClock, S, channel, entry, key, rates
+from spend.world import KEY, NONE, HandClock, Rates, S, channel, entry, key, rates
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import Channel, KeyEntry, Limits, Rate
-from trimtab.dataplane.spend import Limiter, RateView
+from trimtab.dataplane.spend import MemoryStore, RateView
 
 PACES = st.one_of(
     st.sampled_from([0.1, 1 / 3, 0.5, 1.0, 3.0, 7.0, 10.0, 1e3, 123_456.789, 7e8, 1e9]),
@@ -71,7 +71,7 @@ def test_it_is_a_leaky_bucket(per_s: float, burst: int, steps: list[tuple[str, o
     The wait may be longer by a nanosecond, into which it is rounded, and by one part in 10^9, into which the pace is.
     """
     clock, bucket = HandClock(), Bucket(per_s, burst)
-    limiter, speaker = Limiter(clock), who(rates(tokens=rate(per_s, burst)))
+    limiter, speaker = Rates(clock), who(rates(tokens=rate(per_s, burst)))
     for kind, value in steps:
         if kind == "pass":
             ns = int(value * burst / bucket.per_s * S)  # type: ignore[operator]
@@ -83,7 +83,7 @@ def test_it_is_a_leaky_bucket(per_s: float, burst: int, steps: list[tuple[str, o
             bucket.add(actual - estimated)
         else:
             assert isinstance(value, int)
-            refusal = limiter.charge_tokens(*speaker, value)
+            refusal = limiter.charge(*speaker, value)
             expected = bucket.wait_ns(value)
             if value > burst:
                 assert refusal is not None
@@ -106,26 +106,26 @@ def test_the_wait_is_exact(limits: list[tuple[float, int]], before: list[tuple[i
     """Whatever was charged: who retries after exactly the told time succeeds, and a nanosecond earlier does not."""
     own, tenants, channels = (rates(tokens=rate(per_s, burst)) for per_s, burst in limits)
     clock = HandClock()
-    limiter, speaker = Limiter(clock), who(own, tenants, channels)
+    limiter, speaker = Rates(clock), who(own, tenants, channels)
     for tokens, ns in before:
-        limiter.charge_tokens(*speaker, tokens)
+        limiter.charge(*speaker, tokens)
         clock.move(ns)
     cost = min([cost, *(burst for _, burst in limits)])
-    while (refusal := limiter.charge_tokens(*speaker, cost)) is None:
+    while (refusal := limiter.charge(*speaker, cost)) is None:
         pass
     told_ns = wait_ns(refusal)
     if told_ns >= 1 << 50:
         return  # two weeks: seconds as a float hold no nanoseconds there
     clock.move(told_ns - 1)
-    assert wait_ns(limiter.charge_tokens(*speaker, cost)) == 1
+    assert wait_ns(limiter.charge(*speaker, cost)) == 1
     clock.move(1)
-    assert limiter.charge_tokens(*speaker, cost) is None
+    assert limiter.charge(*speaker, cost) is None
 
 
 def test_a_burst_at_once_then_the_pace() -> None:
     """Ten a second with a burst of 20 lets 20 through at once, and from then on one each 100 ms."""
     clock, speaker = HandClock(), who(rates(requests=rate(10, 20)))
-    limiter = Limiter(clock)
+    limiter = Rates(clock)
     assert [limiter.charge_request(speaker[0]) for _ in range(20)] == [None] * 20
     for _ in range(5):
         assert wait_ns(limiter.charge_request(speaker[0])) == S // 10
@@ -137,7 +137,7 @@ def test_a_burst_at_once_then_the_pace() -> None:
 def test_the_pace_does_not_drift(per_s: float) -> None:
     """A hundred thousand tokens, booked one after the other, last as long as their number says, to one part in 10^9,
     and never less."""
-    limiter, speaker = Limiter(HandClock()), who(rates(tokens=rate(per_s, 1)))
+    limiter, speaker = Rates(HandClock()), who(rates(tokens=rate(per_s, 1)))
     for _ in range(100_000):
         limiter.true_up(*speaker, 0, 1)
     exactly_s = 100_000 / Fraction(repr(per_s))
@@ -148,7 +148,7 @@ def test_the_pace_does_not_drift(per_s: float) -> None:
 def test_all_limits_of_a_call_are_charged_or_none() -> None:
     """While the tenant's limit refuses, its keys' own limits lose nothing."""
     clock, speaker = HandClock(), who(rates(requests=rate(1, 5)), tenants=rates(requests=rate(1, 1)))
-    limiter = Limiter(clock)
+    limiter = Rates(clock)
     assert limiter.charge_request(speaker[0]) is None
     for _ in range(10):
         refusal = limiter.charge_request(speaker[0])
@@ -162,9 +162,9 @@ def test_all_limits_of_a_call_are_charged_or_none() -> None:
 def test_the_longest_wait_is_told() -> None:
     """Where several limits refuse, the refusal names the one that holds longest, since only then a retry helps."""
     own, tenants = rates(tokens=rate(100, 50)), rates(tokens=rate(10, 50))
-    limiter, speaker = Limiter(HandClock()), who(own, tenants, own)
-    assert limiter.charge_tokens(*speaker, 50) is None
-    refusal = limiter.charge_tokens(*speaker, 20)
+    limiter, speaker = Rates(HandClock()), who(own, tenants, own)
+    assert limiter.charge(*speaker, 50) is None
+    refusal = limiter.charge(*speaker, 20)
     assert refusal is not None
     assert (refusal.rule, refusal.retry_after_s) == ("tenant commerce tokens", 2.0)
     assert refusal.message == (
@@ -177,12 +177,11 @@ def test_limits_are_named_by_what_they_limit() -> None:
     tight = rates(requests=rate(1, 1), tokens=rate(1, 1))
     names = []
     for speaker in (who(tight), who(NONE, tight), who(NONE, NONE, tight)):
-        limiter = Limiter(HandClock())
+        limiter = Rates(HandClock())
         for _ in range(2):
             refusals = (
                 limiter.charge_request(speaker[0]),
-                limiter.charge_channel(speaker[0].tenant, "bot", speaker[2]),
-                limiter.charge_tokens(*speaker, 1),
+                limiter.charge(*speaker, 1),
             )
             names += [refusal.rule for refusal in refusals if refusal]
     assert names == [
@@ -191,16 +190,15 @@ def test_limits_are_named_by_what_they_limit() -> None:
         "tenant commerce requests",
         "tenant commerce tokens",
         "channel commerce/bot requests",
-        "channel commerce/bot tokens",
     ]
 
 
 def test_more_than_the_burst_is_refused_for_good() -> None:
     """A request that no waiting makes small enough is `larger_than_limit`, without a time, and charges nothing, also
     where another limit would only have had it wait."""
-    limiter, speaker = Limiter(HandClock()), who(rates(tokens=rate(1, 100)), rates(tokens=rate(1, 50)))
-    assert limiter.charge_tokens(*speaker, 50) is None
-    refusal = limiter.charge_tokens(*speaker, 60)
+    limiter, speaker = Rates(HandClock()), who(rates(tokens=rate(1, 100)), rates(tokens=rate(1, 50)))
+    assert limiter.charge(*speaker, 50) is None
+    refusal = limiter.charge(*speaker, 60)
     assert refusal is not None
     assert (refusal.code, refusal.rule, refusal.retry_after_s) == (
         Code.LARGER_THAN_LIMIT,
@@ -213,37 +211,37 @@ def test_more_than_the_burst_is_refused_for_good() -> None:
 
 def test_nothing_is_refused_or_shown_where_nothing_is_declared() -> None:
     """No limits: no refusal, no headers, no state."""
-    limiter, speaker = Limiter(HandClock()), who()
+    kept = MemoryStore(HandClock())
+    limiter, speaker = Rates(HandClock(), kept), who()
     assert limiter.charge_request(speaker[0]) is None
-    assert limiter.charge_channel(speaker[0].tenant, "bot", speaker[2]) is None
-    assert limiter.charge_tokens(*speaker, 10**9) is None
+    assert limiter.charge(*speaker, 10**9) is None
     limiter.true_up(*speaker, 0, 10**9)
-    assert limiter.view(*speaker) == ()
-    assert repr(limiter) == "<Limiter 0 limits in use>"
+    assert limiter.view(*speaker) == []
+    assert repr(kept).endswith(" 0 rates in use>")
 
 
 def test_a_debt_makes_later_requests_wait() -> None:
     """Tokens used beyond the estimate are owed, beyond the burst too, by key, tenant and channel alike."""
     clock, same = HandClock(), rates(tokens=rate(10, 100))
     for speaker in (who(same), who(NONE, same), who(NONE, NONE, same)):
-        limiter = Limiter(clock)
-        assert limiter.charge_tokens(*speaker, 100) is None
+        limiter = Rates(clock)
+        assert limiter.charge(*speaker, 100) is None
         limiter.true_up(*speaker, 100, 150)
-        assert limiter.view(*speaker) == (RateView("tokens", 100, 0, 15.0),)
-        assert wait_ns(limiter.charge_tokens(*speaker, 1)) == 51 * S // 10
+        assert limiter.view(*speaker) == [RateView("tokens", 100, 0, 15.0)]
+        assert wait_ns(limiter.charge(*speaker, 1)) == 51 * S // 10
 
 
 def test_a_credit_never_fills_above_the_burst() -> None:
     """Tokens that were not used come back, but a bucket that is full stays full, also one that filled up meanwhile."""
     clock, speaker = HandClock(), who(rates(tokens=rate(10, 100)))
-    limiter = Limiter(clock)
-    assert limiter.charge_tokens(*speaker, 100) is None
+    limiter = Rates(clock)
+    assert limiter.charge(*speaker, 100) is None
     limiter.true_up(*speaker, 100, 30)
-    assert limiter.view(*speaker) == (RateView("tokens", 100, 70, 3.0),)
+    assert limiter.view(*speaker) == [RateView("tokens", 100, 70, 3.0)]
     clock.move(60 * S)
     limiter.true_up(*speaker, 100, 0)
-    assert limiter.charge_tokens(*speaker, 100) is None
-    assert wait_ns(limiter.charge_tokens(*speaker, 1)) == S // 10
+    assert limiter.charge(*speaker, 100) is None
+    assert wait_ns(limiter.charge(*speaker, 1)) == S // 10
 
 
 def test_headers_show_the_tightest_limit() -> None:
@@ -251,17 +249,16 @@ def test_headers_show_the_tightest_limit() -> None:
     speaker = who(
         rates(requests=rate(10, 20)), rates(requests=rate(1, 30), tokens=rate(5, 100)), rates(tokens=rate(1, 100))
     )
-    limiter = Limiter(HandClock())
-    assert limiter.view(*speaker) == (RateView("requests", 20, 20, 0.0), RateView("tokens", 100, 100, 0.0))
+    limiter = Rates(HandClock())
     assert limiter.charge_request(speaker[0]) is None
-    assert limiter.charge_tokens(*speaker, 40) is None
-    assert limiter.view(*speaker) == (RateView("requests", 20, 19, 0.1), RateView("tokens", 100, 60, 40.0))
+    assert limiter.charge(*speaker, 40) is None
+    assert limiter.view(*speaker) == [RateView("requests", 20, 19, 0.1), RateView("tokens", 100, 60, 40.0)]
 
 
 def test_a_new_rate_takes_over_the_old_state() -> None:
     """A reload keeps what is used up: the bucket is not full again, and from then on fills at the new pace."""
     clock = HandClock()
-    limiter = Limiter(clock)
+    limiter = Rates(clock)
     for _ in range(10):
         assert limiter.charge_request(who(rates(requests=rate(1, 10)))[0]) is None
     slower, faster = who(rates(requests=rate(1, 5)))[0], who(rates(requests=rate(100, 10)))[0]
@@ -275,17 +272,18 @@ def test_what_is_no_longer_in_use_is_forgotten() -> None:
     """Ten thousand keys that stopped calling leave nothing behind once others have gone on for a while; at no time are
     more than about twice as many kept as are in use, however long some stay in use."""
     clock = HandClock()
-    limiter = Limiter(clock)
+    kept = MemoryStore(clock)
+    limiter = Rates(clock, kept)
     often, seldom = rates(requests=rate(1, 1)), rates(requests=rate(0.001, 1))
     for number in range(200):
         assert limiter.charge_request(entry(own=key(id=f"key_{number:016x}", limits=seldom))) is None
     for number in range(200, 10_000):
         assert limiter.charge_request(entry(own=key(id=f"key_{number:016x}", limits=often))) is None
         clock.move(S // 50)  # 50 of these are in use at any time
-        kept = int(repr(limiter).split()[1])
-        assert kept <= 2 * 250 + 2, number
+        in_use = int(repr(kept).split()[-4])
+        assert in_use <= 2 * 250 + 2, number
     one = entry(own=key(id="key_" + "f" * 16, limits=often))
     for _ in range(1000):
         clock.move(2 * S)
         assert limiter.charge_request(one) is None
-    assert repr(limiter) == "<Limiter 1 limits in use>"
+    assert repr(kept).endswith(" 1 rates in use>")

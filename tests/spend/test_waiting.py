@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from spend.world import HandClock, Purse, channel, day, entry, key, month, nano, tenancy
+from spend.world import HandClock, Purse, channel, day, entry, in_memory, key, month, nano, tenancy
 from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import KeyEntry
-from trimtab.dataplane.spend import Budgets, Lease
+from trimtab.dataplane.spend import Lease
 from trimtab.surfaces.twin import VirtualLoop, run_virtual
 
 Asked = Coroutine[Any, Any, Lease | Refusal]
@@ -26,7 +26,7 @@ def loop() -> VirtualLoop:
 
 def purse(who: KeyEntry, name: str = "bot") -> Purse:
     """On the clock of the loop, whose wall begins at 2027-01-15 08:00 UTC."""
-    return Purse(Budgets(loop().clock), who, name)
+    return Purse(in_memory(loop().clock), who, name)
 
 
 async def waiting(*asked: Asked) -> list[asyncio.Task[Lease | Refusal]]:
@@ -238,7 +238,7 @@ def test_midnight_ends_a_wait() -> None:
         await asyncio.gather(*tasks)
         assert served == [0, 1, 2]
         assert loop().time() == pytest.approx(15 * 3600, abs=1e-6)
-        assert mine.books() == {"commerce/day": (0, 9), "commerce/month": (0, 19)}
+        assert await mine.books() == {"commerce/day": (0, 9), "commerce/month": (0, 19)}
         assert (await refusal_of(longer)).code is Code.BUDGET_BUSY
 
     run_virtual(main)
@@ -250,7 +250,7 @@ def test_midnight_is_noticed_where_only_the_wall_clock_says_so() -> None:
 
     async def main() -> None:
         clock = HandClock()
-        mine = Purse(Budgets(clock), entry(day(10)))
+        mine = Purse(in_memory(clock), entry(day(10)))
         await mine.lease(10)
         alone, first = await waiting(mine.reserve(5, wait_s=1), mine.reserve(5, wait_s=60))
         clock.wall = instant_ns("2027-01-16T00:00:01Z")
@@ -280,8 +280,8 @@ def test_who_is_cancelled_leaves_nothing_behind() -> None:
         assert loop().time() == 0
         held.release()
         small.result().release()  # type: ignore[union-attr]
-        assert mine.books() == {"commerce/day": (0, 0)}
-        assert repr(mine.budgets) == "<Budgets 1 accounts, 0 waiting>"
+        assert await mine.books() == {"commerce/day": (0, 0)}
+        assert repr(mine.budgets) == "<Budgets in memory, 0 waiting>"
         assert pending_timers() == []
 
     run_virtual(main)
@@ -303,7 +303,7 @@ def test_who_is_cancelled_as_it_is_served_gives_the_money_back() -> None:
             assert (await lease_of(following)).granted == nano(8)
             assert gone.cancelled()
             following.result().release()  # type: ignore[union-attr]
-            assert mine.books() == {"commerce/day": (0, 0)}
+            assert await mine.books() == {"commerce/day": (0, 0)}
 
     run_virtual(main)
 
@@ -322,9 +322,9 @@ def test_a_cancelled_exchange_loses_no_cost() -> None:
         fallback.cancel()
         with pytest.raises(asyncio.CancelledError):
             await fallback
-        assert mine.books() == {"commerce/day": (1, 0), "commerce/month": (1, 5)}
+        assert await mine.books() == {"commerce/day": (1, 0), "commerce/month": (1, 5)}
         old.settle(nano(2))
-        assert mine.books() == {"commerce/day": (1, 0), "commerce/month": (3, 0)}
+        assert await mine.books() == {"commerce/day": (1, 0), "commerce/month": (3, 0)}
 
     run_virtual(main)
 
@@ -336,11 +336,11 @@ def test_an_exchange_waits_with_its_old_money() -> None:
         mine = purse(entry(day(10)))
         held, old = await mine.lease(6), await mine.lease(4)
         fallback, following = await waiting(mine.reserve(5, wait_s=60, instead_of=old), mine.reserve(5, wait_s=60))
-        assert mine.books() == {"commerce/day": (0, 10)}
+        assert await mine.books() == {"commerce/day": (0, 10)}
         held.release()
         assert (await lease_of(fallback)).granted == (await lease_of(following)).granted == nano(5)
         old.settle(nano(3))  # it has ended
-        assert mine.books() == {"commerce/day": (0, 10)}
+        assert await mine.books() == {"commerce/day": (0, 10)}
 
     run_virtual(main)
 
@@ -370,7 +370,7 @@ def test_two_exchanges_that_wait_for_each_other_end() -> None:
         olds = [await mine.lease(5), await mine.lease(5)]
         tasks = await waiting(*(mine.reserve(8, wait_s=5, instead_of=old) for old in olds))
         assert [(await refusal_of(task)).code for task in tasks] == [Code.BUDGET_BUSY] * 2
-        assert mine.books() == {"commerce/day": (0, 10)}
+        assert await mine.books() == {"commerce/day": (0, 10)}
 
     run_virtual(main)
 
@@ -418,7 +418,7 @@ def test_who_is_no_longer_short_is_in_nobodys_way() -> None:
     async def main() -> None:
         clock = HandClock()
         who = entry(channels={"a": channel(month(5)), "b": channel()}, own=key(day(5)))
-        a = Purse(Budgets(clock), who, "a")
+        a = Purse(in_memory(clock), who, "a")
         b = Purse(a.budgets, who, "b")
         other = Purse(a.budgets, KeyEntry(who.tenant, key(id="key_" + "1" * 16)), "a")
         await other.lease(5)
@@ -440,7 +440,7 @@ def test_a_running_answer_grows_before_those_who_wait() -> None:
         mine = purse(entry(day(10)))
         running = await mine.lease(6)
         (first,) = await waiting(mine.reserve(8, wait_s=5))
-        assert running.extend(nano(4))
+        assert await running.extend(nano(4)) == nano(4)
         assert (await refusal_of(first)).code is Code.BUDGET_BUSY
 
     run_virtual(main)
@@ -474,7 +474,7 @@ def test_what_on_wait_frees_may_be_the_money() -> None:
         assert loop().time() == 0
         with pytest.raises(ZeroDivisionError):
             await mine.reserve(8, wait_s=60, on_wait=lambda: print(1 // 0))
-        assert repr(mine.budgets) == "<Budgets 1 accounts, 0 waiting>"
+        assert repr(mine.budgets) == "<Budgets in memory, 0 waiting>"
         lease.release()
 
     run_virtual(main)
@@ -488,16 +488,16 @@ def test_a_thousand_at_once_never_overspend() -> None:
     async def main() -> None:
         names = ("a", "b", "c")
         who = entry(day(30), month(1000), channels={name: channel(day(15)) for name in names}, own=key(day(28)))
-        purses = [Purse(Budgets(loop().clock), who, name) for name in names]
+        purses = [Purse(in_memory(loop().clock), who, name) for name in names]
         for one in purses[1:]:
             one.budgets = purses[0].budgets
         random = loop().ids.random
         spent: list[int] = []
         codes: list[Code] = []
 
-        def check() -> None:
+        async def check() -> None:
             for name, limit in (("commerce/day", 30), (f"{who.key.id}/day", 28), ("commerce/a/day", 15)):
-                settled, reserved = purses[0].books()[name]
+                settled, reserved = (await purses[0].books())[name]
                 assert reserved >= 0
                 assert settled + reserved <= limit + 1e-9
 
@@ -505,10 +505,10 @@ def test_a_thousand_at_once_never_overspend() -> None:
             await asyncio.sleep(number * 0.003)
             mine = purses[number % 3]
             asked = await mine.reserve(0.2, 0.05, wait_s=random.choice((0, 0.5, 20)))
-            check()
+            await check()
             if isinstance(asked, Refusal):
-                assert mine.left is not None
-                assert mine.left < 0.05
+                assert await mine.left() is not None
+                assert await mine.left() < 0.05
                 codes.append(asked.code)
                 return
             cost = 0
@@ -518,14 +518,14 @@ def test_a_thousand_at_once_never_overspend() -> None:
             finally:
                 asked.settle(cost)
                 spent.append(cost)
-                check()
+                await check()
 
         tasks = [asyncio.create_task(request(number)) for number in range(1000)]
         for task in tasks[::17]:
             loop().call_later(random.random() * 3, task.cancel)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert not [task for task in tasks if not task.cancelled() and task.exception()]
-        rows = purses[0].budgets.rows(tenancy(who))
+        rows = await purses[0].budgets.rows(tenancy(who))
         assert {row.reserved_nanousd for row in rows} == {0}
         assert {row.settled_nanousd for row in rows if "/" not in row.name} == {sum(spent)}
         assert sum(row.settled_nanousd for row in rows if "/" in row.name) == sum(spent)
@@ -541,7 +541,7 @@ def test_a_release_looks_at_no_more_than_it_serves() -> None:
 
     async def main() -> None:
         clock = HandClock()
-        mine = Purse(Budgets(clock), entry(day(10), month(1000)))
+        mine = Purse(in_memory(clock), entry(day(10), month(1000)))
         held = await mine.lease(10)
         tasks = await waiting(*(mine.reserve(5, wait_s=7200) for _ in range(1000)))
         clock.wall_reads = 0
@@ -554,7 +554,7 @@ def test_a_release_looks_at_no_more_than_it_serves() -> None:
         for task in tasks:
             task.cancel()
         await settled()
-        assert repr(mine.budgets) == "<Budgets 2 accounts, 0 waiting>"
+        assert repr(mine.budgets) == "<Budgets in memory, 0 waiting>"
 
     run_virtual(main)
 

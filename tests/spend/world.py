@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any, ParamSpec, TypeVar
 
-from trimtab.core.clock import instant_ns
+from trimtab.core.clock import Clock, instant_ns
 from trimtab.core.errors import Refusal
 from trimtab.core.money import NANO
 from trimtab.core.tenancy import (
@@ -24,7 +24,8 @@ from trimtab.core.tenancy import (
     Tenancy,
     Tenant,
 )
-from trimtab.dataplane.spend import Budgets, Lease
+from trimtab.dataplane.spend import Budgets, Lease, Limiter, MemoryStore, RateView, Store, Used, views
+from trimtab.dataplane.spend.accounts import Claims
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,18 +146,66 @@ class Purse:
     def channel(self) -> Channel:
         return self.who.tenant.channels[self.name]
 
-    @property
-    def left(self) -> float | None:
-        left = self.budgets.left(self.who, self.name, self.channel)
-        return None if left is None else left / NANO
+    async def left(self) -> float | None:
+        """Room of the tightest account; None: no budget applies."""
+        wanted = {claim.account for claim in Claims().of(self.who, self.name, self.channel)}
+        rows = [
+            row
+            for row in await self.budgets.rows(tenancy(self.who))
+            if (row.name, row.period, row.tz) in {(account.scope, account.period, account.tz) for account in wanted}
+        ]
+        return min((row.left_nanousd / NANO for row in rows), default=None)
 
-    def books(self) -> dict[str, tuple[float, float]]:
+    async def books(self) -> dict[str, tuple[float, float]]:
         """(settled, reserved) in dollars of each account by name and period."""
         return {
             f"{row.name}/{row.period}": (row.settled_nanousd / NANO, row.reserved_nanousd / NANO)
-            for row in self.budgets.rows(tenancy(self.who))
+            for row in await self.budgets.rows(tenancy(self.who))
         }
+
+
+def in_memory(clock: Clock) -> Budgets:
+    return Budgets(clock, MemoryStore(clock))
 
 
 def nano(usd: float) -> int:
     return round(usd * NANO)
+
+
+class Rates:
+    """`Limiter` as one caller sees it: refusals, and what the headers would show of the last charges. Not for a running
+    loop."""
+
+    def __init__(self, clock: Clock, store: Store | None = None) -> None:
+        self.limiter = Limiter(store or MemoryStore(clock))
+        self._seen: dict[str, Used] = {}
+
+    def charge_request(self, who: KeyEntry) -> Refusal | None:
+        return self._note("request", finished(self.limiter.charge_request(who)))
+
+    def charge(self, who: KeyEntry, name: str, channel: Channel, tokens: int) -> Refusal | None:
+        """A request of the channel, and tokens."""
+        return self._note("bound", finished(self.limiter.charge_bound(who, name, channel, tokens)))
+
+    def true_up(self, who: KeyEntry, name: str, channel: Channel, estimated: int, actual: int) -> None:
+        used = finished(self.limiter.charge_bound(who, name, channel, 0))  # names the limits
+        self._seen["bound"] = self.limiter.true_up(who, used, actual - estimated)
+
+    def view(self, who: KeyEntry, name: str, channel: Channel) -> list[RateView]:
+        """Tokens as they are now, requests as the last one found them."""
+        self.charge(who, name, channel, 0)
+        return views(self._seen.values())
+
+    def _note(self, kind: str, used: Used) -> Refusal | None:
+        self._seen[kind] = used
+        return used.refusal
+
+
+def finished(step: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        step.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("it waited")

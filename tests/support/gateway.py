@@ -27,9 +27,11 @@ from trimtab.controlplane.registry import load
 from trimtab.core.ids import ClockIds, Ids
 from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record
+from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
+from trimtab.dataplane.spend import Level, Place
 from trimtab.foundations.embed import HashEmbedder
 from trimtab.foundations.tokens import RatioEstimator
 from trimtab.surfaces.lag import Lag
@@ -254,8 +256,8 @@ class Gateway:
         for name, view in gates.items():
             assert (view.free, view.waiting) == (view.slots, 0), f"{name}: {view}"
         tenancy = self.plane.configuration.snapshot.tenancy
-        for row in self.plane.budgets.rows(tenancy):
-            assert row.reserved_nanousd == 0, row
+        for place, level in self._levels(tenancy):
+            assert level.reserved == 0, (place, level)
         for views in self.plane.fleet.views().values():
             assert all(view.running == 0 for view in views), views
         assert " 0 making" in repr(self.plane.cache) or "making" not in repr(self.plane.cache), self.plane.cache
@@ -263,7 +265,13 @@ class Gateway:
     def settled_nanousd(self, name: str = "shop") -> int:
         """What the tenant's day budget says was spent."""
         tenancy = self.plane.configuration.snapshot.tenancy
-        return sum(row.settled_nanousd for row in self.plane.budgets.rows(tenancy) if name in row.name)
+        return sum(level.settled for place, level in self._levels(tenancy) if name in place.account.scope)
+
+    def _levels(self, tenancy: Tenancy) -> list[tuple[Place, Level]]:
+        places = self.plane.budgets.places(tenancy)
+        levels = self.plane.store.glance(places)
+        assert levels is not None, "only a store in this process tells at once"
+        return list(zip(places, levels, strict=True))
 
 
 def chat(content: str | list[dict[str, Any]] = "Hello", *headers: str, key: str = KEY, **fields: Any) -> bytes:

@@ -11,6 +11,7 @@ from trimtab.core.money import usd
 from trimtab.dataplane import guard
 from trimtab.dataplane.plane import Headers
 from trimtab.dataplane.run import Run, Template
+from trimtab.dataplane.spend import views
 
 
 def identity(run: Run) -> dict[str, Any]:
@@ -69,12 +70,10 @@ def headers(run: Run, *, whole: bool = False) -> Headers:
         found.append(("trimtab-cost-usd", usd(record.cost.settled_nanousd)))
     timing = ", ".join([f"{name};dur={row[1]:.2f}" for name, row in record.stages.items()])
     found.append(("server-timing", timing))
-    if run.bound is not None:
-        bound = run.bound
-        for view in run.plane.limiter.view(bound.entry, bound.name, bound.channel):
-            found.append((f"x-ratelimit-limit-{view.unit}", str(view.limit)))
-            found.append((f"x-ratelimit-remaining-{view.unit}", str(view.remaining)))
-            found.append((f"x-ratelimit-reset-{view.unit}", _duration(view.reset_s)))
+    for view in views(run.charges):
+        found.append((f"x-ratelimit-limit-{view.unit}", str(view.limit)))
+        found.append((f"x-ratelimit-remaining-{view.unit}", str(view.remaining)))
+        found.append((f"x-ratelimit-reset-{view.unit}", _duration(view.reset_s)))
     return found
 
 

@@ -24,6 +24,8 @@ async def money(
         want=want,
         least=least,
         wait_s=wait_s(run, bound),
+        holder=run.record.id,
+        lasts_s=left_s(run, bound),
         instead_of=run.lease,
         on_wait=lambda: run.end_ticket("ignored"),
     )

@@ -83,8 +83,10 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         record.tenant, record.key_id, record.market = entry.tenant.id, entry.key.id, entry.key.market
         if plane.draining:
             return Refusal(code=Code.DRAINING, message=Code.DRAINING.value.cause, retry_after_s=1.0)
-        if (refused := plane.limiter.charge_request(entry)) is not None:
-            return refused
+        charged = await plane.limiter.charge_request(entry)
+        run.charges.append(charged)
+        if charged.refusal is not None:
+            return charged.refusal
     with ledger.stage("body"):
         body = await request.body()
         if isinstance(body, Refusal):
@@ -97,7 +99,7 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
             return bound
         run.bound = bound
         settle.note_bound(record, bound)
-        if (refused := _charge(run, bound, body)) is not None:
+        if (refused := await _charge(run, bound, body)) is not None:
             return refused
     with ledger.stage("guard_in"):  # 3
         regions = regions_of((entry.key.market or "", *entry.tenant.markets))
@@ -132,20 +134,18 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         return await _route(run, bound, body, allowed)
 
 
-def _charge(run: Run, bound: Bound, body: Body) -> Refusal | None:
+async def _charge(run: Run, bound: Bound, body: Body) -> Refusal | None:
     """The channel's request rate, and tokens by estimate: a quarter of the prompt's bytes, trued up at settle."""
-    limiter = run.plane.limiter
-    if (refused := limiter.charge_channel(bound.tenant, bound.name, bound.channel)) is not None:
-        return refused
     tokens = prompt_bound(body.messages, body.extra)
     if tokens is None:
         message = "only text can be bounded in tokens: images, audio and files are not taken here"
         return Refusal(code=Code.INVALID_REQUEST, message=message, param="messages")
     run.prompt_bound = tokens
-    refused = limiter.charge_tokens(bound.entry, bound.name, bound.channel, tokens // 4)
-    if refused is None:
+    charged = await run.plane.limiter.charge_bound(bound.entry, bound.name, bound.channel, tokens // 4)
+    run.charges.append(charged)
+    if charged.refusal is None:
         run.charged_tokens = tokens // 4
-    return refused
+    return charged.refusal
 
 
 async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allowed: Allowed) -> Entry | Refusal | None:
@@ -212,7 +212,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         contract=bound.contract,
         allowed=allowed,
         takes=bound.target.takes,
-        left_nanousd=run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
+        left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
     )
@@ -224,7 +224,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
     if ranked.answer is not None:
         return Template(ranked.answer.removeprefix(_TEMPLATE), "content_filter")
     if refusal is not None and refusal.code is Code.BUDGET_EXHAUSTED:
-        return run.plane.budgets.used_up(bound.entry, bound.name, bound.channel)
+        return await run.plane.budgets.used_up(bound.entry, bound.name, bound.channel)
     return refusal or Decision(bound=bound, body=body, allowed=allowed, plans=ranked.plans, rows=tuple(rows))
 
 

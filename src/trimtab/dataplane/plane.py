@@ -19,7 +19,7 @@ from trimtab.dataplane.inference import Dialer, Fleet
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
-from trimtab.dataplane.spend import Budgets, Limiter
+from trimtab.dataplane.spend import Budgets, Limiter, Store
 from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
@@ -81,14 +81,16 @@ class DataPlane:
         cache_bytes: int,
         embedder: Embedder,
         classifier: Classifier,
+        store: Store,
     ) -> None:
         self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
         self.configuration = configuration
         self.secret = secret
         self.embedder = embedder
         self.classifier = classifier
-        self.limiter = Limiter(clock)
-        self.budgets = Budgets(clock)
+        self.store = store
+        self.limiter = Limiter(store)
+        self.budgets = Budgets(clock, store)
         self.cache = AnswerCache(clock, cache_bytes)
         self.gates = Gates(clock)
         self.embedding_gate = Gate(clock, EMBEDDING_SLOTS)

@@ -25,7 +25,7 @@ from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
 from trimtab.dataplane.policy import Value, feature_values
 from trimtab.dataplane.retrieval import Corpus, Retrieved
-from trimtab.dataplane.spend import Lease
+from trimtab.dataplane.spend import Lease, Used
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -64,6 +64,7 @@ class Run:
         self.body: Body | None = None
         self.bound: Bound | None = None
         self.prompt_bound = 0
+        self.charges: list[Used] = []
         self.charged_tokens = 0
         self.placeholders: tuple[tuple[str, str], ...] = ()
         self.guards_out: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ def account(run: Run) -> None:
     if run.bound is not None and run.charged_tokens:
         used = record.tokens.prompt or 0
         actual = used + (record.tokens.completion or 0)
-        run.plane.limiter.true_up(run.bound.entry, run.bound.name, run.bound.channel, run.charged_tokens, actual)
+        run.charges[-1] = run.plane.limiter.true_up(run.bound.entry, run.charges[-1], actual - run.charged_tokens)
     _store(run)
 
 

@@ -14,6 +14,7 @@ from trimtab.dataplane.plane import Configuration, DataPlane
 from trimtab.dataplane.policy import VARIABLES, Policy
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
+from trimtab.dataplane.spend import MemoryStore, Store
 from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
@@ -30,9 +31,11 @@ def build(
     secret: bytes,
     embedder: Embedder,
     classifier: Classifier,
+    store: Store | None = None,
     cache_bytes: int = CACHE_BYTES,
 ) -> DataPlane:
-    """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes."""
+    """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes. `store`:
+    where limits and budgets are kept; unset, in this process."""
     if len(secret) < 16:
         raise ValueError("the workspace secret has less than 16 bytes")
     return DataPlane(
@@ -45,6 +48,7 @@ def build(
         cache_bytes=cache_bytes,
         embedder=embedder,
         classifier=classifier,
+        store=store or MemoryStore(clock),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import msgspec
 
 from trimtab.controlplane import records
 from trimtab.controlplane.registry import load
-from trimtab.core.clock import NS_PER_MS, SystemClock
+from trimtab.core.clock import NS_PER_MS, Clock, SystemClock
 from trimtab.core.record import Record
 from trimtab.core.tenancy import Tenancy
-from trimtab.dataplane.spend import BudgetRow, Budgets
+from trimtab.dataplane.spend import BudgetRow, Budgets, MemoryStore
 from trimtab.surfaces.server.ask import NotRunningError, ask
 
 LONGEST_REQUEST_NS = 86_400 * 1_000_000_000
@@ -28,9 +29,15 @@ def budgets(workspace: Path) -> tuple[list[BudgetRow], bool]:
     except NotRunningError:
         clock = SystemClock()
         tenancy = load(workspace, clock).snapshot.tenancy
-        state = Budgets(clock)
-        restore(state, tenancy, spent_rows(workspace / "var" / "records", state.earliest_ns(tenancy)))
-        return list(state.rows(tenancy)), False
+        store = MemoryStore(clock)
+        state = Budgets(clock, store)
+        restore(state, store, tenancy, spent_rows(workspace / "var" / "records", earliest_ns(state, tenancy, clock)))
+        return asyncio.run(state.rows(tenancy)), False
+
+
+def earliest_ns(state: Budgets, tenancy: Tenancy, clock: Clock) -> int:
+    """From when on records matter: the start of the oldest window; now, if there is no budget."""
+    return min((place.window.start_ns for place in state.places(tenancy)), default=clock.wall_ns())
 
 
 def spent_rows(folder: Path, since_ns: int) -> list[Record]:
@@ -43,11 +50,12 @@ def spent_rows(folder: Path, since_ns: int) -> list[Record]:
     return list(records.query(folder, kinds=MONEY_KINDS, since_wall_ns=since_ns, on_corrupt=corrupt))
 
 
-def restore(state: Budgets, tenancy: Tenancy, rows: list[Record]) -> None:
+def restore(state: Budgets, store: MemoryStore, tenancy: Tenancy, rows: list[Record]) -> None:
     """Book what rows say was spent in the running periods: those in which the money was reserved."""
     for row in rows:
         settled = row.cost.settled_nanousd
         if settled and row.tenant is not None:
             start_ms, took_ms = row.stages.get("reserve", (0.0, 0.0))
             reserved_ns = row.t_wall_ns + int((start_ms + took_ms) * NS_PER_MS)
-            state.restore(row.tenant, row.channel, row.key_id, reserved_ns, settled, tenancy)
+            for place in state.places_of(tenancy, row.tenant, row.channel, row.key_id, reserved_ns):
+                store.restore(place, settled)

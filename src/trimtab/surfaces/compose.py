@@ -29,11 +29,12 @@ from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.retrieval import CorpusError
+from trimtab.dataplane.spend import MemoryStore
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
 from trimtab.surfaces import indexes
-from trimtab.surfaces.budgets import restore, spent_rows
+from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.metrics import Metrics, Parts, declared
@@ -294,8 +295,11 @@ class LiveGateway:
         """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
         tenancy = self.plane.configuration.snapshot.tenancy
         folder = self._workspace.folder / "var" / "records"
-        since = self.plane.budgets.earliest_ns(tenancy)
-        restore(self.plane.budgets, tenancy, await self._clock.offload(spent_rows, folder, since))
+        store = self.plane.store
+        if isinstance(store, MemoryStore):
+            since = earliest_ns(self.plane.budgets, tenancy, self._clock)
+            rows = await self._clock.offload(spent_rows, folder, since)
+            restore(self.plane.budgets, store, tenancy, rows)
 
     # what the admin socket asks
 
@@ -323,8 +327,8 @@ class LiveGateway:
     async def flush(self) -> bool:
         return await self._clock.offload(self._journal.flush)
 
-    def budgets(self) -> list[Any]:
-        return list(self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
+    async def budgets(self) -> list[Any]:
+        return list(await self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
 
     def fleet(self) -> dict[str, Any]:
         return {"replicas": self.plane.fleet.views(), "engines": [_public(one) for one in self._engines.values()]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Final, get_args
 
@@ -13,6 +13,7 @@ from trimtab.controlplane.records import JournalState
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.core.money import usd
 from trimtab.dataplane.plane import Configuration, DataPlane
+from trimtab.dataplane.spend import BudgetRow, StoreLostError
 from trimtab.surfaces import indexes
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.processes import EngineStatus
@@ -50,21 +51,21 @@ class Metrics:
         """Everything, in Prometheus' format."""
         pieces: list[str] = []
         until = self._clock.now_ns() + SLICE_NS
-        for piece in self._pieces():
+        for piece in self._pieces(await _rows(self._parts.plane)):
             pieces.append(piece)
             if self._clock.now_ns() >= until:
                 await asyncio.sleep(0)
                 until = self._clock.now_ns() + SLICE_NS
         return "".join(pieces).encode()
 
-    def _pieces(self) -> Iterator[str]:
+    def _pieces(self, budgets: Sequence[BudgetRow]) -> Iterator[str]:
         yield from self._counts.pieces()
         yield from _workspace(self._parts)
         yield from _models(self._parts.plane)
         yield from _engines(self._parts.engines())
         yield from _corpora(self._parts)
         yield from _cache(self._parts.plane)
-        yield from _budgets(self._parts.plane)
+        yield from _budgets(budgets)
         yield from _journal(self._parts.journal())
         yield self._lag.text()
         yield _one(f.LOG_LOST, self._parts.lost_lines())
@@ -152,8 +153,15 @@ def _cache(plane: DataPlane) -> Iterator[str]:
     yield _one(f.CACHE_ENTRIES, stats.entries) + _one(f.CACHE_BYTES, stats.bytes)
 
 
-def _budgets(plane: DataPlane) -> Iterator[str]:
-    rows = plane.budgets.rows(plane.configuration.snapshot.tenancy)
+async def _rows(plane: DataPlane) -> Sequence[BudgetRow]:
+    """Nothing where the store that knows can't be reached: a stale figure would be taken for the true one."""
+    try:
+        return await plane.budgets.rows(plane.configuration.snapshot.tenancy)
+    except StoreLostError:
+        return ()
+
+
+def _budgets(rows: Sequence[BudgetRow]) -> Iterator[str]:
     owners = [(_scope(row.name), row.name, row.period, row.tz) for row in rows]
     for family, field in (
         (f.BUDGET_LIMIT, "limit_nanousd"),

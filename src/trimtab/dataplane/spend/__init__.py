@@ -1,7 +1,23 @@
 """Money and rates: what a key, channel and tenant may still use, taken before the work and corrected after it."""
 
+from trimtab.dataplane.spend.adapters.memory import MemoryStore
+from trimtab.dataplane.spend.base import Account, Level, Place, Store, StoreLostError
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
 from trimtab.dataplane.spend.lease import Lease
-from trimtab.dataplane.spend.limits import Limiter, RateView
+from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
 
-__all__ = ["BudgetRow", "Budgets", "Lease", "Limiter", "RateView"]
+__all__ = [
+    "Account",
+    "BudgetRow",
+    "Budgets",
+    "Lease",
+    "Level",
+    "Limiter",
+    "MemoryStore",
+    "Place",
+    "RateView",
+    "Store",
+    "StoreLostError",
+    "Used",
+    "views",
+]

@@ -1,74 +1,33 @@
-"""Accounts: whose money it is, how much there may be, and how much of it is gone or spoken for.
+"""Claims: which budgets a request claims on, and how much there may be.
 
 A request claims on every budget of its tenant, its channel and its key. An account is named, not pointed at, so that
-a configuration which is loaded anew finds it; its limit is what the request's own configuration says. Its state is a
-*book*, one a window. A lease holds on to its books, so what was reserved on Monday is settled on Monday.
+a configuration which is loaded anew finds it; its limit is what the request's own configuration says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from trimtab.core.clock import instant_ns
 from trimtab.core.money import nanousd
 from trimtab.core.tenancy import Budget, Channel, KeyEntry, Tenancy
+from trimtab.dataplane.spend.base import Account, Place
 from trimtab.dataplane.spend.periods import Period, Window, window_at
 
-_NEVER_NS = 1 << 63
 _NEWEST = 0.1  # weight of the newest lease in the average time for which one is held
 
 
-class Account(NamedTuple):
-    """The identity of a budget. `scope`: `shop`, `shop/web` or `key_0123456789abcdef`."""
-
-    scope: str
-    period: Period
-    tz: str
-
-    @property
-    def name(self) -> str:
-        """`shop/day`; behind `budget ` it is a refusal's `rule`."""
-        return f"{self.scope}/{self.period}"
-
-
-class Book:
-    """One account in one window, in nano-dollars. `leases` are open; `held_ns`: how long one is, on average."""
-
-    __slots__ = ("account", "ends_ns", "held_ns", "leases", "reserved", "settled", "window")
-
-    def __init__(self, account: Account, window: Window) -> None:
-        self.account, self.window, self.ends_ns = account, window, window.end_ns
-        self.settled = self.reserved = self.leases = 0
-        self.held_ns: float | None = None
-
-    def open(self, granted: int) -> None:
-        """A lease begins."""
-        self.leases += 1
-        self.reserved += granted
-
-    def close(self, granted: int, cost: int, held_ns: int) -> None:
-        """A lease ends: what it held is free, what it cost is gone."""
-        self.leases -= 1
-        self.reserved -= granted
-        self.settled += cost
-        self.held_ns = held_ns if self.held_ns is None else self.held_ns + _NEWEST * (held_ns - self.held_ns)
-        assert self.reserved >= 0, f"{self} gave back more than was reserved"
-        assert self.leases > 0 or (self.leases == 0 and self.reserved == 0), f"{self} reserves for nobody"
-
-    def __repr__(self) -> str:
-        return f"<Book {self.account.name} {self.window.id}: {self.settled} settled, {self.reserved} reserved>"
-
-
 class Claim:
-    """A budget as a configuration declares it, on the account's books."""
+    """A budget as a configuration declares it. `leases` are this process's open ones; `held_ns`: for how long one is
+    held, on average."""
 
-    __slots__ = ("_book", "_books", "_grants", "_nanousd", "account")
+    __slots__ = ("_calendar", "_grants", "_nanousd", "account", "held_ns", "leases")
 
-    def __init__(self, books: Books, account: Account, budget: Budget) -> None:
+    def __init__(self, calendar: Calendar, account: Account, budget: Budget) -> None:
         self.account = account
-        self._books = books
-        self._book: Book | None = None
+        self.leases = 0
+        self.held_ns: float | None = None
+        self._calendar = calendar
         self._nanousd = nanousd(budget.usd)
         self._grants = [(instant_ns(grant.until), nanousd(grant.usd)) for grant in budget.grants]
 
@@ -80,101 +39,101 @@ class Claim:
                 total += more
         return total
 
-    def book(self, wall_ns: int) -> Book:
-        """The account's book of now: a comparison, as long as its window lasts."""
-        book = self._book
-        if book is None or wall_ns >= book.ends_ns:
-            book = self._book = self._books.book(self.account, wall_ns)
-        return book
+    def window(self, wall_ns: int) -> Window:
+        return self._calendar.window(self.account.period, self.account.tz, wall_ns)
+
+    def place(self, wall_ns: int) -> Place:
+        """The account now."""
+        return Place(self.account, self.window(wall_ns), self.limit(wall_ns))
+
+    def within(self, window: Window, wall_ns: int) -> Place:
+        """The account in a window that may have ended: by the limit that it ended with."""
+        return Place(self.account, window, self.limit(min(wall_ns, window.end_ns - 1)))
+
+    def began(self) -> None:
+        self.leases += 1
+
+    def ended(self, held_ns: int) -> None:
+        self.leases -= 1
+        self.held_ns = held_ns if self.held_ns is None else self.held_ns + _NEWEST * (held_ns - self.held_ns)
 
 
-class _Page(NamedTuple):
-    """The books of all accounts that share a period and a zone: their window turns for all of them at once."""
-
-    window: Window
-    books: dict[str, Book]
-
-
-class Books:
-    """The current book of each account, made when it is first asked for, and the claims on them.
-
-    When a window ends its books are dropped whole, and with them the accounts that nobody declares any more. A window
-    never turns back: while a wall clock that was set back catches up, the newer window goes on.
-    """
+class Calendar:
+    """The windows of now, worked out once each. One never turns back: while a wall clock that was set back catches up,
+    the newer window goes on."""
 
     def __init__(self) -> None:
-        self._pages: dict[tuple[Period, str], _Page] = {}
-        self._turns_ns = 0
-        """When the first of the pages ends."""
+        self._windows: dict[tuple[Period, str], Window] = {}
+
+    def window(self, period: Period, tz: str, wall_ns: int) -> Window:
+        """A comparison, as long as the window lasts."""
+        window = self._windows.get((period, tz))
+        if window is None or wall_ns >= window.end_ns:
+            window = self._windows[period, tz] = window_at(period, tz, wall_ns)
+        return window
+
+
+class Claims:
+    """All claims of a configuration, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._calendar = Calendar()
         self._claims: dict[str, tuple[list[Budget], tuple[Claim, ...]]] = {}
         """By scope: worked out once for each list of budgets, which is never changed, only replaced."""
+        self._tenancy: Tenancy | None = None
+        self._keys: dict[str, KeyEntry] = {}
 
-    def __len__(self) -> int:
-        return sum(len(page.books) for page in self._pages.values())
-
-    def book(self, account: Account, wall_ns: int) -> Book:
-        """The account's book of now."""
-        if wall_ns >= self._turns_ns:
-            self._turn(wall_ns)
-        page = self._pages.get((account.period, account.tz))
-        if page is None:
-            page = _Page(window_at(account.period, account.tz, wall_ns), {})
-            self._pages[account.period, account.tz] = page
-            self._turns_ns = min(self._turns_ns, page.window.end_ns)
-        book = page.books.get(account.scope)
-        if book is None:
-            book = page.books[account.scope] = Book(account, page.window)
-        return book
-
-    def _turn(self, wall_ns: int) -> None:
-        self._pages = {name: page for name, page in self._pages.items() if wall_ns < page.window.end_ns}
-        self._turns_ns = min((page.window.end_ns for page in self._pages.values()), default=_NEVER_NS)
-        self._claims.clear()
-
-    def claims(self, entry: KeyEntry, name: str, channel: Channel) -> list[Claim]:
+    def of(self, entry: KeyEntry, name: str, channel: Channel) -> list[Claim]:
         """All of a request."""
         tenant, key = entry.tenant, entry.key
         found: list[Claim] = []
         if tenant.budgets:
-            found.extend(self._of(tenant.id, tenant.budgets))
+            found.extend(self._of(tenant.id, tenant.id, tenant.budgets))
         if channel.cost.budgets:
-            found.extend(self._of(f"{tenant.id}/{name}", channel.cost.budgets))
+            found.extend(self._of(tenant.id, f"{tenant.id}/{name}", channel.cost.budgets))
         if key.budgets:
-            found.extend(self._of(key.id, key.budgets))
+            found.extend(self._of(tenant.id, key.id, key.budgets))
         return found
 
     def named(
-        self,
-        tenancy: Tenancy,
-        keys: Mapping[str, KeyEntry],
-        tenant_id: str | None,
-        channel_name: str | None,
-        key_id: str | None,
+        self, tenancy: Tenancy, tenant_id: str | None, channel_name: str | None, key_id: str | None
     ) -> Iterator[Claim]:
-        """What is still declared of the claims of a request that a record tells of. `keys`: by their id."""
+        """What is still declared of the claims of a request that a record tells of."""
         tenant = tenancy.tenants.get(tenant_id or "")
         if tenant is None:
             return
-        yield from self._of(tenant.id, tenant.budgets)
+        yield from self._of(tenant.id, tenant.id, tenant.budgets)
         channel = tenant.channels.get(channel_name or "")
         if channel is not None:
-            yield from self._of(f"{tenant.id}/{channel_name}", channel.cost.budgets)
-        entry = keys.get(key_id or "")
+            yield from self._of(tenant.id, f"{tenant.id}/{channel_name}", channel.cost.budgets)
+        entry = self._keys_of(tenancy).get(key_id or "")
         if entry is not None and entry.tenant.id == tenant.id:
-            yield from self._of(entry.key.id, entry.key.budgets)
+            yield from self._of(tenant.id, entry.key.id, entry.key.budgets)
 
     def declared(self, tenancy: Tenancy) -> Iterator[Claim]:
-        """All there are: of each tenant, then of its channels, then of its keys."""
+        """All there are: of each tenant, then of its channels, then of its keys. What nobody declares any more is
+        forgotten."""
+        found: dict[str, tuple[list[Budget], tuple[Claim, ...]]] = {}
         for tenant in tenancy.tenants.values():
-            yield from self._of(tenant.id, tenant.budgets)
-            for name, channel in tenant.channels.items():
-                yield from self._of(f"{tenant.id}/{name}", channel.cost.budgets)
-            for key in tenant.keys:
-                yield from self._of(key.id, key.budgets)
+            scopes = [(tenant.id, tenant.budgets)]
+            scopes += [(f"{tenant.id}/{name}", channel.cost.budgets) for name, channel in tenant.channels.items()]
+            scopes += [(key.id, key.budgets) for key in tenant.keys]
+            for scope, budgets in scopes:
+                claims = self._of(tenant.id, scope, budgets)
+                found[scope] = (budgets, claims)
+                yield from claims
+        self._claims = found
 
-    def _of(self, scope: str, budgets: list[Budget]) -> tuple[Claim, ...]:
+    def _keys_of(self, tenancy: Tenancy) -> Mapping[str, KeyEntry]:
+        if self._tenancy is not tenancy:
+            self._tenancy, self._keys = tenancy, {entry.key.id: entry for entry in tenancy.keys.values()}
+        return self._keys
+
+    def _of(self, tenant: str, scope: str, budgets: list[Budget]) -> tuple[Claim, ...]:
         known = self._claims.get(scope)
         if known is None or known[0] is not budgets:
-            claims = tuple(Claim(self, Account(scope, budget.period, budget.tz), budget) for budget in budgets)
+            claims = tuple(
+                Claim(self._calendar, Account(tenant, scope, budget.period, budget.tz), budget) for budget in budgets
+            )
             known = self._claims[scope] = (budgets, claims)
         return known[1]

@@ -1,11 +1,12 @@
 """Budgets: reserve before the work, settle after it, on all accounts of a request in one step.
 
-    room = limit - settled - reserved        settled + reserved <= limit, at every instant
+    room = limit - settled - reserved - doubt        settled + reserved + doubt <= limit, at every instant
 
 A request names what it wants and the least that is any use. It gets `min(want, room)` of the tightest account if that
-is at least the least; it is refused for good only if `limit - settled` is less, for then no running request can give
-back enough; if what is reserved is in the way, it waits. Counting after the answer overspends by all that runs at once;
-reserving the most that a request could cost, and refusing the next one, fills a budget with money that nobody spends.
+is at least the least; it is refused for good only if `limit - settled - doubt` is less, for then no running request can
+give back enough; if what is reserved is in the way, it waits. Counting after the answer overspends by all that runs at
+once; reserving the most that a request could cost, and refusing the next one, fills a budget with money that nobody
+spends.
 
 Waiting: a request stands at each account that is short for it, and takes from none at which an earlier one stands.
 Whoever frees money calls the first in line, if there is enough for it; that one decides anew, goes, and calls the next.
@@ -26,14 +27,15 @@ import msgspec
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.errors import Refusal
 from trimtab.core.tenancy import Channel, KeyEntry, Tenancy
-from trimtab.dataplane.spend.accounts import Account, Books, Claim
-from trimtab.dataplane.spend.lease import Hold, Lease
+from trimtab.dataplane.spend.accounts import Claim, Claims
+from trimtab.dataplane.spend.base import Account, Level, Place, Store
+from trimtab.dataplane.spend.lease import Hold, Lease, until_ns
 from trimtab.dataplane.spend.queues import Asking, Queues
 from trimtab.dataplane.spend.refusals import Look, busy, exhausted, used_up
 
 
 class BudgetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One budget at a glance. Settled above the limit: requests cost more than they were granted."""
+    """One budget at a glance. Settled above the limit: providers billed more than their meters said."""
 
     name: str
     """`shop`, `shop/web` or `key_0123456789abcdef`."""
@@ -44,24 +46,26 @@ class BudgetRow(msgspec.Struct, frozen=True, kw_only=True):
     limit_nanousd: int
     settled_nanousd: int
     reserved_nanousd: int
+    in_doubt_nanousd: int = 0
+    """What a crash left unaccounted for; it counts as spent."""
     left_nanousd: int
     ends_wall_ns: int
 
 
 class Budgets:
-    """All accounts of this gateway. `reserve` may wait; everything else is one step."""
+    """What requests claim on, who waits, and what they are told; the amounts are the store's. `reserve` may wait."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._books = Books()
+    def __init__(self, clock: Clock, store: Store) -> None:
+        self._clock, self._store = clock, store
+        self._claims = Claims()
         self._queues = Queues()
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._keys: tuple[Tenancy | None, dict[str, KeyEntry]] = (None, {})
+        store.listen(self._freed)
 
     def __repr__(self) -> str:
-        return f"<Budgets {len(self._books)} accounts, {len(self._queues)} waiting>"
+        return f"<Budgets in {self._store.name}, {len(self._queues)} waiting>"
 
     async def reserve(
         self,
@@ -72,109 +76,137 @@ class Budgets:
         want: int,
         least: int,
         wait_s: float,
+        holder: str = "",
+        lasts_s: float = 0.0,
         instead_of: Lease | None = None,
         on_wait: Callable[[], None] | None = None,
     ) -> Lease | Refusal:
         """Between `least` and `want` nano-dollars, now or within `wait_s`; else who is in the way, and for how long.
+        Raises StoreLostError.
 
-        `instead_of`: an exchange. Its money counts as free for this decision; it ends if this succeeds, in the same
-        step, and stays as it was if not. `on_wait` is called once if there is a wait, before it: whoever waits for
-        money gives back what others could run with.
+        `holder` names the request, which ends within `lasts_s`. `instead_of`: an exchange. Its money counts as free for
+        this decision; it ends if this succeeds, in the same step, and stays as it was if not. `on_wait` is called once
+        if there is a wait, before it: whoever waits for money gives back what others could run with.
         """
         assert 0 <= least <= want, (least, want)
-        asking = Asking(self._books.claims(entry, name, channel), want, least, instead_of, next(self._order))
-        answer = self._decide(asking, in_order=wait_s > 0)
+        claims = self._claims.of(entry, name, channel)
+        ends_ns = until_ns(self._clock.wall_ns(), lasts_s)
+        asking = Asking(claims, want, least, instead_of, next(self._order), holder, ends_ns)
+        answer = await self._decide(asking, in_order=wait_s > 0)
         if isinstance(answer, list):
             return await self._wait(asking, answer, wait_s, on_wait) if wait_s > 0 else self._busy(asking, answer)
         if instead_of is not None:
             self._call(asking.accounts)
         return answer
 
-    def left(self, entry: KeyEntry, name: str, channel: Channel) -> int | None:
-        """Room of the tightest account; None: no budget applies."""
-        wall_ns = self._clock.wall_ns()
-        claims = self._books.claims(entry, name, channel)
-        return max(0, min(Hold(claim, claim.book(wall_ns)).room(wall_ns) for claim in claims)) if claims else None
-
-    def unspent(self, entry: KeyEntry, name: str, channel: Channel) -> int | None:
+    async def unspent(self, entry: KeyEntry, name: str, channel: Channel) -> int | None:
         """What the tightest account has that is not gone for good, reserved money included; None: no budget applies.
 
-        This, not `left`, is what decides whether a request could ever be paid for: what others hold may come free.
+        This, not what is free, decides whether a request could ever be paid for: what others hold may come free.
+        Raises StoreLostError.
         """
-        wall_ns = self._clock.wall_ns()
-        claims = self._books.claims(entry, name, channel)
-        return max(0, min(claim.limit(wall_ns) - claim.book(wall_ns).settled for claim in claims)) if claims else None
+        looks = await self._looks(self._claims.of(entry, name, channel))
+        return min((look.unspent for look in looks), default=None)
 
-    def used_up(self, entry: KeyEntry, name: str, channel: Channel) -> Refusal:
+    async def used_up(self, entry: KeyEntry, name: str, channel: Channel) -> Refusal:
         """For a request that has a budget which pays for none of its plans: which one, and when it is whole again."""
-        wall_ns = self._clock.wall_ns()
-        claims = self._books.claims(entry, name, channel)
-        looks = [Look(Hold(claim, claim.book(wall_ns)), claim.limit(wall_ns), 0) for claim in claims]
-        return used_up(looks, wall_ns)
+        looks = await self._looks(self._claims.of(entry, name, channel))
+        return used_up(looks, self._clock.wall_ns())
 
-    def restore(
-        self,
-        tenant_id: str | None,
-        channel_name: str | None,
-        key_id: str | None,
-        wall_ns: int,
-        nanousd: int,
-        tenancy: Tenancy,
-    ) -> None:
-        """Book what a record says was spent at `wall_ns`, on the accounts of `tenancy` whose window of now holds that
-        time. A name that is no longer declared is passed over."""
-        if self._keys[0] is not tenancy:
-            self._keys = (tenancy, {entry.key.id: entry for entry in tenancy.keys.values()})
+    def places_of(
+        self, tenancy: Tenancy, tenant_id: str | None, channel_name: str | None, key_id: str | None, wall_ns: int
+    ) -> list[Place]:
+        """Where money that a record says was reserved at `wall_ns` belongs, in the windows of now. A name that is no
+        longer declared is passed over."""
         now_ns = self._clock.wall_ns()
-        for claim in self._books.named(tenancy, self._keys[1], tenant_id, channel_name, key_id):
-            book = claim.book(now_ns)
-            if book.window.holds(wall_ns):
-                book.settled += nanousd
+        places = [claim.place(now_ns) for claim in self._claims.named(tenancy, tenant_id, channel_name, key_id)]
+        return [place for place in places if place.window.holds(wall_ns)]
 
-    def earliest_ns(self, tenancy: Tenancy) -> int:
-        """From when on records matter: the start of the oldest window; now, if there is no budget."""
+    def places(self, tenancy: Tenancy) -> list[Place]:
+        """Of every declared budget, now."""
         now_ns = self._clock.wall_ns()
-        starts = (claim.book(now_ns).window.start_ns for claim in self._books.declared(tenancy))
-        return min(starts, default=now_ns)
+        return [claim.place(now_ns) for claim in self._claims.declared(tenancy)]
 
-    def rows(self, tenancy: Tenancy) -> list[BudgetRow]:
-        """Every declared budget as it stands."""
-        wall_ns = self._clock.wall_ns()
-        return [_row(Hold(claim, claim.book(wall_ns)), wall_ns) for claim in self._books.declared(tenancy)]
+    async def rows(self, tenancy: Tenancy) -> list[BudgetRow]:
+        """Every declared budget as it stands. Raises StoreLostError."""
+        places = self.places(tenancy)
+        levels = await self._store.levels(places)
+        return [_row(place, level) for place, level in zip(places, levels, strict=True)]
 
     # --- deciding
 
-    def _decide(self, asking: Asking, *, in_order: bool = True) -> Lease | Refusal | list[Look]:
+    async def _decide(self, asking: Asking, *, in_order: bool = True) -> Lease | Refusal | list[Look]:
         """A lease, a refusal for good, or the accounts that are short."""
         wall_ns = self._clock.wall_ns()
-        looks = [self._look(claim, asking, wall_ns, in_order) for claim in asking.claims]
+        lease = f"{asking.holder}.{next(self._order)}"
+        if not asking.claims:
+            if asking.instead_of is not None:
+                asking.instead_of.release()
+            return self._granted(lease, asking, [], asking.want)
+        places = [self._place_of(claim, asking, wall_ns, in_order) for claim in asking.claims]
+        old = asking.instead_of
+        answer = await self._store.reserve(
+            lease,
+            places,
+            asking.want,
+            asking.least,
+            instead_of=None if old is None else old.id,
+            until_ns=asking.until_ns,
+        )
+        looks = [Look(*row) for row in zip(asking.claims, places, answer.levels, strict=True)]
+        if answer.granted is not None:
+            return self._granted(lease, asking, looks, answer.granted)
         if spent := [look for look in looks if look.unspent < asking.least]:
             return exhausted(spent, asking.least, wall_ns)
-        if short := [look for look in looks if look.room < asking.least]:
-            return short
+        return [look for look in looks if look.room < asking.least]
+
+    def _granted(self, lease: str, asking: Asking, looks: list[Look], granted: int) -> Lease:
         if asking.instead_of is not None:
-            asking.instead_of.close(0)
-        granted = min([asking.want, *[look.room for look in looks]])
-        return Lease(self._clock, self._call, tuple([look.hold for look in looks]), granted)
+            asking.instead_of.close()
+        holds = tuple([Hold(look.claim, look.place.window) for look in looks])
+        room = min((look.limit - look.level.used for look in looks), default=None)
+        left = None if room is None else room - granted
+        return Lease(lease, self._clock, self._store, holds, granted, left, asking.until_ns)
 
     def _short(self, asking: Asking) -> list[Look]:
-        """The accounts that would keep `_decide` from an answer."""
+        """The accounts that would keep `_decide` from an answer, as far as that is known without asking the store."""
         wall_ns = self._clock.wall_ns()
-        looks = [self._look(claim, asking, wall_ns, in_order=True) for claim in asking.claims]
+        places = [self._place_of(claim, asking, wall_ns, in_order=True) for claim in asking.claims]
+        levels = self._store.glance(places)
+        if levels is None:
+            return []
+        looks = []
+        for claim, place, level in zip(asking.claims, places, levels, strict=True):
+            own = 0 if asking.instead_of is None else asking.instead_of.held_in(place.account, place.window)
+            looks.append(Look(claim, place, level._replace(reserved=level.reserved - own)))
         spent = any(look.unspent < asking.least for look in looks)
         return [] if spent else [look for look in looks if look.room < asking.least]
 
-    def _look(self, claim: Claim, asking: Asking, wall_ns: int, in_order: bool) -> Look:
-        book, limit = claim.book(wall_ns), claim.limit(wall_ns)
-        own = 0 if asking.instead_of is None else asking.instead_of.held_in(book)
-        room = max(0, limit - book.settled - book.reserved + own)
+    def _place_of(self, claim: Claim, asking: Asking, wall_ns: int, in_order: bool) -> Place:
+        """The account, and nothing but the request's own money in it where somebody came earlier."""
+        place = claim.place(wall_ns)
         if in_order and self._queues.goes_before(claim.account, asking.order):
-            room = min(room, own)
-        return Look(Hold(claim, book), limit, room)
+            old = asking.instead_of
+            return place._replace(most=0 if old is None else old.held_in(place.account, place.window))
+        return place
+
+    async def _looks(self, claims: list[Claim]) -> list[Look]:
+        if not claims:
+            return []
+        wall_ns = self._clock.wall_ns()
+        places = [claim.place(wall_ns) for claim in claims]
+        return [Look(*row) for row in zip(claims, places, await self._store.levels(places), strict=True)]
 
     def _busy(self, asking: Asking, short: list[Look]) -> Refusal:
-        ahead = max(self._queues.length(look.hold.book.account) for look in short)
+        ahead = max(self._queues.length(look.claim.account) for look in short)
         return busy(short, asking.least, ahead, self._clock.wall_ns())
+
+    def _freed(self, accounts: Iterable[Account]) -> None:
+        """Money came free; a scope of "" stands for all accounts of a tenant."""
+        if self._queues:
+            named = [account for account in accounts if account.scope]
+            whole = [one for account in accounts if not account.scope for one in self._queues.of_tenant(account.tenant)]
+            self._call([*named, *whole])
 
     # --- waiting
 
@@ -182,23 +214,22 @@ class Budgets:
         self, asking: Asking, short: list[Look], wait_s: float, on_wait: Callable[[], None] | None
     ) -> Lease | Refusal:
         loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
         asking.called = loop.create_future()
         self._place(asking, short)
         try:
             self._call(asking.at)  # a period may have turned, and nobody before us has noticed
             if on_wait is not None:
                 on_wait()
-            async with asyncio.timeout(wait_s):
-                while True:
-                    await asking.called
-                    asking.called = loop.create_future()
-                    answer = self._decide(asking)
-                    if not isinstance(answer, list):
-                        return answer
-                    self._call(self._place(asking, answer))  # who could not wait has overtaken us
-        except TimeoutError:
+            # only the wait is bounded: a step in the store is not left half done
+            while await _called(asking.called, until):
+                asking.called = loop.create_future()
+                answer = await self._decide(asking)
+                if not isinstance(answer, list):
+                    return answer
+                self._call(self._place(asking, answer))  # who could not wait has overtaken us
             self._place(asking, [])
-            answer = self._decide(asking, in_order=False)
+            answer = await self._decide(asking, in_order=False)
             return self._busy(asking, answer) if isinstance(answer, list) else answer
         finally:
             self._place(asking, [])
@@ -223,9 +254,9 @@ class Budgets:
 
     def _place(self, asking: Asking, short: list[Look]) -> frozenset[Account]:
         """Where it waits from now on (nowhere: it goes), and a timer for the first period that ends there."""
-        gone = self._queues.place(asking, [look.hold.book.account for look in short])
+        gone = self._queues.place(asking, [look.claim.account for look in short])
         if short and asking.called is not None:
-            self._set_timer(min(look.hold.book.ends_ns for look in short), asking.called.get_loop())
+            self._set_timer(min(look.place.window.end_ns for look in short), asking.called.get_loop())
         elif not self._queues and self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -247,16 +278,27 @@ class Budgets:
         self._call(self._queues)
 
 
-def _row(hold: Hold, wall_ns: int) -> BudgetRow:
-    account, book = hold.claim.account, hold.book
+async def _called(called: asyncio.Future[None], until: float) -> bool:
+    """False: nobody called by then."""
+    try:
+        async with asyncio.timeout_at(until):
+            await called
+    except TimeoutError:
+        return False
+    return True
+
+
+def _row(place: Place, level: Level) -> BudgetRow:
+    account = place.account
     return BudgetRow(
         name=account.scope,
         period=account.period,
         tz=account.tz,
-        window=book.window.id,
-        limit_nanousd=hold.claim.limit(wall_ns),
-        settled_nanousd=book.settled,
-        reserved_nanousd=book.reserved,
-        left_nanousd=max(0, hold.room(wall_ns)),
-        ends_wall_ns=book.window.end_ns,
+        window=place.window.id,
+        limit_nanousd=place.limit,
+        settled_nanousd=level.settled,
+        reserved_nanousd=level.reserved,
+        in_doubt_nanousd=level.doubt,
+        left_nanousd=max(0, place.limit - level.used),
+        ends_wall_ns=place.window.end_ns,
     )

@@ -2,81 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from trimtab.core.clock import Clock
 from trimtab.core.money import usd
-from trimtab.dataplane.spend.accounts import Account, Book, Claim
+from trimtab.dataplane.spend.accounts import Claim
+from trimtab.dataplane.spend.base import Account, Store
+from trimtab.dataplane.spend.periods import Window
+
+_GRACE_NS = 60 * 1_000_000_000
+"""How long after its request's deadline a lease is still its holder's to settle."""
 
 
 class Hold(NamedTuple):
-    """Where a lease holds its money: the book stays the same, whatever the calendar says by now."""
+    """Where a lease holds its money: the window stays the same, whatever the calendar says by now."""
 
     claim: Claim
-    book: Book
-
-    def room(self, wall_ns: int) -> int:
-        """What could still be reserved here. Of a window that has ended, by the limit that it ended with."""
-        book = self.book
-        return self.claim.limit(min(wall_ns, book.window.end_ns - 1)) - book.settled - book.reserved
+    window: Window
 
 
 class Lease:
-    """`granted` nano-dollars, held until the first `settle` or `release`. Nothing here waits: it can be called from any
-    `finally`."""
+    """`granted` nano-dollars, held until the first `settle` or `release`. Settling never waits: it can be called from
+    any `finally`. `room`: what the tightest account had beyond the grant when it was made; None without accounts."""
 
-    __slots__ = ("_clock", "_freed", "_holds", "_open", "_since_ns", "granted")
+    __slots__ = ("_clock", "_holds", "_open", "_since_ns", "_store", "_until_ns", "granted", "id", "room")
 
     def __init__(
-        self, clock: Clock, freed: Callable[[Iterable[Account]], None], holds: tuple[Hold, ...], granted: int
+        self,
+        id: str,
+        clock: Clock,
+        store: Store,
+        holds: tuple[Hold, ...],
+        granted: int,
+        room: int | None,
+        until_ns: int,
     ) -> None:
-        self.granted = granted
-        self._clock, self._freed, self._holds = clock, freed, holds
+        self.id, self.granted, self.room = id, granted, room
+        self._clock, self._store, self._holds, self._until_ns = clock, store, holds, until_ns
         self._open, self._since_ns = True, clock.now_ns()
         for hold in holds:
-            hold.book.open(granted)
+            hold.claim.began()
 
     def settle(self, nanousd: int) -> None:
         """Book the true cost, in full where it is more than was granted, and free what was held. Once: later calls
         change nothing."""
         assert nanousd >= 0, nanousd
-        if self.close(nanousd):
-            self._freed(self.accounts)
+        if self.close() and self._holds:
+            self._store.settle(self.id, nanousd)
 
     def release(self) -> None:
         """Nothing was spent."""
         self.settle(0)
 
-    def extend(self, more: int) -> bool:
-        """Hold `more` on every account, or on none. It goes before those who wait: a running answer would be cut."""
-        assert more >= 0, more
+    async def extend(self, want: int) -> int:
+        """Hold up to `want` more on every account; gives how much it is. It goes before those who wait: a running
+        answer would be cut. Raises StoreLostError."""
+        assert want >= 0, want
+        if not self._open:
+            return 0
+        if not self._holds:
+            self.granted += want
+            return want
         wall_ns = self._clock.wall_ns()
-        if not self._open or any(hold.room(wall_ns) < more for hold in self._holds):
-            return False
-        for hold in self._holds:
-            hold.book.reserved += more
+        places = [hold.claim.within(hold.window, wall_ns) for hold in self._holds]
+        more = await self._store.extend(self.id, places, want, self._until_ns)
         self.granted += more
-        return True
+        return more
 
     @property
     def accounts(self) -> list[Account]:
-        return [hold.book.account for hold in self._holds]
+        return [hold.claim.account for hold in self._holds]
 
-    def held_in(self, book: Book) -> int:
-        """What it holds of this book."""
-        return self.granted if self._open and any(hold.book is book for hold in self._holds) else 0
+    @property
+    def is_open(self) -> bool:
+        return self._open
 
-    def close(self, cost: int) -> bool:
-        """`settle` without a look at who waits: for a step that is not over. False: it had ended before."""
+    def held_in(self, account: Account, window: Window) -> int:
+        """What it holds there."""
+        here = any(hold.claim.account == account and hold.window == window for hold in self._holds)
+        return self.granted if self._open and here else 0
+
+    def close(self) -> bool:
+        """It has ended in the store, or is about to. False: it had before."""
         if not self._open:
             return False
         self._open = False
         held_ns = self._clock.now_ns() - self._since_ns
         for hold in self._holds:
-            hold.book.close(self.granted, cost, held_ns)
+            hold.claim.ended(held_ns)
         return True
 
     def __repr__(self) -> str:
         where = ", ".join(account.name for account in self.accounts) or "no account"
         return f"<Lease ${usd(self.granted)} of {where}, {'open' if self._open else 'ended'}>"
+
+
+def until_ns(wall_ns: int, wait_s: float) -> int:
+    """When a lease is taken for lost whose request must end within `wait_s` from now."""
+    return wall_ns + int(wait_s * 1e9) + _GRACE_NS

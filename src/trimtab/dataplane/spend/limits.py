@@ -16,17 +16,19 @@ State is kept by the limit's name: a configuration that is loaded anew finds it,
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from trimtab.core.clock import NS_PER_S, Clock
+from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import Channel, KeyEntry, Limits, Rate, Tenant
+from trimtab.dataplane.spend.base import Charge, Store
 
 Unit = Literal["requests", "tokens"]
+UNITS: tuple[Unit, ...] = ("requests", "tokens")
 
 _AS_PER_NS = 10**9
 _AS_PER_S = 10**18
@@ -65,101 +67,75 @@ class _Pair(NamedTuple):
 _NONE = _Pair((), ())
 
 
-class Limiter:
-    """The request and token rates of keys, tenants and channels. Each call charges all of its limits, or none."""
+class Used(NamedTuple):
+    """What a charge left of its limits: `used_as` of each bucket is taken. `refusal`: it was not charged, and why."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._tats_as: OrderedDict[str, int] = OrderedDict()
+    limits: tuple[tuple[_Limit, int], ...] = ()
+    refusal: Refusal | None = None
+
+
+class Limiter:
+    """The request and token rates of keys, tenants and channels. Each call charges all of its limits, or none; where
+    their state is kept, is the store's affair."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._pairs: dict[str, tuple[Limits, _Pair]] = {}
 
     def __repr__(self) -> str:
-        return f"<Limiter {len(self._tats_as)} limits in use>"
+        return f"<Limiter in {self._store.name}>"
 
-    def charge_request(self, entry: KeyEntry) -> Refusal | None:
-        """One request of the key and of its tenant."""
-        return self._charge((*self._of_key(entry).requests, *self._of_tenant(entry.tenant).requests), 1)
+    async def charge_request(self, entry: KeyEntry) -> Used:
+        """One request of the key and of its tenant. Raises StoreLostError."""
+        limits = (*self._of_key(entry).requests, *self._of_tenant(entry.tenant).requests)
+        return await self._charge(entry.tenant, [(limit, 1) for limit in limits])
 
-    def charge_channel(self, tenant: Tenant, name: str, channel: Channel) -> Refusal | None:
-        """One request of the channel."""
-        return self._charge(self._of_channel(tenant, name, channel).requests, 1)
-
-    def charge_tokens(self, entry: KeyEntry, name: str, channel: Channel, tokens: int) -> Refusal | None:
-        """An estimate of tokens, of key, tenant and channel; `true_up` corrects it."""
+    async def charge_bound(self, entry: KeyEntry, name: str, channel: Channel, tokens: int) -> Used:
+        """One request of the channel, and an estimate of tokens, of key, tenant and channel; `true_up` corrects it.
+        Raises StoreLostError."""
         assert tokens >= 0, tokens
-        return self._charge(self._all(entry, name, channel).tokens, tokens)
+        requests = self._of_channel(entry.tenant, name, channel).requests
+        of_tokens = self._tokens(entry, name, channel)
+        return await self._charge(
+            entry.tenant, [*[(limit, 1) for limit in requests], *[(limit, tokens) for limit in of_tokens]]
+        )
 
-    def true_up(self, entry: KeyEntry, name: str, channel: Channel, estimated: int, actual: int) -> None:
-        """Book what was really used. Refuses nothing: a debt makes later requests wait, a credit fills at most to the
-        burst."""
-        more = actual - estimated
-        if not more:
-            return
-        now_as = self._now_as()
-        for limit in self._all(entry, name, channel).tokens:
-            tat_as = max(self._tats_as.get(limit.name, 0), now_as) + more * limit.step_as
-            self._keep(limit.name, tat_as, now_as)
-
-    def view(self, entry: KeyEntry, name: str, channel: Channel) -> tuple[RateView, ...]:
-        """For requests and for tokens the limit with the least remaining; nothing where none is declared."""
-        now_as = self._now_as()
-        limits = self._all(entry, name, channel)
-        return tuple([self._tightest(part, now_as) for part in limits if part])
-
-    def _tightest(self, limits: tuple[_Limit, ...], now_as: int) -> RateView:
-        """Of equal ones, that which takes longest to fill."""
-        tightest: tuple[int, int, _Limit] | None = None
-        for limit in limits:
-            used_as = max(0, self._tats_as.get(limit.name, 0) - now_as)
-            remaining = max(0, limit.whole_as - used_as) // limit.step_as
-            if tightest is None or (remaining, -used_as) < tightest[:2]:
-                tightest = remaining, -used_as, limit
-        assert tightest is not None
-        remaining, used_as, limit = tightest
-        return RateView(limit.unit, limit.rate.burst, remaining, -used_as / _AS_PER_S)
-
-    def _charge(self, limits: tuple[_Limit, ...], cost: int) -> Refusal | None:
+    def true_up(self, entry: KeyEntry, used: Used, more: int) -> Used:
+        """Book so many tokens more, or fewer, than `charge_bound` did, and give what that leaves. Refuses nothing: a
+        debt makes later requests wait, a credit fills at most to the burst."""
+        limits = [limit for limit, _ in used.limits if limit.unit == "tokens"] if more else []
         if not limits:
-            return None
-        now_as = self._now_as()
-        charged: list[tuple[str, int]] = []
-        longest_as, tightest = 0, None
-        for limit in limits:
+            return used
+        self._store.credit(entry.tenant.id, [_charge(limit, more) for limit in limits])
+        return Used(
+            tuple(
+                [
+                    (limit, max(0, used_as + more * limit.step_as) if limit.unit == "tokens" else used_as)
+                    for limit, used_as in used.limits
+                ]
+            )
+        )
+
+    async def _charge(self, tenant: Tenant, costs: list[tuple[_Limit, int]]) -> Used:
+        if not costs:
+            return _UNLIMITED
+        for limit, cost in costs:
             if cost > limit.rate.burst:
-                return _too_large(limit, cost)
-            tat_as = max(self._tats_as.get(limit.name, 0), now_as) + cost * limit.step_as
-            wait_as = tat_as - now_as - limit.whole_as
-            if wait_as > longest_as:
-                longest_as, tightest = wait_as, limit
-            charged.append((limit.name, tat_as))
-        if tightest is not None:
-            return _too_fast(tightest, longest_as)
-        for name, tat_as in charged:
-            self._keep(name, tat_as, now_as)
-        return None
+                return Used(refusal=_too_large(limit, cost))
+        charged = await self._store.charge(tenant.id, [_charge(limit, cost) for limit, cost in costs])
+        limits = tuple([(limit, used_as) for (limit, _), used_as in zip(costs, charged.used_as, strict=True)])
+        if charged.ok:
+            return Used(limits)
+        waits = [
+            (used_as + cost * limit.step_as - limit.whole_as, index)
+            for index, ((limit, cost), used_as) in enumerate(zip(costs, charged.used_as, strict=True))
+        ]
+        longest_as, index = max(waits, key=lambda one: (one[0], -one[1]))
+        return Used(limits, _too_fast(costs[index][0], longest_as))
 
-    def _keep(self, name: str, tat_as: int, now_as: int) -> None:
-        """Store a time stamp. One that is past says nothing, so it is dropped: here, or when the hand comes round.
-
-        The hand is the front of the dictionary: what is looked at and still in use goes to the back. Two are looked at
-        for each that is added, so that at most about twice as many are kept as are in use.
-        """
-        tats_as = self._tats_as
-        looks = 1 if name in tats_as else 2
-        tats_as[name] = tat_as
-        for _ in range(looks):
-            oldest = next(iter(tats_as))
-            if tats_as[oldest] > now_as:
-                tats_as.move_to_end(oldest)
-            else:
-                del tats_as[oldest]
-                if not tats_as:
-                    return
-
-    def _all(self, entry: KeyEntry, name: str, channel: Channel) -> _Pair:
-        pairs = (self._of_key(entry), self._of_tenant(entry.tenant), self._of_channel(entry.tenant, name, channel))
-        (own, own_tokens), (tenants, tenants_tokens), (channels, channels_tokens) = pairs
-        return _Pair(own + tenants + channels, own_tokens + tenants_tokens + channels_tokens)
+    def _tokens(self, entry: KeyEntry, name: str, channel: Channel) -> tuple[_Limit, ...]:
+        key, tenant = self._of_key(entry), self._of_tenant(entry.tenant)
+        return key.tokens + tenant.tokens + self._of_channel(entry.tenant, name, channel).tokens
 
     def _of_key(self, entry: KeyEntry) -> _Pair:
         key = entry.key
@@ -185,8 +161,30 @@ class Limiter:
             known = self._pairs[scope] = (limits, pair)
         return known[1]
 
-    def _now_as(self) -> int:
-        return self._clock.now_ns() * _AS_PER_NS
+
+_UNLIMITED = Used()
+
+
+def views(used: Iterable[Used]) -> list[RateView]:
+    """For requests and for tokens the limit with the least remaining; nothing where none is declared."""
+    tightest: dict[Unit, tuple[tuple[int, int, int], _Limit]] = {}
+    for one in used:
+        for limit, used_as in one.limits:
+            used_as = max(0, used_as)
+            remaining = max(0, (limit.whole_as - used_as) // limit.step_as)
+            rank = remaining, -used_as, limit.rate.burst
+            if limit.unit not in tightest or rank < tightest[limit.unit][0]:
+                tightest[limit.unit] = rank, limit
+    return [
+        RateView(unit, limit.rate.burst, rank[0], -rank[1] / _AS_PER_S)
+        for unit in UNITS
+        if unit in tightest
+        for rank, limit in [tightest[unit]]
+    ]
+
+
+def _charge(limit: _Limit, cost: int) -> Charge:
+    return Charge(limit.name, cost * limit.step_as, limit.whole_as)
 
 
 def _declared(name: str, unit: Unit, rate: Rate | None) -> tuple[_Limit, ...]:

@@ -7,19 +7,31 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
-from trimtab.dataplane.spend.accounts import Account, Claim
+from trimtab.dataplane.spend.accounts import Claim
+from trimtab.dataplane.spend.base import Account
 from trimtab.dataplane.spend.lease import Lease
 
 _order = attrgetter("order")
 
 
 class Asking:
-    """A request for money. While it waits, `at` says where it stands; `called` is done when it should look again."""
+    """A request for money, and whose the lease will be, and until when. While it waits, `at` says where it stands;
+    `called` is done when it should look again."""
 
-    __slots__ = ("at", "called", "claims", "instead_of", "least", "order", "want")
+    __slots__ = ("at", "called", "claims", "holder", "instead_of", "least", "order", "until_ns", "want")
 
-    def __init__(self, claims: list[Claim], want: int, least: int, instead_of: Lease | None, order: int) -> None:
+    def __init__(
+        self,
+        claims: list[Claim],
+        want: int,
+        least: int,
+        instead_of: Lease | None,
+        order: int,
+        holder: str,
+        until_ns: int,
+    ) -> None:
         self.claims, self.want, self.least, self.instead_of, self.order = claims, want, least, instead_of, order
+        self.holder, self.until_ns = holder, until_ns
         self.at: frozenset[Account] = frozenset()
         self.called: asyncio.Future[None] | None = None
 
@@ -49,6 +61,9 @@ class Queues:
 
     def __contains__(self, account: Account) -> bool:
         return account in self._queues
+
+    def of_tenant(self, tenant: str) -> list[Account]:
+        return [account for account in self._queues if account.tenant == tenant]
 
     def first(self, account: Account) -> Asking:
         return self._queues[account][0]

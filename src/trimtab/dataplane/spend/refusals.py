@@ -11,31 +11,42 @@ from typing import NamedTuple
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import usd
-from trimtab.dataplane.spend.lease import Hold
+from trimtab.dataplane.spend.accounts import Claim
+from trimtab.dataplane.spend.base import Level, Place
 
 _UNSEEN_S = 1.0  # to wait for a busy budget of which no lease has ended yet
 _SHORTEST_S = 0.05
 
 
 class Look(NamedTuple):
-    """One account as one request sees it: the limit, and the `room` that is there for this request."""
+    """One account as one request sees it."""
 
-    hold: Hold
-    limit: int
-    room: int
+    claim: Claim
+    place: Place
+    level: Level
+
+    @property
+    def limit(self) -> int:
+        return self.place.limit
+
+    @property
+    def room(self) -> int:
+        """What is there for this request."""
+        room = max(0, self.limit - self.level.used)
+        return room if self.place.most is None else min(room, self.place.most)
 
     @property
     def unspent(self) -> int:
         """What there would be if all that is reserved came back."""
-        return max(0, self.limit - self.hold.book.settled)
+        return max(0, self.limit - self.level.settled - self.level.doubt)
 
     def ends_s(self, wall_ns: int) -> float:
         """Until its period turns."""
-        return (self.hold.book.window.end_ns - wall_ns) / NS_PER_S
+        return (self.place.window.end_ns - wall_ns) / NS_PER_S
 
     def never(self, least: int) -> bool:
         """Whether the next period will be no better: the whole budget is less than what is needed."""
-        return self.hold.claim.limit(self.hold.book.window.end_ns) < least
+        return self.claim.limit(self.place.window.end_ns) < least
 
 
 def exhausted(spent: Sequence[Look], least: int, wall_ns: int) -> Refusal:
@@ -48,12 +59,12 @@ def exhausted(spent: Sequence[Look], least: int, wall_ns: int) -> Refusal:
 def used_up(looks: Sequence[Look], wall_ns: int) -> Refusal:
     """Of what is left no plan can be paid: names the account that has the least."""
     look = min(looks, key=lambda look: look.unspent)
-    book, rule = look.hold.book, f"budget {look.hold.book.account.name}"
     message = (
-        f"of {rule}'s ${usd(look.limit)} for {book.window.id}, ${usd(book.settled)} is spent: "
+        f"of {_rule(look)}'s ${usd(look.limit)} for {look.place.window.id}, {_spent(look)}: "
         f"the ${usd(look.unspent)} that is left pays for no answer to this prompt"
     )
-    return Refusal(code=Code.BUDGET_EXHAUSTED, message=message, rule=rule, retry_after_s=look.ends_s(wall_ns))
+    wait_s = look.ends_s(wall_ns)
+    return Refusal(code=Code.BUDGET_EXHAUSTED, message=message, rule=_rule(look), retry_after_s=wait_s)
 
 
 def busy(short: Sequence[Look], least: int, ahead: int, wall_ns: int) -> Refusal:
@@ -62,17 +73,25 @@ def busy(short: Sequence[Look], least: int, ahead: int, wall_ns: int) -> Refusal
     Of n leases that are held for t on average one ends every t / n (Little's law), and each serves one who waits.
     """
     look = min(short, key=lambda look: look.room)
-    book = look.hold.book
-    wait_s = _UNSEEN_S if book.held_ns is None else book.held_ns / NS_PER_S * (ahead + 1) / max(1, book.leases)
+    held_ns, leases = look.claim.held_ns, look.claim.leases
+    wait_s = _UNSEEN_S if held_ns is None else held_ns / NS_PER_S * (ahead + 1) / max(1, leases)
     wait_s = min(max(_SHORTEST_S, wait_s), look.ends_s(wall_ns))
     return _refusal(Code.BUDGET_BUSY, look, least, wait_s, "reserved by requests that still run")
 
 
 def _refusal(code: Code, look: Look, least: int, wait_s: float | None, reserved: str) -> Refusal:
-    book = look.hold.book
-    rule = f"budget {book.account.name}"
     message = (
-        f"of {rule}'s ${usd(look.limit)} for {book.window.id}, ${usd(book.settled)} is spent and "
-        f"${usd(book.reserved)} {reserved}; the request needs ${usd(least)} at least"
+        f"of {_rule(look)}'s ${usd(look.limit)} for {look.place.window.id}, {_spent(look)} and "
+        f"${usd(look.level.reserved)} {reserved}; the request needs ${usd(least)} at least"
     )
-    return Refusal(code=code, message=message, rule=rule, retry_after_s=wait_s)
+    return Refusal(code=code, message=message, rule=_rule(look), retry_after_s=wait_s)
+
+
+def _rule(look: Look) -> str:
+    return f"budget {look.claim.account.name}"
+
+
+def _spent(look: Look) -> str:
+    """What is in doubt counts as spent, and is named."""
+    spent = f"${usd(look.level.settled)} is spent"
+    return f"{spent}, ${usd(look.level.doubt)} in doubt after a crash" if look.level.doubt else spent

@@ -21,7 +21,10 @@ class Gateway(Protocol):
     """What the admin routes ask of a running gateway."""
 
     def state(self) -> dict[str, Any]: ...
-    def budgets(self) -> list[Any]: ...
+    async def budgets(self) -> list[Any]:
+        """Raises StoreLostError."""
+        ...
+
     def fleet(self) -> dict[str, Any]: ...
     async def metrics(self) -> bytes: ...
     async def flush(self) -> bool:
@@ -56,7 +59,6 @@ def admin(gateway: Gateway) -> Handler:
     """The handler of the admin socket."""
     reads: dict[str, Callable[[], Any]] = {
         "/state": gateway.state,
-        "/budgets": lambda: {"budgets": gateway.budgets()},
         "/fleet": gateway.fleet,
     }
 
@@ -64,6 +66,8 @@ def admin(gateway: Gateway) -> Handler:
         parts = http.path.strip("/").split("/")
         if http.method == "GET" and http.path in reads:
             openai.send_json(reply, 200, reads[http.path]())
+        elif http.method == "GET" and http.path == "/budgets":
+            openai.send_json(reply, 200, {"budgets": await gateway.budgets()})
         elif http.method == "GET" and http.path == scrape.PATH:
             await scrape.send(reply, gateway.metrics)
         elif http.method == "POST" and http.path == "/records/flush":
