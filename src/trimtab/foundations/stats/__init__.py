@@ -1,5 +1,7 @@
-"""The statistics core: exact bounds that certificates and reports cite."""
+"""The statistics core: bounds and running statistics that certificates and reports cite."""
 
+from trimtab.foundations.stats.base import Certificate, Member
 from trimtab.foundations.stats.binomial import lower, upper
+from trimtab.foundations.stats.quantile import Quantile, QuantileState
 
-__all__ = ["lower", "upper"]
+__all__ = ["Certificate", "Member", "Quantile", "QuantileState", "lower", "upper"]
