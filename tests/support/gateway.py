@@ -27,7 +27,6 @@ from trimtab.controlplane.registry import load
 from trimtab.core.ids import ClockIds, Ids
 from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record
-from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
@@ -255,8 +254,7 @@ class Gateway:
         gates = {**self.plane.gates.views(), "embedder": self.plane.embedding_gate.view()}
         for name, view in gates.items():
             assert (view.free, view.waiting) == (view.slots, 0), f"{name}: {view}"
-        tenancy = self.plane.configuration.snapshot.tenancy
-        for place, level in self._levels(tenancy):
+        for place, level in self.levels():
             assert level.reserved == 0, (place, level)
         for views in self.plane.fleet.views().values():
             assert all(view.running == 0 for view in views), views
@@ -264,10 +262,11 @@ class Gateway:
 
     def settled_nanousd(self, name: str = "shop") -> int:
         """What the tenant's day budget says was spent."""
-        tenancy = self.plane.configuration.snapshot.tenancy
-        return sum(level.settled for place, level in self._levels(tenancy) if name in place.account.scope)
+        return sum(level.settled for place, level in self.levels() if name in place.account.scope)
 
-    def _levels(self, tenancy: Tenancy) -> list[tuple[Place, Level]]:
+    def levels(self) -> list[tuple[Place, Level]]:
+        """Every declared budget, as it stands now."""
+        tenancy = self.plane.configuration.snapshot.tenancy
         places = self.plane.budgets.places(tenancy)
         levels = self.plane.store.glance(places)
         assert levels is not None, "only a store in this process tells at once"

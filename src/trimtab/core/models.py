@@ -51,6 +51,9 @@ class Model(Document, frozen=True):
     waits or goes to the next plan."""
     prefill: bool = False
     """The endpoint continues an assistant message that is begun. Kept for `resume: continue`; nothing reads it yet."""
+    streams: bool = True
+    """The endpoint streams. One that only answers whole is reserved for by max_tokens, since nothing can be counted
+    before its answer has ended."""
     overrun_tokens: Annotated[int, Meta(ge=0)] = 0
     """Tokens that the endpoint may produce beyond max_tokens. Only 0 so far."""
 
@@ -113,6 +116,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     passages: int = 4
     extractive: bool = False
+    streams: bool = True
     quality_lower: float
     price: Price | None
     prompt_hash: str = ""

@@ -21,7 +21,7 @@ from trimtab.dataplane import envelope, settle
 from trimtab.dataplane.cache import Entry
 from trimtab.dataplane.ground import CHECK, Ground, ground
 from trimtab.dataplane.guard import OutScreen, regions_of
-from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, pieces, wire_usage
+from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, pieces, texts_of, wire_usage
 from trimtab.dataplane.run import Decision, Run, Template
 
 _MISSABLE = frozenset(
@@ -65,7 +65,7 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
         return None
     clock = run.ledger.clock
     try:
-        while some := await answering.some():
+        while some := await _paid(run, answering):
             if keep is not None:
                 for event in some:
                     keep.add(event)
@@ -88,7 +88,7 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
     if not run.started:
         _begin_live(run, plan, answering)
     run.record.attempts[-1].outcome = "success"
-    if keep is not None:
+    if keep is not None and not run.cut:
         run.whole = keep.completion()
     run.book_infer()
     settle.account(run)
@@ -111,7 +111,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     """Nothing leaves before all of it is there and checked; a fault can still be hidden by the next plan."""
     whole = Assembler()
     try:
-        while some := await answering.some():
+        while some := await _paid(run, answering):
             for event in some:
                 whole.add(event)
     except AttemptFailed as failure:
@@ -134,11 +134,34 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
         return None
     _took(run, plan, answering)
     run.record.attempts[-1].outcome = "success"
-    run.whole = completion
+    run.whole = None if run.cut else completion
     run.book_infer()
     settle.account(run)
     await _complete(run, plan.path, clean, run.usage or _NO_USAGE, answering.raw_usage)
     return None
+
+
+async def _paid(run: Run, answering: Answering) -> list[Chunk | Text]:
+    """What has come and is paid for. Where the money ends the answer does: it is cut, and every choice that has not
+    ended is told `length`. Raises AttemptFailed, StoreLostError."""
+    if run.cut:
+        return []
+    some = await answering.some()
+    meter = run.meter
+    if meter is None or not some or answering.is_whole:
+        return some
+    over = await meter.over(answering.produced)
+    if not over:
+        return some
+    run.cut = True
+    unfinished = answering.unfinished()
+    answering.close()
+    assert run.lease is not None
+    run.record.rule = f"budget {(await run.lease.tightest()).name}"
+    while some and over > 0:
+        over -= meter.tokens(texts_of(some.pop()))
+    some.append(Chunk({"choices": [{"index": at, "delta": {}, "finish_reason": "length"} for at in unfinished]}))
+    return some
 
 
 def _checked(run: Run, completion: dict[str, Any]) -> dict[str, Any] | None:

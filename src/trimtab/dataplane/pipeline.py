@@ -27,7 +27,7 @@ from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
 from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
-from trimtab.dataplane.spend import Lease
+from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.derive import tenant_secret
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
@@ -57,6 +57,8 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
     except asyncio.CancelledError:
         deliver.gone(run)
         raise
+    except StoreLostError:
+        deliver.refuse(run, hold.store_lost())
     except Exception:  # noqa: BLE001 - whatever it was, the caller gets an answer and the record is written
         _log.exception("request %s failed", run.record.id)
         deliver.refuse(run, Refusal(code=Code.INTERNAL_ERROR, message=Code.INTERNAL_ERROR.value.cause))
@@ -285,12 +287,11 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             return ticket
         run.ticket = ticket
     with ledger.stage("reserve"):  # 9
-        lease = await _reserve(run, plan, bound)
-        if isinstance(lease, Refusal):
+        paid = await hold.reserve(run, plan, bound)
+        if isinstance(paid, Refusal):
             run.end_ticket("ignored")
-            return NotAnswered(lease, lease.code.wire)
-        run.lease = lease
-        plan = _within(run, plan, lease)
+            return NotAnswered(paid, paid.code.wire)
+        plan = paid
     run.sent, run.sentences = routing.windowed(body.messages, plan.dropped_turns), ()
     if run.corpus is not None:  # also where policy keeps passages out of the prompt: the answer is held against them
         with ledger.stage("retrieve"):  # 10
@@ -351,38 +352,6 @@ async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | No
     if ticket is not None:
         return ticket
     return NotAnswered(hold.full(f"tier {plan.tier}", gate), "queue full", last=not (reroute and others))
-
-
-async def _reserve(run: Run, plan: Plan, bound: Bound) -> Lease | Refusal:
-    """Money for the plan's caps, on top of what failed attempts have spent; less of it if there is less, but never less
-    than pays for the prompt and a short answer. Who must wait for money holds no token that others could run with."""
-    spent = settle.spent_nanousd(run)
-    price = plan.variant.price
-    want = least = spent + (plan.estimate_nanousd or 0)
-    if price is not None:
-        fewest = min(plan.max_tokens, routing.LEAST_OUTPUT)
-        least = spent + price.most(plan.prompt_bound, fewest * plan.choices)
-    return await hold.money(
-        run,
-        bound,
-        want=want,
-        least=least,
-        gate=lambda: run.plane.gates.of(plan.variant.model),
-        place=f"tier {plan.tier}",
-    )
-
-
-def _within(run: Run, plan: Plan, lease: Lease) -> Plan:
-    """The plan with its output cut to the money that was granted."""
-    price, estimate = plan.variant.price, plan.estimate_nanousd
-    if price is None or estimate is None:
-        return plan
-    run.record.cost.estimate_nanousd, run.record.cost.reserved_nanousd = estimate, lease.granted
-    granted = lease.granted - settle.spent_nanousd(run)
-    if granted >= estimate:
-        return plan
-    affordable = price.tokens_for(granted, plan.prompt_bound) // plan.choices
-    return settle.capped(plan, max(1, min(plan.max_tokens, affordable)))
 
 
 async def _retrieve(run: Run, plan: Plan, bound: Bound, corpus: Corpus) -> None:

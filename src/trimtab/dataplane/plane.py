@@ -19,7 +19,7 @@ from trimtab.dataplane.inference import Dialer, Fleet
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
-from trimtab.dataplane.spend import Budgets, Limiter, Store
+from trimtab.dataplane.spend import Budgets, Lengths, Limiter, Store
 from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
@@ -91,6 +91,7 @@ class DataPlane:
         self.store = store
         self.limiter = Limiter(store)
         self.budgets = Budgets(clock, store)
+        self.lengths = Lengths()
         self.cache = AnswerCache(clock, cache_bytes)
         self.gates = Gates(clock)
         self.embedding_gate = Gate(clock, EMBEDDING_SLOTS)

@@ -25,7 +25,7 @@ from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
 from trimtab.dataplane.policy import Value, feature_values
 from trimtab.dataplane.retrieval import Corpus, Retrieved
-from trimtab.dataplane.spend import Lease, Used
+from trimtab.dataplane.spend import Lease, Meter, Used
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -90,10 +90,16 @@ class Run:
         self.flight: Flight | None = None
         self.ticket: Ticket | None = None
         self.lease: Lease | None = None
+        self.meter: Meter | None = None
+        """Of the attempt that runs, where a budget pays for it."""
         self.answering: Answering | None = None
         # how far the answer is
         self.started = False
+        self.cut = False
+        """The answer was ended where its money did."""
         self.settled = False
+        self.drift_nanousd = 0
+        """What the upstream's own count cost beyond the lease."""
         self._infer_ns: int | None = None
         self.first_ns: int | None = None
         self.last_ns: int | None = None

@@ -17,7 +17,7 @@ from trimtab.core.clock import NS_PER_MS
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code
 from trimtab.core.money import settle as rounded_up
-from trimtab.core.record import InterToken, Record, Tokens
+from trimtab.core.record import InterToken, Record, Tokens, blank
 from trimtab.core.request import Body, Message
 from trimtab.dataplane.cache import Entry, storable
 from trimtab.dataplane.guard import Screened
@@ -38,14 +38,17 @@ def account(run: Run) -> None:
     record = run.record
     spent = spent_nanousd(run)
     if run.lease is not None:
-        run.lease.settle(spent)
-    record.cost.settled_nanousd = spent if _priced(run) else None
+        run.drift_nanousd = run.lease.settle(spent)
+        if run.meter is not None:
+            record.cost.reserved_nanousd = run.lease.granted
+    record.cost.settled_nanousd = spent - run.drift_nanousd if _priced(run) else None
     record.tokens = _tokens(run)
     record.cost.baseline_nanousd = _baseline(run)
     if run.bound is not None and run.charged_tokens:
         used = record.tokens.prompt or 0
         actual = used + (record.tokens.completion or 0)
         run.charges[-1] = run.plane.limiter.true_up(run.bound.entry, run.charges[-1], actual - run.charged_tokens)
+    _learn_length(run)
     _store(run)
 
 
@@ -68,6 +71,29 @@ def write(run: Run) -> None:
     _judge(run)
     run.plane.count(record)
     run.plane.sink.write(record)
+    if run.drift_nanousd:
+        run.plane.sink.write(_adjustment(run))
+
+
+def _learn_length(run: Run) -> None:
+    """From answers that ended by themselves, where somebody reserves by it."""
+    answering, bound, plan = run.answering, run.bound, run.plan
+    if run.meter is None or run.cut or answering is None or bound is None or plan is None or not answering.is_whole:
+        return
+    if run.usage is not None and run.usage.completion:
+        length = run.usage.completion // plan.choices
+        run.plane.lengths.observe(bound.tenant.id, bound.name, plan.variant.name, length)
+
+
+def _adjustment(run: Run) -> Record:
+    """What a provider billed beyond our meter, in a row of its own, in the period of the request's money."""
+    record = run.record
+    row = blank(run.plane.ids.record_id(), record.t_wall_ns)
+    row.kind, row.of, row.snapshots = "adjust", record.id, record.snapshots
+    row.tenant, row.channel, row.key_id, row.market = record.tenant, record.channel, record.key_id, record.market
+    row.variant, row.stages = record.variant, {"reserve": record.stages.get("reserve", [0.0, 0.0])}
+    row.cost.settled_nanousd = run.drift_nanousd
+    return row
 
 
 def spent_nanousd(run: Run) -> int:

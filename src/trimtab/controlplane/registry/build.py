@@ -74,6 +74,7 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
         max_tokens=document.max_tokens,
         passages=document.passages,
         extractive=document.extractive,
+        streams=model.streams,
         quality_lower=document.quality.lower if document.quality else 0.0,
         price=price,
         prompt_hash=digest(system) if system else "",

@@ -1,6 +1,6 @@
 """Inference: from a plan to a stream of chunks, attempt after attempt, and what was used."""
 
-from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content
+from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content, texts_of
 from trimtab.dataplane.inference.assemble import Assembler, pieces
 from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts
 from trimtab.dataplane.inference.dialer import Dialer, Origin
@@ -24,5 +24,6 @@ __all__ = [
     "generate",
     "is_content",
     "pieces",
+    "texts_of",
     "wire_usage",
 ]

@@ -174,14 +174,7 @@ class Answering:
 
     def _note(self, delta: dict[str, Any]) -> None:
         """Keep what was produced, for counting."""
-        for name in ("content", "reasoning_content"):
-            text = delta.get(name)
-            if isinstance(text, str) and text:
-                self.produced.append(text)
-        for call in delta.get("tool_calls") or ():
-            function = call.get("function") if isinstance(call, dict) else None
-            if isinstance(function, dict):
-                self.produced += [text for text in (function.get("name"), function.get("arguments")) if text]
+        self.produced += _said(delta)
 
     def _done(self) -> None:
         if len(self._finished) < self.plan.choices:
@@ -210,6 +203,15 @@ class Answering:
                 raise AttemptFailed(self._fault_of(error)) from None
         ready, self._ready = self._ready, []
         return ready
+
+    @property
+    def is_whole(self) -> bool:
+        """All of it has come, though not all need have been given yet."""
+        return self._ended
+
+    def unfinished(self) -> list[int]:
+        """Choices without a finish reason so far."""
+        return [index for index in range(self.plan.choices) if index not in self._finished]
 
     @property
     def told(self) -> bool:
@@ -271,6 +273,22 @@ def is_content(chunk: dict[str, Any]) -> bool:
         if choice.get("finish_reason") is not None or any(delta.get(name) for name in _CONTENT):
             return True
     return False
+
+
+def texts_of(event: Chunk | Text) -> str:
+    """All that an event says, as far as it is counted."""
+    if isinstance(event, Text):
+        return event.content
+    return "".join(text for choice in event.choices for text in _said(choice.get("delta") or {}))
+
+
+def _said(delta: dict[str, Any]) -> list[str]:
+    said = [delta.get("content"), delta.get("reasoning_content")]
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            said += [function.get("name"), function.get("arguments")]
+    return [text for text in said if isinstance(text, str) and text]
 
 
 def _object(data: bytes) -> dict[str, Any]:

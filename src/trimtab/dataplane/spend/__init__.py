@@ -5,15 +5,18 @@ from trimtab.dataplane.spend.base import Account, Level, Place, Store, StoreLost
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
 from trimtab.dataplane.spend.lease import Lease
 from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
+from trimtab.dataplane.spend.meter import Lengths, Meter
 
 __all__ = [
     "Account",
     "BudgetRow",
     "Budgets",
     "Lease",
+    "Lengths",
     "Level",
     "Limiter",
     "MemoryStore",
+    "Meter",
     "Place",
     "RateView",
     "Store",

@@ -43,12 +43,14 @@ class Lease:
         for hold in holds:
             hold.claim.began()
 
-    def settle(self, nanousd: int) -> None:
-        """Book the true cost, in full where it is more than was granted, and free what was held. Once: later calls
-        change nothing."""
+    def settle(self, nanousd: int) -> int:
+        """Book the true cost, in full where it is more than was granted, and free what was held; gives how much more.
+        Once: later calls change nothing."""
         assert nanousd >= 0, nanousd
-        if self.close() and self._holds:
-            self._store.settle(self.id, nanousd)
+        if not self.close() or not self._holds:
+            return 0
+        self._store.settle(self.id, nanousd)
+        return max(0, nanousd - self.granted)
 
     def release(self) -> None:
         """Nothing was spent."""
@@ -68,6 +70,13 @@ class Lease:
         more = await self._store.extend(self.id, places, want, self._until_ns)
         self.granted += more
         return more
+
+    async def tightest(self) -> Account:
+        """The account that has least left: what kept it from growing. It has one at least. Raises StoreLostError."""
+        wall_ns = self._clock.wall_ns()
+        places = [hold.claim.within(hold.window, wall_ns) for hold in self._holds]
+        levels = await self._store.levels(places)
+        return min(zip(places, levels, strict=True), key=lambda one: one[0].limit - one[1].used)[0].account
 
     @property
     def accounts(self) -> list[Account]:
