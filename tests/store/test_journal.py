@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.disk import MemoryDisk, PowerOff
-from trimtab.foundations.store import BusyError, Found, Journal, JournalDamagedError, JournalWriteError
+from trimtab.foundations.store import BusyError, Found, Journal, JournalDamagedError, JournalDiskError
 
 FOLDER = Path("/money")
 SCRIPT = "2 1 c 3 1 c r 1 2 c 1 r 2"
@@ -57,7 +57,7 @@ class Caller:
         self.disk.kill()
         try:
             self.journal = Journal.open(FOLDER, self.disk)
-        except JournalWriteError:
+        except JournalDiskError:
             return None
         found = self.journal.found
         self.check(found)
@@ -70,7 +70,7 @@ class Caller:
         self.unanswered = self.unanswered or group
         try:
             self.journal.append([b"%d" % number for number in group])
-        except JournalWriteError:
+        except JournalDiskError:
             self.checkpoint()
         else:
             self.acknowledged += group
@@ -79,7 +79,7 @@ class Caller:
     def checkpoint(self) -> None:
         try:
             self.journal.checkpoint(b" ".join([b"all", *(b"%d" % number for number in self.acknowledged)]))
-        except JournalWriteError:
+        except JournalDiskError:
             return
         self.unanswered = []
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_a_line_is_refused_and_changes_nothing() -> None:
     journal.append([b"4"])
     journal.close()
     for refused in (lambda: journal.append([b"5"]), lambda: journal.checkpoint(b"6")):
-        with pytest.raises(JournalWriteError, match="closed"):
+        with pytest.raises(JournalDiskError, match="closed"):
             refused()
     assert numbers(reopened(disk.files()).payloads) == [1, 4]
 
@@ -259,7 +259,9 @@ def test_a_mirror_that_the_disk_refuses_is_made_good_from_the_other() -> None:
         assert "the disk refuses it" in str(journal.found.problem)
     disk = MemoryDisk.of(files)
     disk.at, disk.times = 4, 2
-    with pytest.raises(JournalWriteError, match=r"can't be opened: .*(Input/output|No space)"):
+    with pytest.raises(
+        JournalDiskError, match=r"the disk refuses /money/.*\.a \((Input/output error|No space left on device)\)"
+    ):
         Journal.open(FOLDER, disk)
 
 
@@ -445,9 +447,9 @@ def test_a_refused_journal_takes_a_checkpoint_and_goes_on() -> None:
     journal = Journal.open(FOLDER, disk)
     journal.append([b"1"])
     disk.at = disk.count + 2  # the sync of .a
-    with pytest.raises(JournalWriteError, match="takes nothing but a checkpoint now"):
+    with pytest.raises(JournalDiskError, match="takes nothing but a checkpoint now"):
         journal.append([b"2"])
-    with pytest.raises(JournalWriteError, match="takes nothing but a checkpoint since the disk refused"):
+    with pytest.raises(JournalDiskError, match="takes nothing but a checkpoint since the disk refused"):
         journal.append([b"3"])
     assert "refused" in repr(journal)
     journal.checkpoint(b"all 1")
@@ -463,7 +465,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_journal_as_it_was() -> None:
     journal.append([b"1"])
     for operation in range(1, 7):  # create, write, sync of each mirror
         disk.at = disk.count + operation
-        with pytest.raises(JournalWriteError):
+        with pytest.raises(JournalDiskError):
             journal.checkpoint(b"all 1")
         journal.append([b"%d" % (operation + 1)])
         assert disk.files().keys() == {"000001.a", "000001.b"}

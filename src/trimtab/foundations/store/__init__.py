@@ -6,7 +6,7 @@ from trimtab.foundations.lazy import lazily
 
 if TYPE_CHECKING:
     from trimtab.foundations.store.disk import BusyError, Disk
-    from trimtab.foundations.store.journal import Found, Journal, JournalDamagedError, JournalWriteError, Problem
+    from trimtab.foundations.store.journal import Found, Journal, JournalDamagedError, JournalDiskError, Problem
 
 __getattr__ = lazily(
     __name__,
@@ -16,9 +16,9 @@ __getattr__ = lazily(
         "Found": "journal",
         "Journal": "journal",
         "JournalDamagedError": "mirror",
-        "JournalWriteError": "journal",
+        "JournalDiskError": "journal",
         "Problem": "mirror",
     },
 )
 
-__all__ = ["BusyError", "Disk", "Found", "Journal", "JournalDamagedError", "JournalWriteError", "Problem"]
+__all__ = ["BusyError", "Disk", "Found", "Journal", "JournalDamagedError", "JournalDiskError", "Problem"]

@@ -28,13 +28,13 @@ from trimtab.core.errors import TrimtabError
 from trimtab.foundations.store.disk import Disk, staged
 from trimtab.foundations.store.mirror import JournalDamagedError, Mirror, Problem, encode, read, reconcile, root
 
-__all__ = ["Found", "Journal", "JournalDamagedError", "JournalWriteError", "Problem"]
+__all__ = ["Found", "Journal", "JournalDamagedError", "JournalDiskError", "Problem"]
 
 _FILE = re.compile(r"(\d{6,})\.[ab](\.new)?")
 _log = logging.getLogger(__name__)
 
 
-class JournalWriteError(TrimtabError):
+class JournalDiskError(TrimtabError):
     """The disk refuses, and what was to be written counts as not written. After a restart it may be there all the same:
     whole, never in part."""
 
@@ -81,12 +81,12 @@ class Journal:
         """Find what is durable (`found`), and go on behind it; the folder is made if there is none.
 
         Raises JournalDamagedError if acknowledged lines may be missing (nothing was changed then), BusyError while
-        another process has the folder open, JournalWriteError if the disk can't be read or written.
+        another process has the folder open, JournalDiskError if the disk can't be read or written.
         """
         try:
             return cls(folder, disk or Disk())
         except OSError as error:
-            raise JournalWriteError(f"the journal in {folder} can't be opened: {error}") from error
+            raise JournalDiskError(f"the journal in {folder} can't be opened: {error}") from error
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"refused: {self._refused}" if self._refused else "open"
@@ -95,7 +95,7 @@ class Journal:
     def append(self, payloads: Sequence[bytes]) -> None:
         """Write the payloads as one group to both mirrors and sync them; durable when this returns. None is nothing.
 
-        Raises JournalWriteError if the disk refuses, now or at an earlier append since the last checkpoint; ValueError
+        Raises JournalDiskError if the disk refuses, now or at an earlier append since the last checkpoint; ValueError
         for a payload with a newline.
         """
         if not payloads:
@@ -117,12 +117,12 @@ class Journal:
     def checkpoint(self, payload: bytes) -> None:
         """Put `payload` in place of all before it: a new generation that begins with it, durable when this returns.
 
-        Raises JournalWriteError if the disk refuses. What was there before then still counts, and may be appended to
+        Raises JournalDiskError if the disk refuses. What was there before then still counts, and may be appended to
         unless the new files might be seen already; a later checkpoint makes good any refusal.
         """
         with self._guard:
             if self._closed:
-                raise JournalWriteError(f"the journal in {self._folder} is closed")
+                raise JournalDiskError(f"the journal in {self._folder} is closed")
             self._begin([payload])
 
     def close(self) -> None:
@@ -141,16 +141,21 @@ class Journal:
             self._disk.sync_folder(self._folder)  # or a refused beginning that was deleted could come back later
             return Found(new=True, payloads=[], problem=None)
         a, b = map(self._read, self._paths(self._newest))
-        if a.error is not None and b.error is not None:
-            raise a.error
-        payloads, problem = reconcile(a, b, begun=len(generations) > 1 or self._newest == 1)
+        try:
+            payloads, problem = reconcile(a, b, begun=len(generations) > 1 or self._newest == 1)
+        except JournalDamagedError as damage:
+            refused = a if a.error is not None else b
+            if refused.error is None:
+                raise
+            text = f"the disk refuses {refused.path} ({refused.error.strerror}), and without it: {damage}"
+            raise JournalDiskError(text) from refused.error
         if problem is not None:
             _log.log(logging.WARNING if problem.crash else logging.ERROR, "journal: %s", problem)
         self._begin(payloads)
         return Found(new=False, payloads=payloads, problem=problem)
 
     def _begin(self, payloads: Sequence[bytes]) -> None:
-        """A new generation with this first group. Call with the guard held. Raises JournalWriteError."""
+        """A new generation with this first group. Call with the guard held. Raises JournalDiskError."""
         generation = self._newest + 1
         data, prev = encode(list(payloads), root(generation))
         paths, fds = self._paths(generation), list[int]()
@@ -174,20 +179,20 @@ class Journal:
         self._files, self._newest, self._refused = _Files(generation, (fds[0], fds[1]), prev), generation, None
         self._sweep()
 
-    def _refuse(self, error: OSError) -> JournalWriteError:
+    def _refuse(self, error: OSError) -> JournalDiskError:
         self._refused = str(error)
         self._drop()
         return self._error(error)
 
-    def _error(self, error: OSError) -> JournalWriteError:
+    def _error(self, error: OSError) -> JournalDiskError:
         rest = "; it takes nothing but a checkpoint now" if self._refused else ""
-        return JournalWriteError(f"the journal in {self._folder} could not be written: {error}{rest}")
+        return JournalDiskError(f"the journal in {self._folder} could not be written: {error}{rest}")
 
     def _writable(self) -> None:
         if self._closed:
-            raise JournalWriteError(f"the journal in {self._folder} is closed")
+            raise JournalDiskError(f"the journal in {self._folder} is closed")
         if self._refused is not None:
-            raise JournalWriteError(
+            raise JournalDiskError(
                 f"the journal in {self._folder} takes nothing but a checkpoint since the disk refused: {self._refused}"
             )
 
