@@ -37,7 +37,7 @@ class Caller:
         self.disk = disk
         self.acknowledged: list[int] = []
         self.unanswered: list[int] = []
-        self.next = 0
+        self.next = self.serial = 0
         self.journal: Journal | None = None
 
     def run(self, script: str) -> Caller:
@@ -77,8 +77,10 @@ class Caller:
             self.unanswered = []
 
     def checkpoint(self) -> None:
+        self.serial += 1  # no two checkpoints are alike: one must not pass for another
+        said = " ".join([f"all:{self.serial}", *map(str, self.acknowledged)])
         try:
-            self.journal.checkpoint(b" ".join([b"all", *(b"%d" % number for number in self.acknowledged)]))
+            self.journal.checkpoint(said.encode())
         except JournalDiskError:
             return
         self.unanswered = []
@@ -473,6 +475,40 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_journal_as_it_was() -> None:
     assert numbers(reopened(disk.files()).payloads) == [*range(1, 8)]
 
 
+def test_a_process_that_dies_in_its_first_append_is_no_damage() -> None:
+    """`.a` alone, and no generation before it, is what a crash leaves of the first one."""
+    disk = MemoryDisk(off=12)  # .b gets its name
+    journal = Journal.open(FOLDER, disk)
+    with pytest.raises(PowerOff):
+        journal.append([b"1"])
+    assert [*disk.files()] == ["000001.a", "000001.b.new"]
+    disk.kill()
+    disk.heal()
+    found = Journal.open(FOLDER, disk).found
+    assert found.payloads == [b"1"]
+    assert found.problem is not None
+    assert found.problem.crash
+
+
+def test_a_refused_checkpoint_never_mixes_with_the_next() -> None:
+    """What is left of a refused checkpoint keeps its name; the next one takes another, so a crash in it can't leave
+    mirrors of two."""
+    disk = MemoryDisk()
+    journal = Journal.open(FOLDER, disk)
+    journal.append([b"1"])
+    disk.at, disk.times = disk.count + 8, 100  # .b gets its name, and the disk is gone
+    with pytest.raises(JournalDiskError):
+        journal.checkpoint(b"first")
+    disk.times = 0
+    disk.off = disk.count + 8
+    with pytest.raises(PowerOff):
+        journal.checkpoint(b"second")
+    disk.kill()
+    disk.heal()
+    assert Journal.open(FOLDER, disk).found.payloads == [b"second"]
+    assert [*disk.files()] == ["000004.a", "000004.b"]
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_power_may_fail_at_any_time(data: st.DataObject) -> None:
@@ -490,3 +526,5 @@ def test_power_may_fail_at_any_time(data: st.DataObject) -> None:
         disk.lose_power(lambda n: data.draw(st.integers(0, n)))
     disk.heal()
     assert caller.restart() is not None
+    caller.run("1 r")
+    assert len(disk.files()) == 2, "something was left lying"

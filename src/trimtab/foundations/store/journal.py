@@ -220,7 +220,7 @@ class Journal:
         except OSError:
             return
         matches = filter(None, map(_FILE.fullmatch, names))
-        self._forget(self._folder / match[0] for match in matches if match[2] or int(match[1]) < self._newest)
+        self._forget(self._folder / match[0] for match in matches if int(match[1]) < self._newest)
 
     def _forget(self, paths: Iterable[Path]) -> None:
         """What is left lying does no harm: a name is used once, and the newest generation counts."""

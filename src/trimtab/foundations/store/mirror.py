@@ -104,11 +104,11 @@ def encode(payloads: list[bytes], prev: str) -> tuple[bytes, str]:
 def read(path: Path, data: bytes | None, generation: int, error: OSError | None = None) -> Mirror:
     """The whole groups at the beginning of a mirror."""
     found = Mirror(path, data, error, [], [])
-    prev, start, group, left = root(generation), 0, list[bytes](), 0
+    prev, start, group = root(generation), 0, list[bytes]()
     while data is not None and (end := data.find(b"\n", start)) >= 0:
         line = data[start:end]
         parts = _parts(line)
-        if parts is None or parts[1] != prev or (group and parts[0] != left - 1):
+        if parts is None or parts[1] != prev:
             break
         left, _, payload = parts
         group.append(payload)
