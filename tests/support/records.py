@@ -6,10 +6,11 @@ import errno
 import threading
 from pathlib import Path
 
-from trimtab.controlplane.records import Disk, Journal
+from trimtab.controlplane.records import Journal
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
 from trimtab.core.record import CostRow, Record, blank
+from trimtab.foundations.store import Disk
 
 CLOCK = SystemClock()
 IDS = ClockIds(CLOCK)

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from trimtab.foundations.lazy import lazily
 
 if TYPE_CHECKING:
-    from trimtab.controlplane.records.disk import Disk
     from trimtab.controlplane.records.explanation import Explanation, explain
-    from trimtab.controlplane.records.journal import Journal, JournalBusyError, JournalState
+    from trimtab.controlplane.records.journal import Journal, JournalState
     from trimtab.controlplane.records.lookup import RecordNotFoundError, find, last, look_up, related
     from trimtab.controlplane.records.reader import Report, query, rows, verify
     from trimtab.controlplane.records.segment import CorruptSegment, Segment, segments
@@ -16,10 +15,8 @@ __getattr__ = lazily(
     __name__,
     {
         "CorruptSegment": "segment",
-        "Disk": "disk",
         "Explanation": "explanation",
         "Journal": "journal",
-        "JournalBusyError": "journal",
         "JournalState": "journal",
         "RecordNotFoundError": "lookup",
         "Report": "reader",
@@ -38,10 +35,8 @@ __getattr__ = lazily(
 
 __all__ = [
     "CorruptSegment",
-    "Disk",
     "Explanation",
     "Journal",
-    "JournalBusyError",
     "JournalState",
     "RecordNotFoundError",
     "Report",

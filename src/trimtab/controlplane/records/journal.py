@@ -9,7 +9,6 @@ Why not a row at a time: a sync costs milliseconds; a group of 100 ms costs one.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -19,12 +18,11 @@ from typing import Final
 
 import msgspec
 
-from trimtab.controlplane.records.disk import Disk
 from trimtab.controlplane.records.recover import recover
 from trimtab.controlplane.records.writer import SegmentWriter
 from trimtab.core.clock import Clock
-from trimtab.core.errors import TrimtabError
 from trimtab.core.record import Record
+from trimtab.foundations.store.disk import Disk
 
 GROUP_S: Final = 0.1
 GROUP_BYTES: Final = 4 << 20
@@ -35,10 +33,6 @@ RETRY_S: Final = (0.1, 5.0)
 """First and longest pause between tries of a disk that refuses."""
 
 _log = logging.getLogger(__name__)
-
-
-class JournalBusyError(TrimtabError):
-    """Another process writes the records of this worker."""
 
 
 class JournalState(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +50,7 @@ class Journal:
     """A RecordSink. `write` may be called from any thread, never waits for the disk and never raises for it.
 
     Opening recovers: the worker's last segment is read to its end, a torn end is cut off, numbers and chain go on from
-    there; `found` says what was met. Raises JournalBusyError while another process holds the same worker, OSError
+    there; `found` says what was met. Raises BusyError while another process holds the same worker, OSError
     if the folder can't be used. Threads: the callers', and one of its own.
     """
 
@@ -74,7 +68,7 @@ class Journal:
     ) -> None:
         disk = disk or Disk()
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = _lock(folder / f"w{worker:04d}.lock")
+        self._lock_fd = disk.lock(folder / f"w{worker:04d}.lock", "writes the records of this worker")
         try:
             self.found = recover(folder, worker, disk)
         except BaseException:
@@ -216,14 +210,3 @@ class Journal:
         if rows and (trace or self._lost == 0 or self._lost & (self._lost - 1) == 0):
             _log.error("records: %d lost so far: %s", self._lost + rows, why, exc_info=trace)
         self._lost += rows
-
-
-def _lock(path: Path) -> int:
-    """Two writers would tear each other's chain: hold the worker's lock for the life of the process."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise JournalBusyError(f"{path}: another process writes the records of this worker; stop it first") from None
-    return fd

@@ -1,21 +1,16 @@
-"""One line of a segment: CRC32C of the JSON (8 hex), space, JSON. Chained by the blake2b-128 of the line before it.
-
-The CRC finds what a disk does, line by line; the chain finds lines that were taken out, put in or moved.
-"""
+"""One line of a segment: a framed JSON row that carries the digest of the line before it."""
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
-from crc32c import crc32c
 
 from trimtab.core.record import Record
+from trimtab.foundations.store.line import DIGEST_CHARACTERS, frame
 
-GENESIS: Final = "0" * 32
+GENESIS: Final = "0" * DIGEST_CHARACTERS
 """`prev` of a worker's very first row."""
-_HEAD = 9  # 8 hex digits and the space
 
 
 class Link(msgspec.Struct):
@@ -38,21 +33,7 @@ def encode(record: Record, prev: str) -> bytes:
     """The line of a record, without newline; sets `record.prev`. Raises TypeError or OverflowError for what has no
     JSON."""
     record.prev = prev
-    body = _encode(record)
-    return b"%08x %b" % (crc32c(body), body)
-
-
-def digest(line: bytes) -> str:
-    """What the next line's `prev` must be."""
-    return blake2b(line, digest_size=16).hexdigest()
-
-
-def payload(line: bytes) -> bytes | None:
-    """The JSON of a line whose CRC fits; None for anything else."""
-    body = line[_HEAD:]
-    if len(line) <= _HEAD or line[: _HEAD - 1] != b"%08x" % crc32c(body) or line[_HEAD - 1] != 0x20:
-        return None
-    return body
+    return frame(_encode(record))
 
 
 def link(body: bytes) -> Link | None:

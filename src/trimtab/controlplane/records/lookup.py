@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.controlplane.records import line as lines
 from trimtab.controlplane.records.segment import CorruptSegment, Segment, segments, since
 from trimtab.core.errors import TrimtabError
 from trimtab.core.record import Record
+from trimtab.foundations.store.line import unframe
 
 _POLL_S = 0.05
 _decode = msgspec.json.Decoder(Record).decode
@@ -110,7 +110,7 @@ def _matches(segment: Segment, needle: bytes) -> Iterator[Record]:
         start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
         if end < 0:
             return  # still being written
-        body = lines.payload(data[start:end])
+        body = unframe(data[start:end])
         if body is None:
             raise CorruptSegment(segment.path, data.count(b"\n", 0, start) + 1, "is damaged")
         yield _decode(body)
@@ -122,7 +122,7 @@ def _last_row(segment: Segment) -> Record | None:
     end = data.rfind(b"\n")
     while end > 0:
         start = data.rfind(b"\n", 0, end) + 1
-        body = lines.payload(data[start:end])
+        body = unframe(data[start:end])
         row = _decode(body) if body is not None else None
         if row is not None and row.kind == "request":
             return row

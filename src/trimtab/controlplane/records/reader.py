@@ -18,6 +18,7 @@ import msgspec
 from trimtab.controlplane.records import line as lines
 from trimtab.controlplane.records.segment import CorruptSegment, Raw, Segment, raw_lines, read_seal, segments, since
 from trimtab.core.record import Record
+from trimtab.foundations.store.line import digest, unframe
 
 OnCorrupt = Callable[[CorruptSegment], None]
 
@@ -102,14 +103,14 @@ class _Scan:
             self._tell(segment, number + 1, f"was closed with {seal.size} bytes up to row {seal.seq}, has {size}")
 
     def _row(self, segment: Segment, raw: Raw) -> Record | None:
-        body = lines.payload(raw.data) if raw.whole else None
+        body = unframe(raw.data) if raw.whole else None
         link = lines.link(body) if body is not None else None
         if body is None or link is None:
             self._last = None
             self._tell(segment, raw.number, "is damaged" if raw.whole else "ends in the middle of a row")
             return None
         what = self._follows(link, segment, raw) if self._verify else None
-        self._last, self._seq = lines.digest(raw.data), link.seq
+        self._last, self._seq = digest(raw.data), link.seq
         if what is not None:
             self._tell(segment, raw.number, what)
         try:

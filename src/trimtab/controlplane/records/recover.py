@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from trimtab.controlplane.records.disk import Disk
 from trimtab.controlplane.records.segment import Segment, Tail, segments, tail
+from trimtab.foundations.store.disk import Disk
 
 _log = logging.getLogger(__name__)
 

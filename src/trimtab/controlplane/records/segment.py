@@ -11,6 +11,7 @@ import msgspec
 
 from trimtab.controlplane.records import line as lines
 from trimtab.core.errors import TrimtabError
+from trimtab.foundations.store.line import digest, unframe
 
 _CLOCK_STEP_NS = 3600 * 1_000_000_000  # how far a wall clock may be set back without a segment being passed over
 _NAME = re.compile(r"w(\d{4})-s(\d{15})-t(\d{19})\.jsonl")
@@ -125,7 +126,7 @@ def tail(segment: Segment) -> Tail:
     end = 0
     for raw in raw_lines(segment.path):
         end = raw.offset + len(raw.data) + raw.whole
-        body = lines.payload(raw.data) if raw.whole else None
+        body = unframe(raw.data) if raw.whole else None
         link = lines.link(body) if body is not None else None
         if link is None:
             bad = bad or raw
@@ -133,7 +134,7 @@ def tail(segment: Segment) -> Tail:
         if bad is not None:
             problem = problem or CorruptSegment(segment.path, bad.number, "damaged, with whole rows after it")
             bad = None
-        seq, last, size = link.seq, lines.digest(raw.data), end
+        seq, last, size = link.seq, digest(raw.data), end
     sealed = read_seal(segment)
     if sealed is not None and (sealed.size, sealed.seq, sealed.last) != (end, seq, last):
         what = f"was closed with {sealed.size} bytes up to row {sealed.seq}, has {size} readable up to row {seq}"

@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 
 from trimtab.controlplane.records import line as lines
-from trimtab.controlplane.records.disk import Disk
 from trimtab.controlplane.records.segment import Seal, Segment, Tail, name
 from trimtab.core.clock import Clock
 from trimtab.core.record import Record
+from trimtab.foundations.store.disk import Disk
+from trimtab.foundations.store.line import digest
 
 
 class SegmentWriter:
@@ -42,7 +43,7 @@ class SegmentWriter:
         line = lines.encode(record, self._last)
         if not self._pending:
             self._first_seq = record.seq or 0
-        self._last, self._seq = lines.digest(line), record.seq or 0
+        self._last, self._seq = digest(line), record.seq or 0
         self._pending += line
         self._pending += b"\n"
 
