@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
 from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, UpstreamError
 
-AHEAD = 65536
-"""Unread bytes of a body above which reading pauses."""
+AHEAD = 8192
+"""Unread bytes of a body above which reading pauses: a stream whose reader is slow holds little more."""
+SOME = 4096
+"""Bytes given at once: what is made of them, many times as much, lives until the reader has taken it."""
 
 
 class Source(Protocol):
@@ -28,7 +31,7 @@ class Http1Answer:
         self.status = status
         self.headers = headers
         self._connection: Source | None = connection
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._ended = False
         self._error: UpstreamError | None = None
@@ -45,12 +48,25 @@ class Http1Answer:
             if self._ended:
                 return b""
             await self._wait()
-        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._unread = 0
-        if self._connection is not None:
+        piece = self._take()
+        if self._connection is not None and self._unread <= SOME:
             self._connection.resume()
         return piece
+
+    def _take(self) -> bytes:
+        """The next bytes, at most SOME."""
+        pieces, taken, size = self._pieces, [], 0
+        while pieces and size < SOME:
+            taken.append(pieces.popleft())
+            size += len(taken[-1])
+        if size > SOME:
+            last = taken[-1]
+            at = len(last) - (size - SOME)
+            taken[-1] = last[:at]
+            pieces.appendleft(last[at:])
+            size = SOME
+        self._unread -= size
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     async def read_all(self, max_bytes: int) -> bytes:
         pieces: list[bytes] = []
