@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._out = Outbox(self._loop, self._transport)
         self._transport.set_write_buffer_limits(high=self._hub.limits.write_high_water)
         self._socket = transport.get_extra_info("socket")
-        _bound_kernel(self._socket, self._hub.limits.write_high_water)
+        _bound_kernel(self._socket, 8192)
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._loopback = host == "::1" or host.removeprefix("::ffff:").startswith("127.")

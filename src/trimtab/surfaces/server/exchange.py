@@ -33,7 +33,7 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Between two reads of a body that the handler waits for."""
     idle_timeout_s: float = 75.0
     """A connection without a request, or a closing one whose peer does not read."""
-    write_high_water: int = 16384
+    write_high_water: int = 4096
     """Unsent bytes above which `HttpReply.write` waits."""
     refuse_drain_bytes: int = 1 << 20
     refuse_drain_s: float = 1.0

@@ -9,9 +9,9 @@ from typing import Protocol, Self
 
 from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, UpstreamError
 
-AHEAD = 8192
+AHEAD = 2048
 """Unread bytes of a body above which reading pauses: a stream whose reader is slow holds little more."""
-SOME = 4096
+SOME = 2048
 """Bytes given at once: what is made of them, many times as much, lives until the reader has taken it."""
 
 

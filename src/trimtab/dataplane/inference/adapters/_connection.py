@@ -85,7 +85,7 @@ class Pool:
         return f"{self.origin.netloc}: {len(self.active)} active, {len(self.idle)} idle"
 
 
-READ = 8192
+READ = 4096
 """Bytes read from the socket at once."""
 
 
