@@ -35,6 +35,7 @@ BODIES_RETRY_S = 1.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TCP_NOTSENT_LOWAT = 25
 """Of linux/tcp.h: bytes that are not sent yet, above which a socket takes no more."""
+_UNSENT = 8192
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._out = Outbox(self._loop, self._transport)
         self._transport.set_write_buffer_limits(high=self._hub.limits.write_high_water)
         self._socket = transport.get_extra_info("socket")
-        _bound_kernel(self._socket, 8192)
+        _bound_kernel(self._socket)
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._loopback = host == "::1" or host.removeprefix("::ffff:").startswith("127.")
@@ -483,12 +484,12 @@ class Connection(asyncio.Protocol):
         return f"<Connection {state}>"
 
 
-def _bound_kernel(sock: socket.socket | None, unsent_bytes: int) -> None:
+def _bound_kernel(sock: socket.socket | None) -> None:
     """Let the kernel hold no more that it can't send: by itself it takes megabytes of a stream for a client that does
     not read, and with them what is upstream would have run far ahead."""
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):  # an older kernel
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, unsent_bytes)
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def _answer(reply: HttpReply, error: HttpError) -> None:

@@ -9,10 +9,11 @@ from typing import Protocol, Self
 
 from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, UpstreamError
 
-AHEAD = 2048
-"""Unread bytes of a body above which reading pauses: a stream whose reader is slow holds little more."""
-SOME = 2048
-"""Bytes given at once: what is made of them, many times as much, lives until the reader has taken it."""
+AHEAD = 8192
+"""Unread bytes of a body above which reading pauses; so many are given at once, too."""
+SOME = 1024
+"""The same for a reader that is busy elsewhere, as it is with a client that does not read: what a stream holds then is
+multiplied by all clients that are slow."""
 
 
 class Source(Protocol):
@@ -25,7 +26,7 @@ class Source(Protocol):
 class Http1Answer:
     """See `Answer`."""
 
-    __slots__ = ("_connection", "_ended", "_error", "_pieces", "_unread", "_waiter", "headers", "status")
+    __slots__ = ("_connection", "_ended", "_error", "_pieces", "_unread", "_waiter", "behind", "headers", "status")
 
     def __init__(self, connection: Source, status: int, headers: dict[str, str]) -> None:
         self.status = status
@@ -36,6 +37,8 @@ class Http1Answer:
         self._ended = False
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.behind = False
+        """The reader did something else when the body last came."""
 
     @property
     def is_over(self) -> bool:
@@ -54,19 +57,23 @@ class Http1Answer:
         return piece
 
     def _take(self) -> bytes:
-        """The next bytes, at most SOME."""
-        pieces, taken, size = self._pieces, [], 0
-        while pieces and size < SOME:
-            taken.append(pieces.popleft())
-            size += len(taken[-1])
-        if size > SOME:
-            last = taken[-1]
-            at = len(last) - (size - SOME)
-            taken[-1] = last[:at]
-            pieces.appendleft(last[at:])
-            size = SOME
+        """The next bytes, as many as may be given at once."""
+        pieces, most = self._pieces, self.room
+        if self._unread <= most:
+            self._unread = 0
+            whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            return whole
+        taken, size = [], 0
+        while size < most:
+            piece = pieces.popleft()
+            if size + len(piece) > most:
+                pieces.appendleft(piece[most - size :])
+                piece = piece[: most - size]
+            taken.append(piece)
+            size += len(piece)
         self._unread -= size
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        return b"".join(taken)
 
     async def read_all(self, max_bytes: int) -> bytes:
         pieces: list[bytes] = []
@@ -101,12 +108,21 @@ class Http1Answer:
 
     # what the connection tells
 
-    def add(self, piece: bytes) -> int:
-        """Take a piece; how many bytes are unread now."""
+    @property
+    def room(self) -> int:
+        """Bytes that may be read ahead."""
+        return SOME if self.behind else AHEAD
+
+    def note_reader(self) -> None:
+        """More of the body is about to come: see whether somebody waits for it."""
+        self.behind = self._waiter is None or self._waiter.done()
+
+    def add(self, piece: bytes) -> bool:
+        """Take a piece; whether more is unread now than there is room for."""
         self._pieces.append(piece)
         self._unread += len(piece)
         self._wake()
-        return self._unread
+        return self._unread > self.room
 
     def end(self, error: UpstreamError | None = None) -> None:
         """The body is whole, or will never be."""

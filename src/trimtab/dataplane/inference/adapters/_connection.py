@@ -32,7 +32,7 @@ class Pool:
         self.max_idle = max_idle
         self.active: set[Connection] = set()
         self.idle: list[Connection] = []
-        self.buffer = memoryview(bytearray(READ))
+        self.buffer = memoryview(bytearray(AHEAD))
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -83,10 +83,6 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"{self.origin.netloc}: {len(self.active)} active, {len(self.idle)} idle"
-
-
-READ = 4096
-"""Bytes read from the socket at once."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -181,7 +177,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """One for all connections of a pool: what is read into it is parsed before anything else is read."""
-        return self._pool.buffer
+        answer = self._answer
+        if answer is None:
+            return self._pool.buffer
+        answer.note_reader()
+        return self._pool.buffer[: answer.room]
 
     def buffer_updated(self, nbytes: int) -> None:
         data = self._pool.buffer[:nbytes]
@@ -279,7 +279,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, piece: bytes) -> None:
         self._slack += len(piece)
-        if self._answer is not None and self._answer.add(piece) > AHEAD and not self._paused:
+        if self._answer is not None and self._answer.add(piece) and not self._paused:
             self._paused = True
             assert self._transport is not None
             self._transport.pause_reading()
