@@ -100,7 +100,7 @@ def test_the_ladder_under_ballast(loaded: Loaded) -> None:
     assert (loaded.ask("one")[1]["trimtab-path"], entries()) == (
         "cache-exact",
         1,
-    )  # what it holds is half of it at most
+    )  # kept, and no more added
 
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as idle:
         idle.request("GET", "/healthz")

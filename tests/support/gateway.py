@@ -36,7 +36,7 @@ from trimtab.surfaces.ladder import Ladder
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.memory import Bound
 from trimtab.surfaces.metrics import Metrics, Parts, declared
-from trimtab.surfaces.overload import Overload
+from trimtab.surfaces.overload import MOST_REQUESTS, Overload
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.app import public
@@ -185,11 +185,13 @@ class Gateway:
         cache_bytes: int = 1 << 20,
         metrics_key: str | None = None,
         memory: Sequence[Bound] = (),
+        most_requests: int = MOST_REQUESTS,
     ) -> None:
         self.folder = folder
         self._upstreams = [url or f"http://127.0.0.1:{closed_port()}" for url in (small, medium)]
         self._edits = edits
-        self._cache_bytes, self._metrics_key, self._memory = cache_bytes, metrics_key, memory
+        self._cache_bytes, self._metrics_key = cache_bytes, metrics_key
+        self._memory, self._most_requests = memory, most_requests
         self.sink = Sink()
         self.errors: list[BaseException] = []
 
@@ -220,7 +222,9 @@ class Gateway:
         parts = Parts(self.plane, lambda: journal, list, list, lambda: 0, lambda: 0)
         self.lag, self.ladder = Lag(time), Ladder(time, self._memory, lambda step: None)
         parts.memory = self.ladder.text
-        overload = Overload(self.ladder, self.lag, lambda: self.listener.active, self.counts.refused)
+        overload = Overload(
+            self.ladder, self.lag, lambda: self.listener.active, self.counts.refused, self._most_requests
+        )
         self.metrics = Metrics(self.counts, self.lag, parts, time)
         scrape = Scrape(self.metrics.text, self._metrics_key)
         self.listener = Listener(public(self.plane, scrape, overload), time, limits, self._note)

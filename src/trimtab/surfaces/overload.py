@@ -22,8 +22,16 @@ _REQUESTS_RETRY_S: Final = 1.0
 class Overload:
     """See the module. `running`: requests under way, this one included; `refused` is told of each that is refused."""
 
-    def __init__(self, ladder: Ladder, lag: Lag, running: Callable[[], int], refused: Callable[[Code], None]) -> None:
-        self._ladder, self._lag, self._running, self._refused = ladder, lag, running, refused
+    def __init__(
+        self,
+        ladder: Ladder,
+        lag: Lag,
+        running: Callable[[], int],
+        refused: Callable[[Code], None],
+        most: int = MOST_REQUESTS,
+    ) -> None:
+        self._ladder, self._lag, self._most = ladder, lag, most
+        self._running, self._refused = running, refused
 
     def look(self) -> Refusal | None:
         """What a new request is told now; None: it is welcome."""
@@ -32,8 +40,8 @@ class Overload:
         if self._lag.is_late:
             late = f"the gateway is late: {LATE_IN_A_ROW} timers in a row came more than {LATE_S * 1000:.0f} ms late"
             return _refusal(late, WINDOW_S)
-        if self._running() > MOST_REQUESTS:
-            return _refusal(f"{MOST_REQUESTS} requests are under way, which is the most", _REQUESTS_RETRY_S)
+        if self._running() > self._most:
+            return _refusal(f"{self._most} requests are under way, which is the most", _REQUESTS_RETRY_S)
         return None
 
     def refuse(self) -> Refusal | None:
