@@ -146,12 +146,36 @@ def test_a_client_that_leaves_after_a_whole_answer_does_not_cancel_the_tidying_u
     run_virtual(main)
 
 
+def at_once(reply: HttpReply, size: int) -> None:
+    """A whole answer of so many bytes, without waiting for its reader."""
+    reply.start(200, [("content-length", str(size))])
+    reply.finish(b"x" * size)
+
+
+@on_each_loop
+def test_an_answer_that_nobody_reads_is_not_kept_for_ever(loop: str) -> None:
+    """A kept connection whose client takes nothing of a large answer is cut after the idle timeout, and the answer with
+    it, though no handler waits."""
+
+    async def handler(request_: HttpRequest, reply: HttpReply) -> None:
+        at_once(reply, 20_000_000)
+
+    async def main() -> None:
+        async with front_door(handler, HttpLimits(idle_timeout_s=0.2)) as door, RawClient(door.port) as client:
+            client.transport.pause_reading()
+            client.send(request("GET", "/"))
+            while door.listener.connections:
+                await asyncio.sleep(0.01)
+
+    LOOPS[loop](main)
+
+
 @pytest.mark.parametrize("header", ["Connection: close", "X: keep-alive"])
 def test_a_client_that_vanishes_without_a_word(header: str) -> None:
     """If the network swallows everything, a connection with unsent bytes is cut by its timer, not kept for ever."""
 
     async def handler(request_: HttpRequest, reply: HttpReply) -> None:
-        await whole(reply, b"x" * 100_000)
+        at_once(reply, 100_000)
 
     async def main() -> None:
         async with front_door(handler, HttpLimits(idle_timeout_s=10)) as door, RawClient(door.port) as client:
@@ -273,7 +297,8 @@ def test_the_idle_timeout_can_be_changed_for_live_connections() -> None:
 
 @on_each_loop
 def test_drain(loop: str) -> None:
-    """Idle connections close, the running answer ends with its connection, new connections are still answered."""
+    """The running answer ends with its connection; what comes on a new connection, or on one that was idle, is still
+    answered, and then closed."""
 
     async def main() -> None:
         go = asyncio.Event()
@@ -291,12 +316,12 @@ def test_drain(loop: str) -> None:
             slow.send(request("GET", "/slow"))
             await started.wait()
             door.listener.drain()
-            assert await idle.rest() == b""
             async with RawClient(door.port) as late:
-                late.send(request("GET", "/"))
-                answer = await late.answer()
-                assert (answer.status, answer.headers["connection"]) == (503, "close")
-                assert await late.rest() == b""
+                for client in (idle, late):
+                    client.send(request("GET", "/"))
+                    answer = await client.answer()
+                    assert (answer.status, answer.headers["connection"]) == (503, "close")
+                    assert await client.rest() == b""
             waiting = asyncio.ensure_future(door.listener.drained())
             await asyncio.sleep(0)
             assert not waiting.done()
@@ -306,6 +331,26 @@ def test_drain(loop: str) -> None:
             assert await slow.rest() == b""
 
     LOOPS[loop](main)
+
+
+def test_connections_that_are_not_kept_end_with_their_next_answer() -> None:
+    """Idle ones stay open until then, so that no request that is on its way is lost; kept again, they stay."""
+
+    async def main() -> None:
+        async with front_door(echo) as door, RawClient(door.port) as old, RawClient(door.port) as other:
+            for client in (old, other):
+                client.send(request("GET", "/"))
+                assert "connection" not in (await client.answer()).headers
+            door.listener.keep_alive(False)
+            old.send(request("GET", "/"))
+            assert (await old.answer()).headers["connection"] == "close"
+            assert await old.rest() == b""
+            door.listener.keep_alive(True)
+            other.send(request("GET", "/"))
+            assert "connection" not in (await other.answer()).headers
+            assert door.listener.connections == 1
+
+    run_virtual(main)
 
 
 def test_a_stream_that_began_before_the_drain_ends_whole_and_closes() -> None:

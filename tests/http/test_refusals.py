@@ -6,141 +6,11 @@ import asyncio
 
 import pytest
 
+from support.corpus import BODIES, CHUNKS, HEADS, SECOND
 from support.frontdoor import LOOPS, echo, front_door, whole
 from support.rawhttp import RawClient, exchange, request
 from trimtab.surfaces.server import HttpError, HttpLimits, HttpReply, HttpRequest
 from trimtab.surfaces.twin import Direction, Link, run_virtual
-
-SECOND = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-POST = b"POST /first HTTP/1.1\r\nHost: x\r\n"
-TE = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-
-
-def length(value: bytes) -> bytes:
-    """A body of three bytes behind this Content-Length."""
-    return POST + b"Content-Length:" + value + b"\r\n\r\nabc"
-
-
-def coding(value: bytes) -> bytes:
-    """A chunked body behind this Transfer-Encoding."""
-    return POST + b"Transfer-Encoding:" + value + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-
-
-def field(line: bytes) -> bytes:
-    """A GET with this in its head."""
-    return b"GET /first HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n"
-
-
-def line(text: bytes) -> bytes:
-    """A request with this first line."""
-    return text + b"\r\nHost: x\r\n\r\n"
-
-
-HEADS = {
-    "cl, te": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "te, cl": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "cl twice, equal": POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
-    "cl twice, unequal": POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-    **{
-        f"cl {value!r}": length(value)
-        for value in (b"-1", b"+3", b"0x3", b"3,3", b"3, 3", b"", b" ", b"3 3", b"3;", b"3.0")
-    },
-    "cl huge": length(b"9" * 40),
-    "cl vertical tab": length(b"3\x0b"),
-    **{
-        f"te {value!r}": coding(value)
-        for value in (
-            b"gzip, chunked",
-            b"chunked, gzip",
-            b"chunked, chunked",
-            b"chunked,",
-            b",chunked",
-            b"identity",
-            b"gzip",
-            b"x chunked",
-            b"xchunked",
-            b"chunked;q=1",
-            b'"chunked"',
-            b"\x0bchunked",
-            b"",
-        )
-    },
-    "te twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "te identity, then chunked": POST + b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "te before colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    "te tab before colon": POST + b"Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n",
-    "te folded": POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
-    "te in http/1.0": b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "no host": b"GET / HTTP/1.1\r\n\r\n",
-    "host twice": b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-    "host list": b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
-    "host with path": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
-    "host with user": b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
-    "host twice in http/1.0": b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
-    "bare lf": b"GET / HTTP/1.1\nHost: x\n\n",
-    "bare lf in a field": field(b"A: b\nC: d"),
-    "bare lf at the end": b"GET / HTTP/1.1\r\nHost: x\r\n\n",
-    "bare cr in a field": field(b"A: b\rC: d"),
-    "cr cr lf": field(b"A: b\r"),
-    "nul in a value": field(b"A: b\x00c"),
-    "nul in a name": field(b"A\x00: b"),
-    "control in a value": field(b"A: \x01"),
-    "delete in a value": field(b"A: \x7f"),
-    "obs-fold": field(b"A: b\r\n c"),
-    "obs-fold by tab": field(b"A: b\r\n\tc"),
-    "space before colon": field(b"A : b"),
-    "space in a name": field(b"A b: c"),
-    "space before the first field": b"GET / HTTP/1.1\r\n Host: x\r\n\r\n",
-    "odd name (": field(b"A(: b"),
-    "odd name utf-8": field(b"\xc3\xa9: b"),
-    "empty name": field(b": b"),
-    "no colon": field(b"A"),
-    "lower-case method": line(b"get / HTTP/1.1"),
-    "unknown method": line(b"FOO / HTTP/1.1"),
-    "space before the method": line(b" GET / HTTP/1.1"),
-    "http/0.9": b"GET /\r\n\r\n",
-    "http/1.2": line(b"GET / HTTP/1.2"),
-    "http/2.0": line(b"GET / HTTP/2.0"),
-    "http/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "lower-case http": line(b"GET / http/1.1"),
-    "blank after the version": line(b"GET / HTTP/1.1 "),
-    "nul in the target": line(b"GET /\x00 HTTP/1.1"),
-    "utf-8 in the target": line(b"GET /\xc3\xa9 HTTP/1.1"),
-    "tab in the target": line(b"GET /a\tb HTTP/1.1"),
-    "fragment": line(b"GET /a#b HTTP/1.1"),
-    "no slash": line(b"GET a HTTP/1.1"),
-    "other scheme": line(b"GET ftp://x/ HTTP/1.1"),
-    "tls hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64,
-}
-BODIES = {
-    **{
-        f"chunk {value!r}": TE + value
-        for value in (
-            b"-3\r\nabc\r\n",
-            b"+3\r\nabc\r\n",
-            b" 3\r\nabc\r\n",
-            b"0x3\r\nabc\r\n",
-            b"g\r\n",
-            b"\r\n",
-            b"3 \r\nabc\r\n",
-            b"3 ;a\r\nabc\r\n",
-            b"3\nabc\r\n",
-            b"3\r\rabc\r\n",
-            b"3\r\nabc\n",
-            b"3\r\nabcd\r\n",
-            b"3\r\nabc0\r\n",
-            b"fffffffffffffffff\r\n",
-            b"3;\nabc\r\n",
-            b"3;a\rb\r\nabc\r\n",
-            b"3;\x00\r\nabc\r\n",
-            b'3;a="\r\n"\r\nabc\r\n',
-            b"0\n\n",
-            b"0\r\nContent-Length: 5\r\n\r\n",
-            b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"0\r\n folded\r\n\r\n",
-        )
-    }
-}
 
 
 @pytest.mark.parametrize("name", [*HEADS, *BODIES])
@@ -237,7 +107,7 @@ def test_bad_chunks_behind_a_started_answer_cut_nothing_but_end_the_connection()
             await reply.end()
 
         async with front_door(early) as door, RawClient(door.port) as client:
-            client.send(TE + b"3\r\nabc\r\n")
+            client.send(CHUNKS + b"3\r\nabc\r\n")
             await asyncio.sleep(1)
             client.send(b"nonsense\r\n")
             await asyncio.sleep(1)
@@ -263,11 +133,11 @@ LIMITS = HttpLimits(max_target_bytes=100, max_header_bytes=1000, max_headers=10,
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"b" * 20_000, 431, b"headers_too_large"),
         (request("POST", "/", b"b" * 1001), 413, b"body_too_large"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n", 413, b"body_too_large"),
-        (TE + b"3e9\r\n" + b"b" * 1001 + b"\r\n", 413, b"body_too_large"),
-        (TE + b"1\r\nb\r\n" * 1001, 413, b"body_too_large"),
-        (TE + b"1;" + b"x" * 20_000, 400, b"malformed_http"),
-        (TE + b"0\r\n" + b"X: y\r\n" * 20_000, 400, b"malformed_http"),
-        (TE + b"0\r\nX: " + b"y" * 20_000, 400, b"malformed_http"),
+        (CHUNKS + b"3e9\r\n" + b"b" * 1001 + b"\r\n", 413, b"body_too_large"),
+        (CHUNKS + b"1\r\nb\r\n" * 1001, 413, b"body_too_large"),
+        (CHUNKS + b"1;" + b"x" * 20_000, 400, b"malformed_http"),
+        (CHUNKS + b"0\r\n" + b"X: y\r\n" * 20_000, 400, b"malformed_http"),
+        (CHUNKS + b"0\r\nX: " + b"y" * 20_000, 400, b"malformed_http"),
     ],
 )
 def test_bounds(sent: bytes, status: int, code: bytes) -> None:
@@ -290,8 +160,8 @@ def test_bounds(sent: bytes, status: int, code: bytes) -> None:
         request("GET", "/" + "a" * 99),
         request("GET", "/", b"", *["A: b"] * 9),
         request("POST", "/", b"b" * 1000),
-        TE + b"1\r\nb\r\n" * 1000 + b"0\r\n\r\n",
-        TE + b"1;ext=1\r\nb\r\n" * 1000 + b"0\r\nTrailer: x\r\n\r\n",
+        CHUNKS + b"1\r\nb\r\n" * 1000 + b"0\r\n\r\n",
+        CHUNKS + b"1;ext=1\r\nb\r\n" * 1000 + b"0\r\nTrailer: x\r\n\r\n",
     ],
 )
 def test_what_is_just_within_the_bounds_is_served(sent: bytes) -> None:

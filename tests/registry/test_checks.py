@@ -31,9 +31,6 @@ FAULTS = {
     # trimtab.yaml
     "workers": Fault("trimtab.yaml", "workers: 1", "workers: 2", "server.workers", "need a shared store"),
     "storage": Fault("trimtab.yaml", "url: memory", "url: redis://h", "storage.url", "only memory is supported"),
-    "memory limit not built": Fault(
-        "trimtab.yaml", "url: memory", "url: memory\nmemory_limit_mib: 512", "memory_limit_mib", "not supported yet"
-    ),
     "demo in public": Fault("trimtab.yaml", "host: 127.0.0.1", "host: 0.0.0.0", "demo", "while the server listens on"),
     "metrics key as it is": Fault(
         "trimtab.yaml",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,8 +33,11 @@ from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.spend import Level, Place
 from trimtab.foundations.embed import HashEmbedder
 from trimtab.foundations.tokens import RatioEstimator
+from trimtab.surfaces.ladder import Ladder
 from trimtab.surfaces.lag import Lag
+from trimtab.surfaces.memory import Bound
 from trimtab.surfaces.metrics import Metrics, Parts, declared
+from trimtab.surfaces.overload import MOST_REQUESTS, Overload
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.app import public
@@ -182,11 +185,14 @@ class Gateway:
         *edits: Edit,
         cache_bytes: int = 1 << 20,
         metrics_key: str | None = None,
+        memory: Sequence[Bound] = (),
+        most_requests: int = MOST_REQUESTS,
     ) -> None:
         self.folder = folder
         self._upstreams = [url or f"http://127.0.0.1:{closed_port()}" for url in (small, medium)]
         self._edits = edits
         self._cache_bytes, self._metrics_key = cache_bytes, metrics_key
+        self._memory, self._most_requests = memory, most_requests
         self.sink = Sink()
         self.errors: list[BaseException] = []
 
@@ -215,9 +221,14 @@ class Gateway:
         limits = HttpLimits(max_body_bytes=workspace.settings.server.max_body_bytes)
         journal = JournalState(seq=0, durable=0, waiting=0, lost=0, failing=None)
         parts = Parts(self.plane, lambda: journal, list, list, lambda: 0, lambda: 0)
-        self.metrics = Metrics(self.counts, Lag(time), parts, time)
+        self.lag, self.ladder = Lag(time), Ladder(time, self._memory, lambda step: None)
+        parts.memory = self.ladder.text
+        overload = Overload(
+            self.ladder, self.lag, lambda: self.listener.active, self.counts.refused, self._most_requests
+        )
+        self.metrics = Metrics(self.counts, self.lag, parts, time)
         scrape = Scrape(self.metrics.text, self._metrics_key)
-        self.listener = Listener(public(self.plane, scrape), time, limits, self._note)
+        self.listener = Listener(public(self.plane, scrape, overload), time, limits, self._note)
         await self.listener.start()
         self.port = self.listener.port
         return self

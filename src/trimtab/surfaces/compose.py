@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from trimtab.controlplane import records
-from trimtab.controlplane.metrics import Counts
-from trimtab.controlplane.registry import PATTERNS, SECRET, Workspace, load
+from trimtab.controlplane.metrics import Counts, resident_bytes
+from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
@@ -35,9 +37,12 @@ from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
 from trimtab.surfaces import indexes
 from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
+from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
+from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
+from trimtab.surfaces.overload import Overload
 from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
@@ -91,6 +96,12 @@ class LiveGateway:
             lambda: len(self._problems),
             _lost_lines,
         )
+        kept = bounds(workspace.settings.memory_limit_mib)
+        self._limits = _limits(workspace.settings.server, kept)
+        self._ladder = Ladder(clock, kept, self._spare)
+        self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
+        self._parts.memory = self._ladder.text
+        self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._engines: dict[str, EngineStatus] = {}
@@ -136,9 +147,9 @@ class LiveGateway:
     async def serve(self, listen: socket.socket) -> None:
         """Until drained."""
         settings = self._workspace.settings
-        limits = HttpLimits(max_body_bytes=settings.server.max_body_bytes)
         scrape = Scrape(self._metrics.text, self._metrics_key()) if settings.server.metrics else None
-        front = Listener(public(self.plane, scrape), self._clock, limits, self._report)
+        handler = public(self.plane, scrape, self._overload)
+        front = self._front = Listener(handler, self._clock, self._limits, self._report)
         back = Listener(admin(self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
         self._parts.front = lambda: (front.connections, front.active)
         path = socket_path(self._workspace.folder)
@@ -148,6 +159,8 @@ class LiveGateway:
             await front.start(listen)
             _settle_memory()
             await self._indexed()
+            self._fits_memory()
+            watchers.append(asyncio.create_task(self._ladder.watch()))
             host, port = listen.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self._url = url
@@ -177,6 +190,26 @@ class LiveGateway:
             return resolve_secret(reference, self._workspace.folder).reveal()
         except SecretError as error:
             raise ConfigError([f"trimtab.yaml: server.metrics_key: {error}"]) from error
+
+    def _fits_memory(self) -> None:
+        """Raises ConfigError for a limit under which this gateway could never serve."""
+        self._ladder.look()
+        told = self._workspace.settings.memory_limit_mib
+        if told is not None and self._ladder.step is Step.REFUSE:
+            least = math.ceil(resident_bytes() / BEGINS[Step.SPARE] / MIB)
+            problem = f"the gateway takes {self._ladder.words} before its first request. Write at least {least}"
+            raise ConfigError([f"trimtab.yaml: memory_limit_mib: {problem}"])
+
+    def _spare(self, step: Step) -> None:
+        """What the memory ladder asks of the parts."""
+        cache = self.plane.cache
+        cache.filling = step < Step.SPARE
+        if step >= Step.SPARE:
+            cache.give_back(0.5 if step is Step.SPARE else 0)
+        if self._front is not None:
+            usual_s = self._limits.idle_timeout_s
+            self._front.set_idle_timeout(min(HURRY_IDLE_S, usual_s) if step >= Step.HURRY else usual_s)
+            self._front.keep_alive(step < Step.CLOSE)
 
     def _report(self, request: HttpRequest | None, error: BaseException) -> None:
         """What the public port tells: bytes that were no request are counted, since they leave no record."""
@@ -232,7 +265,7 @@ class LiveGateway:
             self.plane.configuration = wiring.configure(loaded.snapshot, counters, prepared, kept)
             self._set_fleet()
             await self._set_corpora()
-            for part in ("server", "engines", "storage"):
+            for part in ("server", "engines", "storage", "memory_limit_mib"):
                 if getattr(before.settings, part) != getattr(loaded.settings, part):
                     _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
             names = loaded.snapshot.names
@@ -309,6 +342,8 @@ class LiveGateway:
             "url": self._url,
             "snapshots": plane.configuration.snapshot.names,
             "draining": plane.draining,
+            "overloaded": None if (too_much := self._overload.look()) is None else too_much.message,
+            "memory": self._ladder.state(),
             "problems": self._problems,
             "requests": plane.requests,
             "stages": plane.stages,
@@ -364,6 +399,13 @@ def hints(workspace: Workspace, url: str) -> list[str]:
         "Stop: Ctrl-C",
     ]
     return lines
+
+
+def _limits(server: Server, kept: Sequence[Bound]) -> HttpLimits:
+    """All bodies together may be an eighth of the memory that there is, and the largest that is taken can be."""
+    usual = HttpLimits().max_held_bytes
+    most = max(min([usual, *(bound.limit_bytes // 8 for bound in kept)]), server.max_body_bytes)
+    return HttpLimits(max_body_bytes=server.max_body_bytes, max_held_bytes=most)
 
 
 def _settle_memory() -> None:

@@ -39,6 +39,8 @@ class Parts:
         self.building, self.problems, self.lost_lines = building, problems, lost_lines
         self.front: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Open connections and running requests of the public port."""
+        self.memory: Callable[[], Iterable[str]] = tuple
+        """The memory ladder's lines."""
 
 
 class Metrics:
@@ -68,6 +70,7 @@ class Metrics:
         yield from _budgets(budgets)
         yield from _journal(self._parts.journal())
         yield self._lag.text()
+        yield from self._parts.memory()
         yield _one(f.LOG_LOST, self._parts.lost_lines())
         yield from process()
 

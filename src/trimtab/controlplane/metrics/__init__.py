@@ -2,7 +2,7 @@
 
 from trimtab.controlplane.metrics.counts import MOST_SERIES, Counts, Declared
 from trimtab.controlplane.metrics.families import AT_SCRAPE, FAMILIES, FROM_RECORDS, METRICS_PREFACE
-from trimtab.controlplane.metrics.process import process
+from trimtab.controlplane.metrics.process import process, resident_bytes
 from trimtab.controlplane.metrics.text import CONTENT_TYPE, Family, Label, histogram, sample
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "Label",
     "histogram",
     "process",
+    "resident_bytes",
     "sample",
 ]

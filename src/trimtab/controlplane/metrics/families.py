@@ -368,6 +368,25 @@ LOG_LOST = Family(
     unit="lines",
     help="Log lines of the gateway that were not written since their reader was too slow.",
 )
+MEMORY_STEP = Family(
+    name="trimtab_memory_step",
+    kind="gauge",
+    unit="0 to 4",
+    help="The step of the memory ladder: 1 caches are not filled, 2 idle connections end early, 3 connections are not "
+    "kept, 4 new requests are refused.",
+)
+MEMORY_USED = Family(
+    name="trimtab_memory_used_bytes",
+    kind="gauge",
+    unit="bytes",
+    help="What counts against the memory limit that is fullest; absent without a limit.",
+)
+MEMORY_LIMIT = Family(
+    name="trimtab_memory_limit_bytes",
+    kind="gauge",
+    unit="bytes",
+    help="That limit: memory_limit_mib or the container's; absent without one.",
+)
 CPU = Family(
     name="process_cpu_seconds_total",
     kind="counter",
@@ -398,6 +417,7 @@ AT_SCRAPE: Final = (
     *(INFO, PROBLEMS, DRAINING, CONNECTIONS, IN_FLIGHT, SLOTS, RUNNING, WAITING, EXPECTED_WAIT, REPLICAS),
     *(ENGINE, RESTARTS, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
     *(CACHE_ENTRIES, CACHE_BYTES, BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDGET_ENDS),
-    *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, LOG_LOST, CPU, RSS, FDS, MAX_FDS, STARTED, GC),
+    *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, MEMORY_STEP, MEMORY_USED),
+    *(MEMORY_LIMIT, LOG_LOST, CPU, RSS, FDS, MAX_FDS, STARTED, GC),
 )
 FAMILIES: Final = (*FROM_RECORDS, *AT_SCRAPE)

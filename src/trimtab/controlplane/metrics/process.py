@@ -13,6 +13,7 @@ from trimtab.controlplane.metrics import families as f
 from trimtab.controlplane.metrics.text import sample
 
 _STAT: Final = Path("/proc/self/stat")
+_STATM: Final = Path("/proc/self/statm")
 _BOOTED: Final = Path("/proc/stat")
 
 
@@ -26,7 +27,7 @@ def process() -> Iterator[str]:
         yield sample(f.GC, (str(generation),), told["collections"])
     try:
         fields = _STAT.read_text().rpartition(")")[2].split()
-        rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        rss = resident_bytes()
         started = _boot_s() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
         descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
     except (OSError, ValueError, IndexError):
@@ -36,9 +37,14 @@ def process() -> Iterator[str]:
     yield f.STARTED.head + sample(f.STARTED, (), started)
 
 
+def resident_bytes() -> int:
+    """Of this process, pages of files included. Raises OSError where the system does not tell (no /proc)."""
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _boot_s() -> int:
     line = next(line for line in _BOOTED.read_text().splitlines() if line.startswith("btime "))
     return int(line.split()[1])
 
 
-__all__ = ["process"]
+__all__ = ["process", "resident_bytes"]

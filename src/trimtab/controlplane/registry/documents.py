@@ -67,7 +67,8 @@ class Settings(Document, frozen=True):
     storage: Storage = Storage()
     """Where fast state lives. Changes need a restart."""
     memory_limit_mib: Annotated[int, Meta(ge=64, examples=[2048])] | None = None
-    """Not supported yet: bound the process from outside (cgroup, container)."""
+    """Memory that the gateway process may take. From 70 % of it on caches, idle connections and keep-alive are given up
+    in turn, at 95 % new requests are refused. Unset, the container's limit alone counts. Changes need a restart."""
     demo: bool = False
     """Accept `tt-demo-NAME` keys, and those from loopback only. Never on a public address."""
 

@@ -54,8 +54,7 @@ class Sieve:
     def put(self, key: bytes, entry: Entry, now_ns: int) -> None:
         """Add or replace. The entry must not be larger than `max_bytes`."""
         self.remove(key)
-        while self.bytes + entry.size > self.max_bytes:
-            self._evict(now_ns)
+        self.shrink(self.max_bytes - entry.size, now_ns)
         node = self._nodes[key] = _Node(key, entry)
         node.older, self._head = self._head, node
         if node.older is None:
@@ -63,6 +62,11 @@ class Sieve:
         else:
             node.older.newer = node
         self.bytes += entry.size
+
+    def shrink(self, most_bytes: int, now_ns: int) -> None:
+        """Evict until no more than so many bytes are left."""
+        while self.bytes > most_bytes:
+            self._evict(now_ns)
 
     def remove(self, key: bytes) -> None:
         node = self._nodes.get(key)

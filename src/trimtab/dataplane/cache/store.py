@@ -90,6 +90,8 @@ class AnswerCache:
         self._kept = Sieve(max_bytes)
         self._making: dict[bytes, _Making] = {}
         self._epoch = 0
+        self.filling = True
+        """False: answers still go to those who wait for them, and are not kept."""
         self._hits = self._misses = self._followers = self._stored = 0
 
     @property
@@ -134,6 +136,10 @@ class AnswerCache:
         self._kept.clear()
         self._making.clear()
 
+    def give_back(self, share: float) -> None:
+        """Keep no more than this share of the bytes that it may hold."""
+        self._kept.shrink(int(share * self._kept.max_bytes), self._clock.now_ns())
+
     def _fresh(self, key: bytes) -> Entry | None:
         entry = self._kept.get(key)
         if entry is not None and entry.expires_ns <= self._clock.now_ns():
@@ -164,7 +170,7 @@ class AnswerCache:
     def _landed(self, key: bytes, making: _Making | None, epoch: int, entry: Entry) -> None:
         now_ns = self._clock.now_ns()
         small = entry.size * LARGEST_SHARE <= self._kept.max_bytes
-        if epoch == self._epoch and small and entry.expires_ns > now_ns:
+        if self.filling and epoch == self._epoch and small and entry.expires_ns > now_ns:
             self._kept.put(key, entry, now_ns)
             self._stored += 1
         if making is not None:

@@ -33,7 +33,7 @@ from trimtab.dataplane.inference.sse import EventParser
 from trimtab.dataplane.inference.usage import UsageReducer
 
 MAX_ERROR_BYTES = 65536
-MAX_WHOLE_BYTES = 16 << 20
+MAX_ANSWER_BYTES = 16 << 20
 UNREACHABLE_REST_S = 2.0
 _CONTENT = ("content", "reasoning_content", "refusal", "tool_calls", "function_call", "audio")
 _decode = msgspec.json.decode
@@ -65,6 +65,7 @@ class Answering:
         self._usage = UsageReducer(plan.variant.dialect, plan.choices)
         self._finished: set[int] = set()
         self._ended = self._open = False
+        self._size = 0
         self.produced: list[str] = []
         self.beside_usage: dict[str, Any] = {}
         """Other fields of the chunk that only told usage: they belong beside the usage that the caller gets."""
@@ -94,7 +95,7 @@ class Answering:
             said = self._scrubbed(await answer.read_all(MAX_ERROR_BYTES))
             raise AttemptFailed(fault_of_status(answer.status, answer.headers, said))
         if kind == "application/json":
-            self._whole(self._scrubbed(await answer.read_all(MAX_WHOLE_BYTES)))
+            self._whole(self._scrubbed(await answer.read_all(MAX_ANSWER_BYTES)))
         elif kind != "text/event-stream":
             raise MalformedAnswer(f"the answer's type is {kind or 'not told'}, not text/event-stream")
 
@@ -134,6 +135,9 @@ class Answering:
             self._failed = error  # what came before it in the same piece comes first
 
     def _parse(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > MAX_ANSWER_BYTES:
+            raise MalformedAnswer(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
         for event in self._events.feed(piece):
             if self._ended:
                 break

@@ -77,7 +77,7 @@ class Stage(msgspec.Struct, frozen=True):
 class Policy:
     """Immutable; made by `compile_policy`."""
 
-    __slots__ = ("_scoped", "_scopes", "_stages", "document")
+    __slots__ = ("_kept", "_scoped", "_scopes", "_stages", "document")
 
     def __init__(self, document: PolicyDocument, stages: Mapping[At, Stage]) -> None:
         self.document = document
@@ -87,6 +87,7 @@ class Policy:
             for at, stage in stages.items()
         }
         self._scoped: dict[At, dict[tuple[Value | None, ...], Stage]] = {at: {} for at in stages}
+        self._kept: dict[At, int] = dict.fromkeys(stages, 0)
 
     def reads(self, at: At) -> frozenset[str]:
         """Names of the values that `look` uses at this stage: what is costly to know need not be asked otherwise."""
@@ -109,10 +110,25 @@ class Policy:
         except TypeError:  # a list
             return self._look(at, self._stages[at], values)
         if known is None:
-            if len(stage.seen) >= _REMEMBERED:
-                stage.seen.clear()
+            self._make_room(at, stage)
             known = stage.seen[key] = self._look(at, stage, values)
         return known
+
+    def _make_room(self, at: At, stage: Stage) -> None:
+        """For one more: of the values of one scope so many are kept, and of all scopes together not many more."""
+        if self._kept[at] >= MOST_KEPT:
+            for one in (self._stages[at], *self._scoped[at].values()):
+                one.seen.clear()
+            self._kept[at] = 0
+        elif len(stage.seen) >= _REMEMBERED:
+            self._kept[at] -= len(stage.seen)
+            stage.seen.clear()
+        self._kept[at] += 1
+
+    @property
+    def kept(self) -> int:
+        """How many sums of rules are remembered."""
+        return sum(self._kept.values())
 
     def trace(self, at: At, values: Mapping[str, Value | None]) -> tuple[RuleTrace, ...]:
         """What each rule at `at` says of these values, those that speak for others too."""
@@ -130,6 +146,7 @@ class Policy:
         if stage is None:
             if len(scoped) >= _REMEMBERED:
                 scoped.clear()
+                self._kept[at] = 0
             there = dict(zip([variable.name for variable in scopes], place, strict=True))
             rules = [one for one in self._stages[at].rules if _in_scope(one.scope, there)]
             stage = scoped[place] = _stage(at, rules)
@@ -160,6 +177,8 @@ class Policy:
 _NOTHING = Effects()
 _REMEMBERED: Final = 512
 """Scopes of each stage, and values of each scope; then all of them are forgotten."""
+MOST_KEPT: Final = 8192
+"""Values of all scopes of a stage together: some 2 KB each."""
 
 
 def _in_scope(scope: Scope, values: Mapping[str, Value | None]) -> bool:

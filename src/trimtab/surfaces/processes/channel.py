@@ -153,14 +153,15 @@ class ChildEnd:
 class GatewayControl:
     """The gateway's side: `async for message in control` gives Engines (the first at once) and Drain; `send` answers.
 
-    Make it inside the running event loop. SIGTERM to the gateway itself arrives as a Drain, like the supervisor's.
+    Make it inside the running event loop. SIGTERM to the gateway itself arrives as a Drain, like the supervisor's; a
+    second one ends the process at once. (Some send it to every process: a Drain and a SIGTERM together are one drain.)
     """
 
     def __init__(self, fd: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._messages: asyncio.Queue[Engines | Drain] = asyncio.Queue()
         self._end = ChildEnd(fd)
-        self._loop.add_signal_handler(signal.SIGTERM, self._messages.put_nowait, Drain())
+        self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
         self._end.listen(self._receive)
 
     def send(self, message: Ready | Broken | StopEngine | StartEngine) -> None:
@@ -172,6 +173,10 @@ class GatewayControl:
 
     async def __anext__(self) -> Engines | Drain:
         return await self._messages.get()
+
+    def _terminated(self) -> None:
+        self._loop.remove_signal_handler(signal.SIGTERM)  # the next one is the system's to carry out
+        self._messages.put_nowait(Drain())
 
     def _receive(self, message: ToChild) -> None:
         if isinstance(message, Run):

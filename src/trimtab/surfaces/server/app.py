@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.plane import DataPlane
 from trimtab.foundations.config import did_you_mean
+from trimtab.surfaces.overload import Overload
 from trimtab.surfaces.server import embeddings, openai
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
@@ -20,12 +21,14 @@ async def healthz(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None
     openai.send_json(reply, 200, {"status": "ok"})
 
 
-async def readyz(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
-    """`GET /readyz`: whether a balancer should send requests here: not draining, and some replica is there.
+async def readyz(http: HttpRequest, reply: HttpReply, plane: DataPlane, overload: Overload | None = None) -> None:
+    """`GET /readyz`: whether a balancer should send requests here: not draining, some replica is there, no overload.
 
     Says no names: it is open to everybody.
     """
     state = "draining" if plane.draining else "no replica" if plane.fleet.is_empty else "ready"
+    if state == "ready" and overload is not None and overload.look() is not None:
+        state = "overloaded"
     openai.send_json(reply, 200 if state == "ready" else 503, {"status": state})
 
 
@@ -36,12 +39,15 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/healthz": {"GET": healthz, "HEAD": healthz},
     "/readyz": {"GET": readyz, "HEAD": readyz},
 }
+_API = "/v1/"
 _MODELS = "/v1/models/"
 
 
-def public(plane: DataPlane, scrape: Handler | None = None) -> Handler:
-    """The handler of the public port; `scrape` answers `/metrics`. It has no admin route."""
+def public(plane: DataPlane, scrape: Handler | None = None, overload: Overload | None = None) -> Handler:
+    """The handler of the public port; `scrape` answers `/metrics`, `overload` says when nothing else but what asks for
+    the gateway's health is answered. It has no admin route."""
     routes = dict(ROUTES)
+    routes["/readyz"] = dict.fromkeys(("GET", "HEAD"), lambda http, reply, plane: readyz(http, reply, plane, overload))
     if scrape is not None:
         routes[METRICS] = dict.fromkeys(("GET", "HEAD"), lambda http, reply, plane: scrape(http, reply))
 
@@ -58,6 +64,9 @@ def public(plane: DataPlane, scrape: Handler | None = None) -> Handler:
             message = f"{http.path} takes {allow}, not {http.method[:16]}"
             refused = Refusal(code=Code.METHOD_NOT_ALLOWED, message=message)
             openai.send_error(reply, refused, [("allow", allow)], None)
+            return
+        if overload is not None and path.startswith(_API) and (too_much := overload.refuse()) is not None:
+            openai.send_error(reply, too_much, [], None)
             return
         await route(http, reply, plane)
 

@@ -12,6 +12,7 @@ Not a subclass of uvicorn's protocol: nearly all of it would be overridden (body
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -29,7 +30,12 @@ from trimtab.surfaces.server.timer import Timer
 
 _AHEAD = 65536
 """Bytes taken in ahead of need: of a body that nobody asked for yet, of pipelined requests kept unparsed."""
+BODIES_RETRY_S = 1.0
+"""Told to who sends a body when too many are held: they go with their requests, and when is not known."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TCP_NOTSENT_LOWAT = 25
+"""Of linux/tcp.h: bytes that are not sent yet, above which a socket takes no more."""
+_UNSENT = 8192
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -91,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._out = Outbox(self._loop, self._transport)
         self._transport.set_write_buffer_limits(high=self._hub.limits.write_high_water)
         self._socket = transport.get_extra_info("socket")
+        _bound_kernel(self._socket)
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._loopback = host == "::1" or host.removeprefix("::ffff:").startswith("127.")
@@ -103,6 +110,9 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         self._parser.close()
         self._backlog.clear()
+        for item in self._queue:
+            if isinstance(item, HttpRequest):
+                self._hub.let_go(item)
         self._queue.clear()
         self._timer.close()
         self._wake_writer()
@@ -123,9 +133,9 @@ class Connection(asyncio.Protocol):
             task.cancel()
 
     def check_idle(self) -> None:
-        """Apply a changed idle timeout, or the drain, if no request is there."""
-        if self._busy is None and not self._closing:
-            self._go_idle()
+        """Apply a changed idle timeout, if no request is there."""
+        if self._busy is None and not (self._closing or self._parser.in_head):
+            self._timer.arm(self._hub.idle_timeout_s)
 
     def close(self) -> None:
         """Close once everything written is sent; a peer that does not read is cut after the idle timeout."""
@@ -224,7 +234,11 @@ class Connection(asyncio.Protocol):
                 self._pause_reading()
 
     def _body_came(self, incoming: HttpRequest) -> None:
-        if self._reader is not None:
+        if not self._hub.hold(incoming):
+            most = self._hub.limits.max_held_bytes
+            message = f"the bodies of all requests under way are more than {most} bytes"
+            self._refuse_input(HttpError(Code.OVERLOADED, message, BODIES_RETRY_S))
+        elif self._reader is not None:
             self._timer.arm(self._hub.limits.body_timeout_s)
         elif incoming.buffered > _AHEAD:
             self._pause_reading()
@@ -267,6 +281,7 @@ class Connection(asyncio.Protocol):
             self._queue.append(request)
 
     def body_ended(self, request: HttpRequest) -> None:
+        self._hub.hold(request)
         if self._reader is not None:
             self._timer.clear()
             self._wake_reader()
@@ -275,7 +290,7 @@ class Connection(asyncio.Protocol):
         self._timer.clear()
         reply = self._busy = HttpReply(self, request)
         task = self._task = self._loop.create_task(self._run(request, reply))
-        self._hub.tasks.add(task)
+        self._hub.tasks[task] = request
         task.add_done_callback(self._hub.task_done)
 
     async def _run(self, request: HttpRequest, reply: HttpReply) -> None:
@@ -340,7 +355,7 @@ class Connection(asyncio.Protocol):
     def _go_idle(self) -> None:
         if self._parser.in_head:
             self._timer.arm(self._hub.limits.head_timeout_s)
-        elif self._hub.draining:
+        elif self._hub.closes:
             self.close()
         else:
             self._timer.arm(self._hub.idle_timeout_s)
@@ -371,11 +386,11 @@ class Connection(asyncio.Protocol):
             self._reader.set_result(None)
 
     def keeps_alive(self, request: HttpRequest) -> bool:
-        """Whether another answer may follow: the request wants it, its body has come whole, nobody drains, and what
-        waits, or may still come, can be answered.
+        """Whether another answer may follow: the request wants it, its body has come whole, connections are kept, and
+        what waits, or may still come, can be answered.
         """
         broken = request.failed or self._parser.incoming is request
-        return request.keep_alive and not (broken or self._hub.draining) and (not self._deaf or bool(self._queue))
+        return request.keep_alive and not (broken or self._hub.closes) and (not self._deaf or bool(self._queue))
 
     def send(self, data: bytes) -> None:
         if not self.gone:
@@ -416,6 +431,8 @@ class Connection(asyncio.Protocol):
         self._out.flush()
         if reply.closes:
             self._finish()
+        elif self._write_paused:  # a client that does not read gets no next answer, and not for ever the rest of this
+            self._timer.arm(self._hub.idle_timeout_s)
         else:
             self._next()
 
@@ -467,7 +484,15 @@ class Connection(asyncio.Protocol):
         return f"<Connection {state}>"
 
 
+def _bound_kernel(sock: socket.socket | None) -> None:
+    """Let the kernel hold no more that it can't send: by itself it takes megabytes of a stream for a client that does
+    not read, and with them what is upstream would have run far ahead."""
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):  # an older kernel
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
+
+
 def _answer(reply: HttpReply, error: HttpError) -> None:
-    headers, body = error_answer(error.code, error.message)
+    headers, body = error_answer(error.code, error.message, error.retry_after_s)
     reply.start(error.code.status, headers)
     reply.finish(body)

@@ -54,9 +54,9 @@ def error_headers(refusal: Refusal) -> list[tuple[str, str]]:
     return headers
 
 
-def error_answer(code: Code, message: str) -> tuple[list[tuple[str, str]], bytes]:
+def error_answer(code: Code, message: str, retry_after_s: float | None = None) -> tuple[list[tuple[str, str]], bytes]:
     """Headers and body of an error that has no record: what the protocol itself refuses."""
-    refusal = Refusal(code=code, message=message)
+    refusal = Refusal(code=code, message=message, retry_after_s=retry_after_s)
     body = msgspec.json.encode(error_object(refusal, None))
     headers = [("content-type", "application/json"), ("content-length", str(len(body))), *error_headers(refusal)]
     return headers, body

@@ -24,13 +24,16 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     """All header fields of a request together, separators included."""
     max_headers: int = 100
     max_body_bytes: int = 8 << 20
+    max_held_bytes: int = 256 << 20
+    """Bodies of all requests under way together; who sends more is refused (503 `overloaded`). What comes in one read
+    with its head is taken all the same."""
     head_timeout_s: float = 15.0
     """From the first byte of a head to its end."""
     body_timeout_s: float = 30.0
     """Between two reads of a body that the handler waits for."""
     idle_timeout_s: float = 75.0
     """A connection without a request, or a closing one whose peer does not read."""
-    write_high_water: int = 65536
+    write_high_water: int = 4096
     """Unsent bytes above which `HttpReply.write` waits."""
     refuse_drain_bytes: int = 1 << 20
     refuse_drain_s: float = 1.0
@@ -41,10 +44,11 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 class HttpError(Exception):
     """The request's bytes can't be served: `code` carries the status, the message says what was seen."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_after_s = retry_after_s
 
 
 class Wire(Protocol):
@@ -73,6 +77,7 @@ class HttpRequest:
         "arrival",
         "expects",
         "headers",
+        "held_bytes",
         "http10",
         "keep_alive",
         "method",
@@ -94,6 +99,8 @@ class HttpRequest:
         self.keep_alive = keep_alive
         self.expects = False
         """The client waits for `100 Continue` before it sends the body."""
+        self.held_bytes = 0
+        """Counted of its body by the hub."""
         self._body: bytes | bytearray = b""
         self._complete = False
         self._error: HttpError | None = None

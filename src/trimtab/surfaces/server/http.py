@@ -3,7 +3,7 @@
     listener = Listener(handler, clock, HttpLimits(), on_error)
     await listener.start(sock)
     ...
-    listener.drain()            # from now on every answer closes its connection
+    listener.drain()            # from now on each connection ends with its next answer
     await listener.drained()
     await listener.close()
 
@@ -84,14 +84,19 @@ class Listener:
     def set_idle_timeout(self, seconds: float) -> None:
         """Change the keep-alive timeout, also of the connections that are idle now."""
         self._hub.idle_timeout_s = seconds
-        self._check_idle()
+        for connection in list(self._hub.connections):
+            connection.check_idle()
+
+    def keep_alive(self, kept: bool) -> None:
+        """Whether connections are kept for further requests: if not, each ends with its next answer."""
+        self._hub.keep_alive = kept
 
     def drain(self) -> None:
-        """Close idle connections, and each other one with its next answer. New connections are still accepted: that the
-        gateway is going down is the application's answer (503).
+        """End each connection with its next answer. New ones are still accepted, and idle ones left open: that the
+        gateway is going down is the application's answer (503), and a request that is on its way while we close would
+        get none.
         """
         self._hub.draining = True
-        self._check_idle()
 
     async def drained(self) -> None:
         """Return once no handler runs."""
@@ -112,10 +117,6 @@ class Listener:
             for connection in list(self._hub.connections):
                 connection.kill()
             await self._hub.no_connections()
-
-    def _check_idle(self) -> None:
-        for connection in list(self._hub.connections):
-            connection.check_idle()
 
     def __repr__(self) -> str:
         state = " draining" if self._hub.draining else ""

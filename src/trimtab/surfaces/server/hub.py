@@ -26,15 +26,36 @@ class Hub:
         self.on_error = on_error
         self.idle_timeout_s = limits.idle_timeout_s
         self.draining = False
+        self.keep_alive = True
+        """False: a connection ends with its next answer."""
+        self.held_bytes = 0
+        """Of all bodies that have come, until the handlers of their requests have ended."""
         self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: dict[asyncio.Task[None], HttpRequest] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
     def task_done(self, task: asyncio.Task[None]) -> None:
         """A handler has ended."""
-        self.tasks.discard(task)
+        self.let_go(self.tasks.pop(task))
         if not self.tasks:
             self._wake()
+
+    @property
+    def closes(self) -> bool:
+        """Whether each answer is the last of its connection."""
+        return self.draining or not self.keep_alive
+
+    def hold(self, request: HttpRequest) -> bool:
+        """Count what has come of its body; False: all bodies together are more than we hold."""
+        more = request.buffered - request.held_bytes
+        request.held_bytes += more
+        self.held_bytes += more
+        return self.held_bytes <= self.limits.max_held_bytes
+
+    def let_go(self, request: HttpRequest) -> None:
+        """Its body is held no more."""
+        self.held_bytes -= request.held_bytes
+        request.held_bytes = 0
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""

@@ -41,7 +41,7 @@ def request_of(http: HttpRequest, parse: Callable[[bytes], Body | Refusal]) -> R
         try:
             data = await http.body()
         except HttpError as error:
-            return Refusal(code=error.code, message=error.message)
+            return Refusal(code=error.code, message=error.message, retry_after_s=error.retry_after_s)
         return parse(data)
 
     return Request(Head(http.method, http.path, http.headers), read)

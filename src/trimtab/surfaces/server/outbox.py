@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-FULL: Final = 16_384
+FULL: Final = 8192
 """Bytes that are not kept back: so much at a time costs no less for being more."""
 
 

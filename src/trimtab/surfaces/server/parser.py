@@ -219,6 +219,7 @@ class RequestParser:
         if self._upgrading or request is None:
             return
         self.incoming = None
+        self._target, self._headers = b"", {}  # the request has them: an idle connection is to hold nothing
         request.complete()
         self.deaf = not request.keep_alive
         self._sink.body_ended(request)

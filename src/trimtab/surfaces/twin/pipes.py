@@ -295,12 +295,27 @@ class Pipe(asyncio.Transport):
         while self._inbox and not (self._paused or self._closing or protocol is None):
             piece = self._inbox.popleft()
             self.peer._acknowledge(len(piece))
-            protocol.data_received(piece)
+            if isinstance(protocol, asyncio.BufferedProtocol):
+                self._fill(protocol, piece)
+            else:
+                protocol.data_received(piece)
         may_end = self._eof_came and not (self._eof_told or self._inbox or self._paused or self._closing)
         if may_end and protocol is not None:
             self._eof_told = True
             if not protocol.eof_received():
                 self.close()
+
+    def _fill(self, protocol: asyncio.BufferedProtocol, piece: bytes) -> None:
+        """Into the reader's own buffer, as much as it takes at once; the rest stays if it has paused."""
+        while piece and not self._closing:
+            if self._paused:
+                self._inbox.appendleft(piece)
+                return
+            buffer = memoryview(protocol.get_buffer(-1))
+            size = min(len(piece), len(buffer))
+            buffer[:size] = piece[:size]
+            piece = piece[size:]
+            protocol.buffer_updated(size)
 
     def _acknowledge(self, size: int) -> None:
         self._window -= size

@@ -23,13 +23,6 @@ def storage(view: View) -> Found:
         yield error(SETTINGS, ("storage", "url"), "only memory is supported so far", "Write url: memory")
 
 
-def memory_limit(view: View) -> Found:
-    """A bound that nothing keeps must not look kept."""
-    if view.documents.settings.memory_limit_mib is not None:
-        hint = "Delete the line, and bound the process from outside (cgroup, container)."
-        yield error(SETTINGS, ("memory_limit_mib",), "a memory limit is not supported yet", hint)
-
-
 def demo(view: View) -> Found:
     """Behind a proxy every caller seems to come from loopback, so demo keys must not meet a public address."""
     settings = view.documents.settings
@@ -73,4 +66,4 @@ def idle_engines(view: View) -> Found:
             yield warning(SETTINGS, ("engines", name), "no model uses this engine", hint)
 
 
-CHECKS = (workers, storage, memory_limit, demo, metrics_key, engine_files, idle_engines)
+CHECKS = (workers, storage, demo, metrics_key, engine_files, idle_engines)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from math import log
 from typing import NamedTuple
 
 from trimtab.dataplane.guard.grounded.lexicon import DURATIONS, MONEY, Lexicon, plain
+from trimtab.dataplane.guard.grounded.memo import remembered
 from trimtab.dataplane.guard.grounded.numerals import Number
 from trimtab.dataplane.guard.grounded.reading import Clause, Sentence, read
 
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
         return len(self.words) + len(self.numbers)
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def asked(question: str, known: Lexicon) -> Asked:
     found = read(question, known)
     labels = frozenset[str]().union(*(one.labels for one in found)) if found else frozenset[str]()

@@ -42,6 +42,10 @@ MONEY: Final = frozenset({"7", "8", "9", "10", "16", ""})
 """Percent and the currencies among them; none is one that the list does not know, or a half of the price."""
 
 
+_LONGEST_WORD: Final = 64
+"""Of those that are remembered."""
+
+
 class Lexicon:
     """One language. Immutable."""
 
@@ -79,9 +83,15 @@ class Lexicon:
         """The entries of a section, as they are written."""
         return self._sections.get(section, [])
 
-    @lru_cache(maxsize=16384)  # noqa: B019  lexicons live as long as the process
     def stems(self, word: str) -> frozenset[str]:
         """The forms by which a folded word is compared: two words are the same if they share one."""
+        return self._known_stems(word) if len(word) <= _LONGEST_WORD else self._stems(word)
+
+    @lru_cache(maxsize=16384)  # noqa: B019  lexicons live as long as the process
+    def _known_stems(self, word: str) -> frozenset[str]:
+        return self._stems(word)
+
+    def _stems(self, word: str) -> frozenset[str]:
         found = {word}
         for base in self._bases(word):
             found.add(base)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from trimtab.dataplane.guard.grounded.lexicon import Lexicon, plain
+from trimtab.dataplane.guard.grounded.memo import remembered
 from trimtab.dataplane.guard.grounded.numerals import CLOCK, MONTH, Number, han, parsed
 from trimtab.dataplane.guard.grounded.sentences import sentences
 
@@ -74,13 +74,13 @@ class _Token(NamedTuple):
     folded: str
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def read(text: str, known: Lexicon) -> tuple[Sentence, ...]:
     """The sentences of a text."""
     return tuple(read_sentence(one, known) for one in sentences(text))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def read_sentence(text: str, known: Lexicon) -> Sentence:
     if known.unspaced:
         from trimtab.dataplane.guard.grounded.unspaced import clauses_of

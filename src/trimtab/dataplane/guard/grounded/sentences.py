@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from trimtab.dataplane.guard.grounded.lexicon import LANGUAGES, lexicon, plain
+from trimtab.dataplane.guard.grounded.memo import remembered
 
 _end = re.compile(r"(?<=[.!?؟۔।])([\"'”’»)\]]*)\s+|(?<=[。！？])([」』”）]*)|\n\s*(?:[-*•]\s+|\d{1,2}[.)]\s+|#+\s+)?")
 _last_word = re.compile(r"([^\W\d_]+)\.$|\b(\d{1,2})\.$")
@@ -18,7 +19,7 @@ _ABBREVIATED: Final = frozenset(
 _BEFORE_NUMBERS: Final = frozenset(("no", "nr", "art", "núm", "vol", "fig", "min", "max"))
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of a text, without what stands around them."""
     found: list[str] = []

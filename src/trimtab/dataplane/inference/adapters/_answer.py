@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
 from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, UpstreamError
 
-AHEAD = 65536
-"""Unread bytes of a body above which reading pauses."""
+AHEAD = 8192
+"""Unread bytes of a body above which reading pauses; so many are given at once, too."""
+SOME = 1024
+"""The same for a reader that is busy elsewhere, as it is with a client that does not read: what a stream holds then is
+multiplied by all clients that are slow."""
 
 
 class Source(Protocol):
@@ -22,17 +26,19 @@ class Source(Protocol):
 class Http1Answer:
     """See `Answer`."""
 
-    __slots__ = ("_connection", "_ended", "_error", "_pieces", "_unread", "_waiter", "headers", "status")
+    __slots__ = ("_connection", "_ended", "_error", "_pieces", "_unread", "_waiter", "behind", "headers", "status")
 
     def __init__(self, connection: Source, status: int, headers: dict[str, str]) -> None:
         self.status = status
         self.headers = headers
         self._connection: Source | None = connection
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._ended = False
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.behind = False
+        """The reader did something else when the body last came."""
 
     @property
     def is_over(self) -> bool:
@@ -45,12 +51,29 @@ class Http1Answer:
             if self._ended:
                 return b""
             await self._wait()
-        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._unread = 0
-        if self._connection is not None:
+        piece = self._take()
+        if self._connection is not None and self._unread <= SOME:
             self._connection.resume()
         return piece
+
+    def _take(self) -> bytes:
+        """The next bytes, as many as may be given at once."""
+        pieces, most = self._pieces, self.room
+        if self._unread <= most:
+            self._unread = 0
+            whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            return whole
+        taken, size = [], 0
+        while size < most:
+            piece = pieces.popleft()
+            if size + len(piece) > most:
+                pieces.appendleft(piece[most - size :])
+                piece = piece[: most - size]
+            taken.append(piece)
+            size += len(piece)
+        self._unread -= size
+        return b"".join(taken)
 
     async def read_all(self, max_bytes: int) -> bytes:
         pieces: list[bytes] = []
@@ -85,12 +108,21 @@ class Http1Answer:
 
     # what the connection tells
 
-    def add(self, piece: bytes) -> int:
-        """Take a piece; how many bytes are unread now."""
+    @property
+    def room(self) -> int:
+        """Bytes that may be read ahead."""
+        return SOME if self.behind else AHEAD
+
+    def note_reader(self) -> None:
+        """More of the body is about to come: see whether somebody waits for it."""
+        self.behind = self._waiter is None or self._waiter.done()
+
+    def add(self, piece: bytes) -> bool:
+        """Take a piece; whether more is unread now than there is room for."""
         self._pieces.append(piece)
         self._unread += len(piece)
         self._wake()
-        return self._unread
+        return self._unread > self.room
 
     def end(self, error: UpstreamError | None = None) -> None:
         """The body is whole, or will never be."""

@@ -32,6 +32,7 @@ class Pool:
         self.max_idle = max_idle
         self.active: set[Connection] = set()
         self.idle: list[Connection] = []
+        self.buffer = memoryview(bytearray(AHEAD))
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -84,7 +85,7 @@ class Pool:
         return f"{self.origin.netloc}: {len(self.active)} active, {len(self.idle)} idle"
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Our end of one connection. At most one request is under way."""
 
     __slots__ = (
@@ -174,12 +175,21 @@ class Connection(asyncio.Protocol):
         # under TLS readable bytes may be the session's own
         self._fd = sock.fileno() if sock is not None and transport.get_extra_info("sslcontext") is None else -1
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """One for all connections of a pool: what is read into it is parsed before anything else is read."""
+        answer = self._answer
+        if answer is None:
+            return self._pool.buffer
+        answer.note_reader()
+        return self._pool.buffer[: answer.room]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._pool.buffer[:nbytes]
         if self._head is None and self._answer is None:
             self.abort()  # nobody asked: whatever it is, it is not the next answer
             return
         self._received = True
-        self._slack -= len(data)
+        self._slack -= nbytes
         try:
             self._llhttp.feed_data(data)  # type: ignore[union-attr]  # None only after connection_lost
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
@@ -269,7 +279,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         self._slack += len(piece)
-        if self._answer is not None and self._answer.add(piece) > AHEAD and not self._paused:
+        if self._answer is not None and self._answer.add(piece) and not self._paused:
             self._paused = True
             assert self._transport is not None
             self._transport.pause_reading()

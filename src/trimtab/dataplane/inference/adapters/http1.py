@@ -34,6 +34,8 @@ class Http1Dialer:
             raise ConnectFailed("the dialer is closed")
         pool = self._pools.get(origin.key)
         if pool is None:
+            # an engine that is started again has another port: what nobody uses any more goes
+            self._pools = {key: one for key, one in self._pools.items() if not one.is_empty}
             pool = self._pools[origin.key] = Pool(origin, self._max_idle)
         connection = pool.take() or await self._connect(pool)
         return await connection.request(data)
