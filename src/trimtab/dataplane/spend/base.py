@@ -117,7 +117,7 @@ class Store(Protocol):
         """What it holds more now, on every account: between 0 and `want`."""
         ...
 
-    def settle(self, lease: str, cost: int) -> None:
+    def settle(self, tenant: str, lease: str, cost: int) -> None:
         """End it: what it held is free, what it cost is spent. `cost` is at most what was granted, but for drift that
         the caller books as such. Later calls change nothing."""
         ...

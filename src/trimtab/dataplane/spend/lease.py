@@ -49,7 +49,7 @@ class Lease:
         assert nanousd >= 0, nanousd
         if not self.close() or not self._holds:
             return 0
-        self._store.settle(self.id, nanousd)
+        self._store.settle(self._holds[0].claim.account.tenant, self.id, nanousd)
         return max(0, nanousd - self.granted)
 
     def release(self) -> None:

@@ -174,7 +174,7 @@ class MemoryStore:
         held.granted += more
         return more
 
-    def settle(self, lease: str, cost: int) -> None:
+    def settle(self, tenant: str, lease: str, cost: int) -> None:
         held = self._end(lease, cost)
         if held is not None:
             self._freed([book.account for book in held.books])
