@@ -62,6 +62,7 @@ wheel: install ## sdist and wheel with their SHA-256, in dist/
 bench: install-dev ## the benchmarks, in their quick form
 	$(BIN)/python -m benchmarks.gateway_overhead --quick
 	$(BIN)/python -m benchmarks.growth --quick
+	$(BIN)/python -m benchmarks.connections --quick
 
 clean: ## remove .venv and caches; the workspace stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -12,7 +12,7 @@ PATHS = {
     "/v1/models": "names that this key may send as `model`; `/v1/models/NAME` is one of them",
     "/metrics": "Prometheus metrics ([all of them](metrics.md))",
     "/healthz": "200 while the process answers; no key",
-    "/readyz": "200 where a balancer should send requests, 503 while draining or without any replica; no key",
+    "/readyz": "200 where a balancer should send requests; 503: draining, overloaded, or without any replica; no key",
 }
 TERMS = {
     "trimtab-channel": ("`NAME` or `TENANT/NAME`", "the channel; default: the key's"),

@@ -235,7 +235,13 @@ class Code(Enum):
     DRAINING = Spec(
         503, True, _SERVER, "The gateway is shutting down.", "Retry: another gateway, or the restarted one, answers."
     )
-    OVERLOADED = Spec(503, True, _SERVER, "The gateway itself is late.", "Retry after the told time.")
+    OVERLOADED = Spec(
+        503,
+        True,
+        _SERVER,
+        "The gateway itself has too much to do: its loop is late, its memory nearly used up, or too many requests run.",
+        "Retry after the told time.",
+    )
     STORE_LOST = Spec(
         503,
         True,

@@ -35,7 +35,7 @@ BODIES_RETRY_S = 1.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TCP_NOTSENT_LOWAT = 25
 """Of linux/tcp.h: bytes that are not sent yet, above which a socket takes no more."""
-_UNSENT = 8192
+_UNSENT = 4096
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
