@@ -34,7 +34,7 @@ BODIES_RETRY_S = 1.0
 """Told to who sends a body when too many are held: they go with their requests, and when is not known."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TCP_NOTSENT_LOWAT = 25
-"""Of linux/tcp.h: bytes that are not sent yet, above which a socket takes no more."""
+"""Of linux/tcp.h: bytes that can't be sent yet, above which a socket takes no more."""
 _UNSENT = 4096
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
