@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from spend.world import finished
 from support.frontdoor import echo, front_door
 from support.gateway import Gateway
 from support.rawhttp import RawClient, request
@@ -31,7 +32,7 @@ from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.inference.dialer import ConnectFailed
 from trimtab.dataplane.policy import PolicyDocument, Rule, Then, compile_policy
 from trimtab.dataplane.policy.engine import MOST_KEPT
-from trimtab.dataplane.spend import Limiter
+from trimtab.dataplane.spend import Limiter, MemoryStore
 from trimtab.surfaces.server import HttpLimits
 from trimtab.surfaces.twin import run_virtual
 
@@ -286,11 +287,12 @@ def test_rates_of_keys() -> None:
             return self.ns
 
     clock = Clock()
-    limiter = Limiter(clock)  # type: ignore[arg-type]  # it only looks at the time
+    kept = MemoryStore(clock)  # type: ignore[arg-type]  # it only looks at the time
+    limiter = Limiter(kept)
     rate = Limits(requests=Rate(per_s=10, burst=10))
     tenant = Tenant(id="t", channels={}, languages=[])
     for number in range(5000):
         clock.ns += 10_000_000  # ten keys are in use at a time
         key = Key(id=f"key_{number:016x}", name="k", sha256=f"{number:064x}", last4="0000", limits=rate)
-        assert limiter.charge_request(KeyEntry(tenant, key)) is None
-        assert len(limiter._tats_as) <= 2 * 10 + 2
+        assert finished(limiter.charge_request(KeyEntry(tenant, key))).refusal is None
+        assert len(kept._tats_as) <= 2 * 10 + 2

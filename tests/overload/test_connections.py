@@ -129,7 +129,7 @@ def test_a_reader_that_stops_holds_ticket_and_money_until_the_deadline_only(tmp_
                 assert gateway.plane.gates.views()["small"].free == 3
                 await gateway.sink.reached(1)
                 gateway.assert_nothing_held()
-                assert gateway.last.code == "deadline_exceeded"
+                assert gateway.records[0].code == "deadline_exceeded"
                 await asyncio.sleep(80)  # more than the idle timeout
                 assert gateway.listener.connections == 0
 
