@@ -87,7 +87,8 @@ class Meter:
         self._uncounted, self._pieces = "", 0
         if self._counted + STEP > self._leased:
             await self._grow(self._counted + STEP)
-        return max(0, self._counted - self._leased)
+        # all that it may use is paid for: the upstream keeps to its cap, and a count that is an estimate may pass it
+        return 0 if self._leased >= self._most else max(0, self._counted - self._leased)
 
     def tokens(self, text: str) -> int:
         return self._count(text)

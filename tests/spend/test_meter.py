@@ -1,0 +1,30 @@
+"""The meter alone: how a lease follows the count of an answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from spend.world import HandClock, Purse, day, entry, in_memory
+from trimtab.core.money import NANO, Price
+from trimtab.dataplane.spend import Meter
+from trimtab.surfaces.twin import run_virtual
+
+CENT_A_TOKEN = Price(input=0, output=NANO // 100 * 1_000_000)
+
+
+@pytest.mark.parametrize(("usd", "over"), [(1, 0), (0.5, 450)])
+def test_only_what_is_not_paid_for_is_over(usd: float, over: int) -> None:
+    """A piece may hold more tokens than the whole answer may have, by a count that is an estimate: where all that the
+    answer may use is paid for it goes on, else it is over by what the money lacks."""
+
+    async def main() -> None:
+        purse = Purse(in_memory(HandClock()), entry(day(str(usd))))
+        lease = await purse.lease(0.2)
+        meter = Meter(lease, CENT_A_TOKEN, prompt=0, spent=0, most=100, count=len)
+        produced = ["x" * 10]
+        assert await meter.over(produced) == 0
+        produced.append("x" * 490)
+        assert await meter.over(produced) == over
+        assert lease.granted == int(usd * NANO)
+
+    run_virtual(main)
