@@ -9,8 +9,8 @@ from typing import Protocol, Self
 
 from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, UpstreamError
 
-AHEAD = 8192
-"""Unread bytes of a body above which reading pauses; so many are given at once, too."""
+AHEAD = 65536
+"""Unread bytes of a body above which reading pauses, at most; so many are given at once, too."""
 SOME = 1024
 """The same for a reader that is busy elsewhere, as it is with a client that does not read: what a stream holds then is
 multiplied by all clients that are slow."""
@@ -26,7 +26,7 @@ class Source(Protocol):
 class Http1Answer:
     """See `Answer`."""
 
-    __slots__ = ("_connection", "_ended", "_error", "_pieces", "_unread", "_waiter", "behind", "headers", "status")
+    __slots__ = ("_connection", "_ended", "_error", "_pieces", "_unread", "_waiter", "headers", "room", "status")
 
     def __init__(self, connection: Source, status: int, headers: dict[str, str]) -> None:
         self.status = status
@@ -37,8 +37,8 @@ class Http1Answer:
         self._ended = False
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.behind = False
-        """The reader did something else when the body last came."""
+        self.room = AHEAD
+        """Bytes that may be read ahead."""
 
     @property
     def is_over(self) -> bool:
@@ -108,14 +108,10 @@ class Http1Answer:
 
     # what the connection tells
 
-    @property
-    def room(self) -> int:
-        """Bytes that may be read ahead."""
-        return SOME if self.behind else AHEAD
-
-    def note_reader(self) -> None:
-        """More of the body is about to come: see whether somebody waits for it."""
-        self.behind = self._waiter is None or self._waiter.done()
+    def make_room(self, ahead: int) -> int:
+        """More of the body is about to come: how many bytes of it are taken, `ahead` if somebody waits for them."""
+        self.room = SOME if self._waiter is None or self._waiter.done() else ahead
+        return self.room
 
     def add(self, piece: bytes) -> bool:
         """Take a piece; whether more is unread now than there is room for."""

@@ -19,6 +19,9 @@ from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, 
 _MAX_FRAMING = 65536
 """Bytes of one answer that are not body; on top of it a chunk may cost `_CHUNK_FRAMING`."""
 _CHUNK_FRAMING = 16
+_AHEAD_TOGETHER = 1 << 20
+_LEAST_AHEAD = 8192
+"""Read ahead by all connections of an origin together, and by each of them however many they are."""
 _DEFAULT_KEEP_ALIVE_S = 4.0
 """llama.cpp, vLLM and SGLang close after 5 s."""
 _KEEP_ALIVE_MARGIN_S = 1.0
@@ -35,6 +38,12 @@ class Pool:
         self.buffer = memoryview(bytearray(AHEAD))
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that each connection may read ahead: few streams are read in large pieces, which is faster; of many a
+        client that stops reading would leave as much with us each time."""
+        return max(_LEAST_AHEAD, min(AHEAD, _AHEAD_TOGETHER // max(1, len(self.active))))
 
     def take(self) -> Connection | None:
         """The youngest idle connection that is still good."""
@@ -179,9 +188,8 @@ class Connection(asyncio.BufferedProtocol):
         """One for all connections of a pool: what is read into it is parsed before anything else is read."""
         answer = self._answer
         if answer is None:
-            return self._pool.buffer
-        answer.note_reader()
-        return self._pool.buffer[: answer.room]
+            return self._pool.buffer[: self._pool.ahead]
+        return self._pool.buffer[: answer.make_room(self._pool.ahead)]
 
     def buffer_updated(self, nbytes: int) -> None:
         data = self._pool.buffer[:nbytes]
