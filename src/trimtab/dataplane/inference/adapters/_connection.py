@@ -19,7 +19,7 @@ from trimtab.dataplane.inference.dialer import ConnectionLost, MalformedAnswer, 
 _MAX_FRAMING = 65536
 """Bytes of one answer that are not body; on top of it a chunk may cost `_CHUNK_FRAMING`."""
 _CHUNK_FRAMING = 16
-_AHEAD_TOGETHER = 1 << 20
+_AHEAD_TOGETHER = 512 << 10
 _LEAST_AHEAD = 8192
 """Read ahead by all connections of an origin together, and by each of them however many they are."""
 _DEFAULT_KEEP_ALIVE_S = 4.0
