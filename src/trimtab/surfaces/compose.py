@@ -10,14 +10,10 @@ import asyncio
 import gc
 import logging
 import math
-import shutil
 import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, resident_bytes
@@ -25,18 +21,17 @@ from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, l
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
-from trimtab.core.keys import hash_key
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
-from trimtab.dataplane.retrieval import CorpusError
 from trimtab.dataplane.spend import MemoryStore
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
-from trimtab.surfaces import indexes
 from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
+from trimtab.surfaces.corpora import Corpora
+from trimtab.surfaces.hints import hints
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
@@ -55,8 +50,6 @@ from trimtab.surfaces.sinks import Sinks
 POLL_S = 0.5
 QUIET_S = 0.2
 """How long the documents must have been left alone before they are loaded: nobody reads a half-written file."""
-INDEX_S = 60.0
-"""How long a start waits for indexes that must be built; channels that need one refuse until it is there."""
 DRAIN_FLUSH_S = 5.0
 
 _log = logging.getLogger(__name__)
@@ -92,7 +85,7 @@ class LiveGateway:
             plane,
             journal.state,
             lambda: list(self._engines.values()),
-            lambda: self._building,
+            lambda: self._corpora.building,
             lambda: len(self._problems),
             _lost_lines,
         )
@@ -104,12 +97,12 @@ class LiveGateway:
         self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
+        self._corpora = Corpora(workspace.folder, plane, clock)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
         self._loading = asyncio.Lock()
         self._url: str | None = None
-        self._building: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
     async def open(cls, workspace: Workspace, clock: Clock, control: GatewayControl) -> LiveGateway:
@@ -141,7 +134,7 @@ class LiveGateway:
         gateway._seen = seen
         await gateway._restore()
         gateway._set_fleet()
-        await gateway._set_corpora()
+        await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
 
     async def serve(self, listen: socket.socket) -> None:
@@ -158,7 +151,7 @@ class LiveGateway:
             await back.start_unix(path)
             await front.start(listen)
             _settle_memory()
-            await self._indexed()
+            await self._corpora.built()
             self._fits_memory()
             watchers.append(asyncio.create_task(self._ladder.watch()))
             host, port = listen.getsockname()[:2]
@@ -170,7 +163,8 @@ class LiveGateway:
             front.drain()
             await front.drained()
         finally:
-            for task in (*watchers, *self._building.values()):
+            self._corpora.close()
+            for task in watchers:
                 task.cancel()
             await front.close()
             await back.close()
@@ -264,7 +258,7 @@ class LiveGateway:
             kept = self.plane.configuration.corpora
             self.plane.configuration = wiring.configure(loaded.snapshot, counters, prepared, kept)
             self._set_fleet()
-            await self._set_corpora()
+            await self._corpora.load(loaded.snapshot.tenancy)
             for part in ("server", "engines", "storage", "memory_limit_mib"):
                 if getattr(before.settings, part) != getattr(loaded.settings, part):
                     _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
@@ -279,50 +273,6 @@ class LiveGateway:
             _log.exception("the fleet could not be set; the old one stays")
             return
         wiring.set_fleet(self.plane, found)
-
-    async def _set_corpora(self) -> None:
-        """Indexes that fit their documents serve now; the others are built aside, and the old ones serve meanwhile."""
-        folder, plane = self._workspace.folder, self.plane
-        names = indexes.used(self._workspace.snapshot.tenancy)
-        try:
-            found, missing = await self._clock.offload(indexes.stored, folder, names, plane.embedder.name)
-        except (CorpusError, OSError) as error:
-            _log.error("corpora: %s; the old indexes serve", error)
-            return
-        old = plane.configuration.corpora
-        fresh = {
-            name: old[name] if name in old and old[name].id == one.id else await self._clock.offload(one.corpus, name)
-            for name, one in found.items()
-        }
-        now = plane.configuration.corpora  # a build may have ended meanwhile
-        still = {name: now[name] for name in missing if name in now}
-        plane.configuration = msgspec.structs.replace(plane.configuration, corpora=still | fresh)
-        for name in missing:
-            if name not in self._building:
-                self._building[name] = asyncio.create_task(self._build(name))
-
-    async def _build(self, name: str) -> None:
-        try:
-            _log.info("corpus %s: building its index", name)
-            serving = None
-            while True:  # once more after each build: documents may have changed while theirs were embedded
-                made = await indexes.ready(self._workspace.folder, name, self.plane.embedder, self._clock)
-                if made.id == serving:
-                    break
-                corpus = await self._clock.offload(made.corpus, name)
-                corpora = {**self.plane.configuration.corpora, name: corpus}
-                self.plane.configuration = msgspec.structs.replace(self.plane.configuration, corpora=corpora)
-                serving = made.id
-                _log.info("corpus %s: %d passages, %s", name, len(corpus), corpus.id)
-        except (CorpusError, OSError) as error:
-            _log.error("corpus %s: its index can't be built: %s", name, error)
-        finally:
-            self._building.pop(name, None)
-
-    async def _indexed(self) -> None:
-        """The first indexes are there before anybody is told to ask; a big corpus goes on by itself."""
-        if self._building:
-            await asyncio.wait(set(self._building.values()), timeout=INDEX_S)
 
     async def _restore(self) -> None:
         """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
@@ -350,7 +300,7 @@ class LiveGateway:
             "outcomes": plane.outcomes,
             "gates": plane.gates.views(),
             "cache": plane.cache.stats,
-            "building": sorted(self._building),
+            "building": sorted(self._corpora.building),
             "corpora": {name: corpus.id for name, corpus in plane.configuration.corpora.items()},
             "journal": self._journal.state(),
             "engines": [_public(engine) for engine in self._engines.values()],
@@ -375,32 +325,6 @@ class LiveGateway:
         return True
 
 
-def hints(workspace: Workspace, url: str) -> list[str]:
-    """Lines for the person who started it: the demo keys, and a first request that works as it stands."""
-    tenancy = workspace.snapshot.tenancy
-    demo = [
-        (f"tt-demo-{tenant}", f"{tenant}/{entry.key.default_channel or ''}")
-        for tenant in tenancy.tenants
-        if tenancy.demo and (entry := tenancy.keys.get(hash_key(f"tt-demo-{tenant}"))) is not None
-    ]
-    if not demo:
-        return [f"Make a key:  {_command()} keys create --workspace {workspace.folder} --tenant TENANT --name NAME"]
-    width = max(len(key) for key, _ in demo)
-    lines = ["", "Demo keys (this machine only):", *(f"  {key.ljust(width)}  {channel}" for key, channel in demo)]
-    question = "How long does standard delivery take?"  # one that the example's pages answer
-    body = f'{{"messages": [{{"role": "user", "content": "{question}"}}]}}'
-    lines += [
-        "",
-        "Try it:",
-        f"  curl -i {url}/v1/chat/completions -H 'Authorization: Bearer {demo[0][0]}' \\",
-        f"    -H 'Content-Type: application/json' -d '{body}'",
-        "",
-        f"Then see why:  {_command()} explain last --workspace {workspace.folder}",
-        "Stop: Ctrl-C",
-    ]
-    return lines
-
-
 def _limits(server: Server, kept: Sequence[Bound]) -> HttpLimits:
     """All bodies together may be an eighth of the memory that there is, and the largest that is taken can be."""
     usual = HttpLimits().max_held_bytes
@@ -414,14 +338,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def _command() -> str:
-    """The command line as the person who started us can call it from where they did."""
-    if shutil.which("trimtab"):
-        return "trimtab"
-    program = Path(sys.executable).with_name("trimtab")
-    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
 
 
 def _counters(workspace: Workspace, known: dict[str, TokenCounter]) -> dict[str, TokenCounter]:

@@ -12,18 +12,15 @@ Not a subclass of uvicorn's protocol: nearly all of it would be overridden (body
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from collections import deque
 from typing import cast
 
 from trimtab.core.errors import Code
 from trimtab.core.request import Arrival
-from trimtab.surfaces.server.arrival import kernel_wait_ns
 from trimtab.surfaces.server.errors import error_answer
 from trimtab.surfaces.server.exchange import HttpError, HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Hub
+from trimtab.surfaces.server.kernel import bound_unsent, kernel_wait_ns, reset_on_close
 from trimtab.surfaces.server.outbox import Outbox
 from trimtab.surfaces.server.parser import SLICE, RequestParser
 from trimtab.surfaces.server.timer import Timer
@@ -33,10 +30,6 @@ _AHEAD = 65536
 BODIES_RETRY_S = 1.0
 """Told to who sends a body when too many are held: they go with their requests, and when is not known."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TCP_NOTSENT_LOWAT = 25
-"""Of linux/tcp.h: bytes that can't be sent yet, above which a socket takes no more."""
-_UNSENT = 4096
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connection(asyncio.Protocol):
@@ -97,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._out = Outbox(self._loop, self._transport)
         self._transport.set_write_buffer_limits(high=self._hub.limits.write_high_water)
         self._socket = transport.get_extra_info("socket")
-        _bound_kernel(self._socket)
+        bound_unsent(self._socket)
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._loopback = host == "::1" or host.removeprefix("::ffff:").startswith("127.")
@@ -461,8 +454,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._out.flush()
-        if self._socket is not None:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(self._socket)
         self.kill()
 
     def _expired(self) -> None:
@@ -482,14 +474,6 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "closing" if self._closing else "busy" if self._busy else "head" if self._parser.in_head else "idle"
         return f"<Connection {state}>"
-
-
-def _bound_kernel(sock: socket.socket | None) -> None:
-    """Let the kernel hold no more that it can't send: by itself it takes megabytes of a stream for a client that does
-    not read, and with them what is upstream would have run far ahead."""
-    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError):  # an older kernel
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def _answer(reply: HttpReply, error: HttpError) -> None:
