@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +113,11 @@ def set_(
         raise click.UsageError("--tz is for a budget that stays: leave out --remove, or --tz")
     from trimtab.controlplane.registry import remove_budget, set_budget
 
-    if usd is None:
-        done = remove_budget(workspace, scope, period, reason=reason)
-    else:
-        done = set_budget(workspace, scope, period, _usd(usd), tz=tz, reason=reason)
+    with _named():
+        if usd is None:
+            done = remove_budget(workspace, scope, period, reason=reason)
+        else:
+            done = set_budget(workspace, scope, period, _usd(usd), tz=tz, reason=reason)
     text.tell_change(done, workspace, as_json)
 
 
@@ -140,7 +143,8 @@ def grant(scope: str, usd: str, until: str, reason: str, period: Any, workspace:
         raise click.BadParameter("a grant of nothing changes nothing", param_hint="--usd")
     if not reason.strip():
         raise click.BadParameter("say why: the audit log keeps it", param_hint="--reason")
-    done = grant_budget(workspace, scope, period, more, moment(until, "--until"), reason=reason)
+    with _named():
+        done = grant_budget(workspace, scope, period, more, moment(until, "--until"), reason=reason)
     text.tell_change(done, workspace, as_json)
 
 
@@ -198,13 +202,25 @@ def _scopes(workspace: Path) -> list[Scope]:
     return scopes(workspace)
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """A scope that there is not is a command line that can't be understood, as everywhere."""
+    from trimtab.controlplane.registry import UnknownScopeError
+
+    try:
+        yield
+    except UnknownScopeError as error:
+        raise unknown(error.name, error.known, "tenant, channel or key", "SCOPE") from None
+
+
 def _chosen(name: str | None, declared: list[Scope]) -> list[Scope]:
-    """The scope of this name first, then of a tenant what lies within it; all for None. Raises EditError."""
+    """The scope of this name first, then of a tenant what lies within it; all for None. Raises click.BadParameter."""
     from trimtab.controlplane.registry import scope
 
     if name is None:
         return declared
-    found = scope(declared, name)
+    with _named():
+        found = scope(declared, name)
     return [found, *(one for one in declared if found.name == one.tenant and one is not found)]
 
 

@@ -2,7 +2,15 @@
 
 from trimtab.controlplane.registry.audit import AuditError, AuditRow
 from trimtab.controlplane.registry.audit import rows as audit_rows
-from trimtab.controlplane.registry.budgets import BudgetChange, Scope, remove_budget, scope, scopes, set_budget
+from trimtab.controlplane.registry.budgets import (
+    BudgetChange,
+    Scope,
+    UnknownScopeError,
+    remove_budget,
+    scope,
+    scopes,
+    set_budget,
+)
 from trimtab.controlplane.registry.budgets import grant as grant_budget
 from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Settings, Storage, no_workspace
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
@@ -34,6 +42,7 @@ __all__ = [
     "Server",
     "Settings",
     "Storage",
+    "UnknownScopeError",
     "Workspace",
     "audit_rows",
     "change",

@@ -70,14 +70,20 @@ def scopes(folder: FilePath) -> list[Scope]:
     return [scope for file, tenant in tenants(folder, "") for scope in _of(file, tenant)]
 
 
+class UnknownScopeError(EditError):
+    """There is no such tenant, channel or key; `known`: what there is."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"there is no tenant, channel or key {name!r}. {did_you_mean(name, known)}".rstrip())
+        self.name, self.known = name, known
+
+
 def scope(found: list[Scope], name: str) -> Scope:
-    """The one of this name, or of this key's id. Raises EditError with the nearest of them."""
+    """The one of this name, or of this key's id. Raises UnknownScopeError."""
     for one in found:
         if name == one.name or name in one.keys:
             return one
-    known = [one.name for one in found] + [key for one in found for key in one.keys]
-    hint = did_you_mean(name, known)
-    raise EditError(f"there is no tenant, channel or key {name!r}. {hint} Write TENANT, TENANT/CHANNEL or a key's id")
+    raise UnknownScopeError(name, [one.name for one in found] + [key for one in found for key in one.keys])
 
 
 def set_budget(
@@ -163,6 +169,8 @@ def _change(
         period = which(found)
         before = found.budget(period)
         after = make(before)
+        if after == before:
+            after = before  # to the letter: 5.00 is 5
         if after is None and action == "budget.grant":
             raise _without(found, period)
         done = BudgetChange(scope=found.name, period=period, file=found.file, before=before, after=after)

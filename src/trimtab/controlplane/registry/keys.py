@@ -143,14 +143,14 @@ def rotate(
     sha256 = hash_key(text)
     with locked(folder):
         file, index, old = _find(folder, wanted)
-        _rotatable(old, dict(tenants(folder, wanted))[file], clock)
+        term = _rotatable(old, dict(tenants(folder, wanted))[file], clock)
         ends = _stamp(clock, grace_s)
         if old.expires_at is not None and instant_ns(old.expires_at) < instant_ns(ends):
             ends = old.expires_at
         fields = {name: value for name, value in msgspec.to_builtins(old).items() if name in _INHERITED}
         fields = {"id": key_id(sha256), "name": old.name, "sha256": sha256, "last4": text[-4:], **fields}
         fields |= {"created_at": stamp(clock), "lineage": old.account}
-        if expires_at := expires_at or _as_long(old, clock):
+        if expires_at := expires_at or _as_long(term, clock):
             fields["expires_at"] = expires_at
         new = msgspec.convert(fields, Key)
         ended = msgspec.structs.replace(old, expires_at=ends)
@@ -178,16 +178,19 @@ def rotate(
 _INHERITED = ("default_channel", "persona", "market", "limits", "budgets")
 
 
-def _rotatable(key: Key, tenant: Tenant, clock: Clock) -> None:
-    """Raises EditError for a key that has ended, or that has been replaced by one that lives."""
+def _rotatable(key: Key, tenant: Tenant, clock: Clock) -> Key:
+    """The key whose length of life the next one is to have: this one, or where it was replaced before, so that its end
+    is that of a grace, the one that replaced it. Raises EditError for a key that has ended, or that has been replaced
+    by one that lives."""
     now = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
     status = _status(key, now)
     if status != "active":
         raise EditError(f"{key.id} is {status}: make another by trimtab keys create --tenant {tenant.id}")
-    later = tenant.keys[tenant.keys.index(key) + 1 :]
+    later = [other for other in tenant.keys[tenant.keys.index(key) + 1 :] if other.account == key.account]
     for other in later:
-        if other.account == key.account and _status(other, now) == "active":
+        if _status(other, now) == "active":
             raise EditError(f"{key.id} was replaced by {other.id}: rotate that one")
+    return later[-1] if later else key
 
 
 def _as_long(key: Key, clock: Clock) -> str | None:

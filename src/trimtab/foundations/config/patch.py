@@ -20,6 +20,7 @@ Field = str | int | float | bool
 Value: TypeAlias = "Field | list[Value] | dict[str, Value]"
 _PLAIN = re.compile(r"[a-z][a-z0-9_-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_COMMA = re.compile(r"\s*,")
 _BREAK = re.compile(r"\r\n|[\r\n]")
 
 
@@ -95,6 +96,8 @@ def remove_item(text: str, path: Path) -> str:
         if not isinstance(former, Mapping):
             raise PatchError(f"{render(path)} stands behind what is no mapping")
         begin = _span(text, former)[1]
+    elif comma := _COMMA.match(text, end):  # the only item, with a comma that may stand behind the last one
+        end = comma.end()
     return text[:begin] + text[end:]
 
 
