@@ -45,7 +45,8 @@ def show(scope: str | None, top: int, workspace: Path, as_json: bool) -> None:
     """Show every budget, or those of SCOPE; of a tenant, also those of its channels and keys.
 
     Asks the running gateway; with it stopped, works the figures out of the records (nothing is reserved then). Who
-    spent is from the records, over the running period: each channel, key and variant with what it cost.
+    spent is from the records, over the running period: each channel, key and variant with what it cost, for the scope
+    itself; of all, for the tenants. --json has it for every budget.
     """
     with busy(f"Reading {workspace}"):
         from trimtab.core.errors import ConfigError
@@ -82,7 +83,7 @@ def show(scope: str | None, top: int, workspace: Path, as_json: bool) -> None:
         return
     text.tell_budgets(found)
     text.tell_grants(found, grants)
-    text.tell_spenders([(row, spent.get(purse(row), [])) for row in found])
+    text.tell_spenders([(row, spent.get(purse(row), [])) for row in found if _asked(scope, row, declared)])
     if not live:
         click.echo("The gateway is stopped: figures are from the records.", err=True)
     if declared is None:
@@ -200,6 +201,13 @@ def _scopes(workspace: Path) -> list[Scope]:
     from trimtab.controlplane.registry import scopes
 
     return scopes(workspace)
+
+
+def _asked(name: str | None, row: BudgetRow, declared: list[Scope] | None) -> bool:
+    """Whether a budget is the scope's own, and not of what lies within it; where all are shown, a tenant's."""
+    if name is None:
+        return all(row.name != one.name or row.name == one.tenant for one in declared or ())
+    return row.name == name or any(row.name == one.name and name in one.keys for one in declared or ())
 
 
 @contextmanager

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from trimtab.dataplane.spend import BudgetRow
     from trimtab.surfaces.spending import Spender, Spent
 
+_BY = ("channel", "key", "variant")
+
 
 def fields(row: BudgetRow) -> dict[str, Any]:
     import msgspec
@@ -101,23 +103,23 @@ def tell_grants(found: list[BudgetRow], grants: Mapping[tuple[str, str], list[Gr
 
 
 def tell_spenders(found: list[tuple[BudgetRow, list[Spender]]]) -> None:
+    """One line a spender, with its part of the running day and month side by side."""
     from trimtab.core.money import usd
 
+    periods = [period for period in ("day", "month") if any(row.period == period for row, _ in found)]
+    parts: dict[tuple[str, str, str], dict[str, tuple[str, str]]] = {}
+    for row, spent in found:
+        for one in spent:
+            share = f"{100 * one.spent_nanousd / row.settled_nanousd:.1f}%" if row.settled_nanousd else "-"
+            parts.setdefault((row.name, one.by, one.name or "-"), {})[row.period] = usd(one.spent_nanousd), share
     lines = [
-        (
-            f"{row.name}/{row.period}",
-            one.by,
-            one.name or "-",
-            usd(one.spent_nanousd),
-            f"{100 * one.spent_nanousd / row.settled_nanousd:.1f}%" if row.settled_nanousd else "-",
-            f"{one.requests:,}",
-        )
-        for row, spent in found
-        for one in spent
+        [*name, *(cell for period in periods for cell in part.get(period, ("-", "-")))]
+        for name, part in sorted(parts.items(), key=lambda one: _BY.index(one[0][1]))
     ]
     if lines:
         click.echo()
-        table(("SPENT OF", "BY", "NAME", "USD", "SHARE", "REQUESTS"), lines)
+        head = [cell for period in periods for cell in (f"{period.upper()} USD", "SHARE")]
+        table(["SPENT OF", "BY", "NAME", *head], lines)
 
 
 def tell_change(done: BudgetChange, workspace: Path, as_json: bool) -> None:

@@ -191,7 +191,7 @@ class Code(Enum):
         False,
         _RATE,
         "The budget of the period is spent.",
-        "Wait for the next period, or raise the budget in its tenant's document; `trimtab budget show` says what is spent.",
+        "Wait for the next period, or raise the budget by trimtab budget set or grant; trimtab budget show says what is spent.",
     )
     BUDGET_BUSY = Spec(
         429,
