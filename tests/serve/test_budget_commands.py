@@ -116,7 +116,7 @@ def test_show_says_who_spent_what_is_left_and_when_it_resets(tmp_path: Path, url
     assert {name: one["requests"] for name, one in spent["key"].items()} == {ID: 4, made["id"]: 1}
     assert {name.partition("@")[0] for name in spent["variant"]} == {"small-plain", "medium-plain"}
     assert by_name[ID]["settled_nanousd"] == spent["key"][ID]["spent_nanousd"]
-    for words in ("shop/month  channel  shop/web", "RESETS", " 00:00, in "):
+    for words in ("shop  channel  shop/web", "RESETS", " 00:00, in "):
         assert " ".join(words.split()) in " ".join(text.split())
     stopped = command(workspace, "budget", "show", "shop")
     assert (stopped["live"], stopped["budgets"]) == (False, running["budgets"])
