@@ -112,9 +112,9 @@ def set_(
         raise click.UsageError("say what may be spent by --usd N, or --remove")
     if remove and tz is not None:
         raise click.UsageError("--tz is for a budget that stays: leave out --remove, or --tz")
-    from trimtab.controlplane.registry import remove_budget, set_budget
+    with busy(f"Checking {workspace}"), _named():
+        from trimtab.controlplane.registry import remove_budget, set_budget
 
-    with _named():
         if usd is None:
             done = remove_budget(workspace, scope, period, reason=reason)
         else:
@@ -137,14 +137,14 @@ def grant(scope: str, usd: str, until: str, reason: str, period: Any, workspace:
 
     Checked, audited and taken up as by `set`. The same grant to the letter is not given twice.
     """
-    from trimtab.controlplane.registry import grant_budget
-
-    more = _usd(usd)
-    if not more:
-        raise click.BadParameter("a grant of nothing changes nothing", param_hint="--usd")
     if not reason.strip():
         raise click.BadParameter("say why: the audit log keeps it", param_hint="--reason")
-    with _named():
+    with busy(f"Checking {workspace}"), _named():
+        from trimtab.controlplane.registry import grant_budget
+
+        more = _usd(usd)
+        if not more:
+            raise click.BadParameter("a grant of nothing changes nothing", param_hint="--usd")
         done = grant_budget(workspace, scope, period, more, moment(until, "--until"), reason=reason)
     text.tell_change(done, workspace, as_json)
 
@@ -213,11 +213,15 @@ def _asked(name: str | None, row: BudgetRow, declared: list[Scope] | None) -> bo
 @contextmanager
 def _named() -> Iterator[None]:
     """A scope that there is not is a command line that can't be understood, as everywhere."""
-    from trimtab.controlplane.registry import UnknownScopeError
+    from trimtab.core.errors import TrimtabError
 
     try:
         yield
-    except UnknownScopeError as error:
+    except TrimtabError as error:
+        from trimtab.controlplane.registry import UnknownScopeError
+
+        if not isinstance(error, UnknownScopeError):
+            raise
         raise unknown(error.name, error.known, "tenant, channel or key", "SCOPE") from None
 
 

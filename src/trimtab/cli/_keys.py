@@ -116,19 +116,15 @@ def rotate(key_id: str, grace: str, expires: str | None, is_test: bool, workspac
     `expires_at` both serve, and draw on the same limits and budgets; after it the old one is refused with
     `expired_api_key`. A running gateway takes it up at once.
     """
-    from trimtab.controlplane.registry import rotate_key
-
     grace_s = span_s(grace)
     if grace_s is None:
         raise click.BadParameter(f"{grace!r} is no span: write 90s, 30m, 24h or 7d", param_hint="--grace")
-    done = rotate_key(
-        workspace,
-        key_id,
-        grace_s,
-        kind="test" if is_test else "live",
-        expires_at=moment(expires, "--expires") if expires else None,
-    )
-    found = taken_up(workspace)
+    ends = moment(expires, "--expires") if expires else None
+    with busy(f"Changing {workspace}"):
+        from trimtab.controlplane.registry import rotate_key
+
+        done = rotate_key(workspace, key_id, grace_s, kind="test" if is_test else "live", expires_at=ends)
+        found = taken_up(workspace)
     if as_json:
         emit(
             {
@@ -146,8 +142,8 @@ def rotate(key_id: str, grace: str, expires: str | None, is_test: bool, workspac
         )
         sys.exit(1 if found.problem else 0)
     click.echo(done.text)
-    ends = f", and ends at {done.new.expires_at}" if done.new.expires_at else ""
-    click.echo(f"{done.new.id} for {done.tenant}{ends}: keep the key now, it can't be shown again.", err=True)
+    until = f", and ends at {done.new.expires_at}" if done.new.expires_at else ""
+    click.echo(f"{done.new.id} for {done.tenant}{until}: keep the key now, it can't be shown again.", err=True)
     click.echo(f"{done.old.id} serves until {done.old.expires_at}.", err=True)
     tell_taken_up(found, err=True)
 
