@@ -56,6 +56,7 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Key", "market"): "de",
     ("Key", "limits"): {"requests": {"per_s": 1, "burst": 5}},
     ("Key", "budgets"): [{"period": "day", "usd": "1"}],
+    ("Key", "lineage"): "key_0123456789abcdef",
     ("Budget", "grants"): [{"usd": "5", "until": "2026-12-01T00:00:00Z", "by": "Ann"}],
     ("Grant", "usd"): "5",
     ("Grant", "by"): "Ann",

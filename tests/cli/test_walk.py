@@ -35,6 +35,13 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("doctor",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("try", "bind"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1},
     ("budget", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("budget", "set", "hr", "--period", "day", "--usd", "6"): {
+        "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
+    },
+    ("budget", "grant", "hr", "--period", "day", "--usd", "6", "--until", "2d", "--reason", "x"): {
+        "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
+    },
+    ("budget", "history"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("engine", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("engine", "stop", "small"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("engine", "start", "small"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
@@ -43,10 +50,11 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("keys", "create", "--tenant", "hr", "--name", "x"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("keys", "list"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("keys", "revoke", "key_0000000000000000"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("keys", "rotate", "key_947c46964afb790a"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("policy", "test"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("policy", "lint"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("policy", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
-}
+}  # fmt: skip
 """Exit code of each command by the state of its workspace. Left out: what would start engines or build for seconds."""
 CASES = [(words, state, code) for words, codes in LEAVES.items() for state, code in codes.items()]
 

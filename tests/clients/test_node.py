@@ -126,7 +126,7 @@ def _failed(message: str, cls: str = "InternalServerError", status: int | None =
     return error(cls, status, message, "upstream_failed", None, _SERVER)
 
 
-_NO_KEY, _NO_MODEL = "The API key is unknown, revoked or expired.", "there is no model 'gpt-5o'. Did you mean gpt-4o?"
+_NO_KEY, _NO_MODEL = "The API key is unknown or revoked.", "there is no model 'gpt-5o'. Did you mean gpt-4o?"
 ERRORS = {
     # the caller's own fault, in the upstream's words
     "wrong": (_WRONG, _WRONG),

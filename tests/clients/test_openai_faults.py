@@ -371,7 +371,7 @@ def test_a_wrong_key(stage: Stage, kind: str) -> None:
     stage.plays(scripts.HELLO)
     stage.same(
         driven(kind, asks, api_key=scripts.WRONG_KEY, max_retries=2),
-        Differs("message", "Incorrect API key provided", "The API key is unknown, revoked or expired.", "our words"),
+        Differs("message", "Incorrect API key provided", "The API key is unknown or revoked.", "our words"),
         Differs("type", "invalid_request_error", "authentication_error", "ours tells 401 from 400"),
         upstream=0,
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from support.frontdoor import clock
 from support.gateway import KEY, OTHER_KEY, Gateway, chat, post, replaced
 from support.rawhttp import RawAnswer, RawClient
 from support.upstream import ScriptedUpstream
+from trimtab.core.keys import hash_key, key_id, make
 from trimtab.surfaces.twin import run_virtual
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -197,24 +200,47 @@ def test_a_bad_key_is_401_before_the_body_is_looked_at(header: str | None, code:
     assert header is None or header.split()[-1].encode() not in answer.body
 
 
-def test_revoked_and_expired_keys_are_unknown_keys(tmp_path: Path) -> None:
-    """The same answer for all three."""
+@pytest.mark.parametrize(
+    ("extra", "key"),
+    [
+        (' revoked_at: "2026-01-01T00:00:00Z", expires_at: "2026-01-01T00:00:00Z",', KEY),
+        ("", make("test", lambda count: bytes(range(50, 50 + count)))),
+    ],
+)
+def test_revoked_keys_are_unknown_keys(extra: str, key: str, tmp_path: Path) -> None:
+    """The same answer for both, also where a revoked key has expired as well."""
 
-    def bodies(folder: Path, extra: str) -> dict[str, Any]:
-        async def main() -> dict[str, Any]:
-            edit = replaced("tenants/shop.yaml", "default_channel: web,", f"default_channel: web, {extra},")
-            async with ScriptedUpstream() as up, Gateway(folder, up.url, None, edit) as gateway:
-                answer = await gateway.ask()
-                assert answer.status == 401
-                error: dict[str, Any] = answer.json["error"]
-                del error["trimtab"]["record"]
-                return error
+    async def main() -> None:
+        edit = replaced("tenants/shop.yaml", "default_channel: web,", f"default_channel: web,{extra}")
+        async with ScriptedUpstream() as up, Gateway(tmp_path, up.url, None, edit) as gateway:
+            async with RawClient(gateway.port) as client:
+                client.send(chat(key=key))
+                answer = await client.answer()
+            assert (answer.status, code_of(answer)) == (401, "invalid_api_key")
+            assert answer.json["error"]["message"] == "The API key is unknown or revoked."
+            assert gateway.last.key_id is None
 
-        return run_virtual(main)
+    run_virtual(main)
 
-    revoked = bodies(tmp_path / "a", 'revoked_at: "2026-01-01T00:00:00Z"')
-    expired = bodies(tmp_path / "b", 'expires_at: "2026-01-01T00:00:00Z"')
-    assert revoked == expired
+
+def test_a_key_serves_until_its_end_and_is_then_told_so(tmp_path: Path) -> None:
+    """At `expires_at` it is refused, with a code of its own; a second before it is served."""
+
+    async def main() -> None:
+        ends_s = clock().wall_ns() // 10**9 + 60
+        ends = datetime.fromtimestamp(ends_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        edit = replaced("tenants/shop.yaml", "default_channel: web,", f'default_channel: web, expires_at: "{ends}",')
+        async with ScriptedUpstream() as up, Gateway(tmp_path, up.url, None, edit) as gateway:
+            await asyncio.sleep(ends_s - 1 - clock().wall_ns() / 1e9)
+            assert (await gateway.ask()).status == 200
+            await asyncio.sleep(1)
+            answer = await gateway.ask()
+            assert (answer.status, code_of(answer)) == (401, "expired_api_key")
+            message = f"the API key {key_id(hash_key(KEY))} has expired, at {ends}"
+            assert answer.json["error"]["message"] == message
+            assert gateway.last.key_id is None
+
+    run_virtual(main)
 
 
 def test_a_refused_request_holds_nothing_and_the_next_one_is_served(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from support.workspaces import Sandbox
+from trimtab.controlplane.registry import examine
 from trimtab.core.keys import hash_key, key_id
 
 COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
@@ -332,6 +333,9 @@ FAULTS = {
         "keys[0].expires_at",
         "is before created_at",
     ),
+    "zone with a typo": Fault(
+        HR, 'usd: "5", tz: Europe/Berlin', 'usd: "5", tz: Europe/Berln', "budgets[0].tz", "Did you mean Europe/Berlin?"
+    ),
     "expires on no day": Fault(
         HR,
         "    last4: o-hr",
@@ -405,6 +409,29 @@ def test_a_key_is_one_key(tmp_path: Path) -> None:
     assert any("keys[1].sha256: is the same as at tenants/hr.yaml keys[0]" in line for line in found), found
 
 
+_SECOND = "  - {id: ID, name: two, sha256: HASH, last4: abcd, lineage: LINEAGE, budgets: [{period: day, usd: 'USD'}]}\n"
+
+
+def _second(usd: str, lineage: str = "key_947c46964afb790a", of: str = _OTHER) -> str:
+    text = _SECOND.replace("ID", key_id(of), 1).replace("HASH", of).replace("USD", usd)
+    return text.replace("LINEAGE", lineage)
+
+
+def test_keys_of_a_lineage_share_one_account(tmp_path: Path) -> None:
+    """Equal limits and budgets pass; others are refused, and so is a lineage across tenants or one of another key's."""
+    sandbox = Sandbox(tmp_path).append(HR, '    budgets: [{period: day, usd: "2"}]\n' + _second("2"))
+    assert sandbox.problems() == []
+    sandbox.append(HR, _second("3", of=hash_key("a third")))
+    (found,) = sandbox.problems()
+    assert "keys[2].budgets: are not those of key_947c46964afb790a, with which it shares an account" in str(found)
+    sandbox = Sandbox(tmp_path / "b").append(HR, '    budgets: [{period: day, usd: "2"}]\n' + _second("2"))
+    sandbox.append(HR, _second("2", lineage=key_id(_OTHER), of=hash_key("a third")))
+    (found,) = sandbox.problems()
+    assert str(found).endswith(f"{key_id(_OTHER)} is of a lineage itself. Write lineage: key_947c46964afb790a")
+    (found,) = Sandbox(tmp_path / "c").append(SUPPORT, _second("2")).problems()
+    assert "keys[1].lineage: key_947c46964afb790a is the account of a key in tenants/hr.yaml" in str(found)
+
+
 def test_demo_keys_without_demo_are_told(tmp_path: Path) -> None:
     """With demo: false the demo keys are no keys, and each is told; other keys are not."""
     sandbox = Sandbox(tmp_path).replace("trimtab.yaml", "demo: true\n", "demo: false\n")
@@ -459,3 +486,15 @@ def test_a_channel_without_a_price_or_budget_is_warned(tmp_path: Path) -> None:
     found = [problem for problem in sandbox.problems() if problem.file == HR]
     assert [problem.severity for problem in found] == ["warning"]
     assert "max_per_request_usd can't be kept" in found[0].message
+
+
+def test_keys_of_a_lineage_are_loaded_with_one_list_of_budgets(tmp_path: Path) -> None:
+    """The same value, not an equal one: what counts money works an account out once for each that it is shown."""
+    sandbox = Sandbox(tmp_path).append(HR, '    budgets: [{period: day, usd: "2"}]\n' + _second("2"))
+    workspace, _ = examine(sandbox.folder)
+    assert workspace is not None
+    tenancy = workspace.snapshot.tenancy
+    one, other = tenancy.tenants["hr"].keys
+    assert one.budgets is other.budgets
+    assert one.limits is other.limits
+    assert tenancy.keys[other.sha256].key is other

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from trimtab.foundations.config import Problem
 
+_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FIGURE = re.compile(r"-?[\d,.]+%?|-")
 _SETTINGS = "trimtab.yaml"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,6 +133,62 @@ def records_of(workspace: Path) -> Path:
     with suppress(TrimtabError):  # none runs, or it has no time for us: the files are as they are
         ask(workspace, "POST", "/records/flush")
     return workspace / "var" / "records"
+
+
+class TakenUp(NamedTuple):
+    """Whether a running gateway serves a change that was just written; `problem`: why the one that runs does not."""
+
+    live: bool
+    problem: str | None = None
+
+
+def taken_up(workspace: Path) -> TakenUp:
+    """Have the running gateway, if there is one, load the workspace now; it would by itself, a moment later."""
+    from trimtab.core.errors import TrimtabError
+    from trimtab.surfaces.server.ask import NotRunningError, ask
+
+    try:
+        ask(workspace, "POST", "/reload")
+    except NotRunningError:
+        return TakenUp(live=False)
+    except TrimtabError as error:
+        return TakenUp(live=False, problem=str(error))
+    return TakenUp(live=True)
+
+
+def tell_taken_up(found: TakenUp, *, err: bool = False) -> None:
+    """For people, on stdout or (`err`) stderr; ends the command with 1 where a gateway runs on with what was."""
+    if found.problem is not None:
+        click.echo(f"trimtab: written, but the running gateway does not take it up: {found.problem}", err=True)
+        sys.exit(1)
+    said = "In force: the running gateway has taken it up."
+    click.echo(said if found.live else "No gateway runs: it is in force from the next start on.", err=err)
+
+
+def span_s(text: str) -> int | None:
+    """`90s`, `30m`, `24h`, `7d` in seconds; None for what is none of these."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    return int(found[1]) * _SPAN_S[found[2]] if found else None
+
+
+def moment(text: str, option: str) -> str:
+    """A time as documents write it, given as one or as a span from now. Raises click.BadParameter."""
+    from datetime import UTC, datetime
+
+    from trimtab.core.clock import SystemClock
+
+    if (span := span_s(text)) is not None:
+        now_s = SystemClock().wall_ns() // 1_000_000_000
+        return datetime.fromtimestamp(now_s + span, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        hint = "write 30m, 24h, 7d, or a time like 2027-01-31T00:00:00Z"
+        raise click.BadParameter(f"{text!r} is no time: {hint}", param_hint=option) from None
+    if time.tzinfo is None:
+        hint = f"write {time.isoformat()}Z for UTC, or end it with an offset like +01:00"
+        raise click.BadParameter(f"{text!r} says no time zone: {hint}", param_hint=option)
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def emit(value: Any) -> None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from pathlib import Path
 
 import click
 
-from trimtab.cli._common import busy, emit, json_option, table, unknown, workspace_option
+from trimtab.cli._common import (
+    busy,
+    emit,
+    json_option,
+    moment,
+    span_s,
+    table,
+    taken_up,
+    tell_taken_up,
+    unknown,
+    workspace_option,
+)
 from trimtab.cli._group import Group
 
 
-@click.group(cls=Group, default="list", short_help="Create, list and revoke API keys.")
+@click.group(cls=Group, default="list", short_help="Create, list, rotate and revoke API keys.")
 def keys() -> None:
-    """Create, list and revoke API keys. A running gateway takes changes within a second. Without COMMAND: list."""
+    """Create, list, rotate and revoke API keys. A running gateway takes changes up within a second. Without COMMAND:
+    list."""
 
 
 @keys.command(short_help="Create a key; it is shown once.")
@@ -22,7 +34,7 @@ def keys() -> None:
 @click.option("--channel", help="The channel of requests that name none.")
 @click.option("--persona", help="The persona of the key's requests.")
 @click.option("--market", help="The market of the key's requests.")
-@click.option("--expires", help="When it ends: days (90d), or a time like 2027-01-31T00:00:00Z.")
+@click.option("--expires", help="When it ends: a span from now (90d), or a time like 2027-01-31T00:00:00Z.")
 @click.option("--test", "is_test", is_flag=True, help="A tt_test_ key, so that nobody takes it for a live one.")
 @workspace_option
 @json_option
@@ -47,7 +59,7 @@ def create(
         default_channel=channel,
         persona=persona,
         market=market,
-        expires_at=_end(expires) if expires else None,
+        expires_at=moment(expires, "--expires") if expires else None,
     )
     text, key = create_key(workspace, order)
     if as_json:
@@ -90,6 +102,52 @@ def list_(tenant: str | None, workspace: Path, as_json: bool) -> None:
     table(head, lines)
 
 
+@keys.command(short_help="Make a key that takes another's place; both serve for a while.")
+@click.argument("key_id")
+@click.option("--grace", default="24h", show_default=True, help="How long the old key serves on: 90s, 30m, 24h, 7d.")
+@click.option("--expires", help="When the new key ends, as for create. Unset, it lives as long as the old one was to.")
+@click.option("--test", "is_test", is_flag=True, help="A tt_test_ key, so that nobody takes it for a live one.")
+@workspace_option
+@json_option
+def rotate(key_id: str, grace: str, expires: str | None, is_test: bool, workspace: Path, as_json: bool) -> None:
+    """Make a key that takes the place of KEY_ID, and show it once; the old one ends after --grace.
+
+    The new key has the same tenant, name, channel, persona, market, limits and budgets. Until the old one's
+    `expires_at` both serve, and draw on the same limits and budgets; after it the old one is refused with
+    `expired_api_key`. A running gateway takes it up at once.
+    """
+    grace_s = span_s(grace)
+    if grace_s is None:
+        raise click.BadParameter(f"{grace!r} is no span: write 90s, 30m, 24h or 7d", param_hint="--grace")
+    ends = moment(expires, "--expires") if expires else None
+    with busy(f"Changing {workspace}"):
+        from trimtab.controlplane.registry import rotate_key
+
+        done = rotate_key(workspace, key_id, grace_s, kind="test" if is_test else "live", expires_at=ends)
+        found = taken_up(workspace)
+    if as_json:
+        emit(
+            {
+                "key": done.text,
+                "id": done.new.id,
+                "tenant": done.tenant,
+                "name": done.new.name,
+                "expires_at": done.new.expires_at,
+                "replaces": done.old.id,
+                "old_expires_at": done.old.expires_at,
+                "account": done.new.account,
+                "live": found.live,
+                "problem": found.problem,
+            }
+        )
+        sys.exit(1 if found.problem else 0)
+    click.echo(done.text)
+    until = f", and ends at {done.new.expires_at}" if done.new.expires_at else ""
+    click.echo(f"{done.new.id} for {done.tenant}{until}: keep the key now, it can't be shown again.", err=True)
+    click.echo(f"{done.old.id} serves until {done.old.expires_at}.", err=True)
+    tell_taken_up(found, err=True)
+
+
 @keys.command(short_help="Revoke a key for good.")
 @click.argument("key_id")
 @workspace_option
@@ -112,16 +170,3 @@ def _public(key: object) -> dict[str, object]:
     fields: dict[str, object] = msgspec.to_builtins(key)
     fields.pop("sha256")
     return fields
-
-
-def _end(text: str) -> str:
-    """`90d` from now, or the time as given (the document's own check says what is wrong with it)."""
-    days = re.fullmatch(r"(\d{1,5})d", text)
-    if days is None:
-        return text
-    from datetime import UTC, datetime, timedelta
-
-    from trimtab.core.clock import SystemClock
-
-    now = datetime.fromtimestamp(SystemClock().wall_ns() // 1_000_000_000, UTC)
-    return (now + timedelta(days=int(days.group(1)))).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -107,8 +107,15 @@ class Code(Enum):
         401,
         False,
         _AUTH,
-        "The API key is unknown, revoked or expired.",
+        "The API key is unknown or revoked.",
         "Check the key, or make one with trimtab keys create.",
+    )
+    EXPIRED_API_KEY = Spec(
+        401,
+        False,
+        _AUTH,
+        "The API key has reached its `expires_at`.",
+        "Use the key that took its place, or make one with trimtab keys create.",
     )
     CHANNEL_NOT_ALLOWED = Spec(
         403,
@@ -184,7 +191,7 @@ class Code(Enum):
         False,
         _RATE,
         "The budget of the period is spent.",
-        "Wait for the next period, or raise the budget in its tenant's document; `trimtab budget show` says what is spent.",
+        "Wait for the next period, or raise the budget by trimtab budget set or grant; trimtab budget show says what is spent.",
     )
     BUDGET_BUSY = Spec(
         429,

@@ -98,6 +98,14 @@ class Key(Document, frozen=True):
     """When it ends."""
     revoked_at: Time | None = None
     """When it was revoked; it is refused from then on."""
+    lineage: KeyId | None = None
+    """Of a key that took another's place: the id of the first of them. `trimtab keys rotate` writes it. All keys of
+    a lineage share one account for their limits and budgets, and declare the same ones."""
+
+    @property
+    def account(self) -> str:
+        """Under which name its limits and budgets are counted: its own id, or that of the first of its lineage."""
+        return self.lineage or self.id
 
 
 class LatencyTargets(Document, frozen=True):
@@ -270,7 +278,7 @@ class Tenant(Document, frozen=True):
     budgets: list[Budget] = []
     """Money of all its keys and channels together."""
     keys: list[Key] = []
-    """Its API keys. `trimtab keys create` and `revoke` write them."""
+    """Its API keys. `trimtab keys create`, `rotate` and `revoke` write them."""
 
 
 class KeyEntry(msgspec.Struct, frozen=True):

@@ -55,7 +55,11 @@ def restore(state: Budgets, store: MemoryStore, tenancy: Tenancy, rows: list[Rec
     for row in rows:
         settled = row.cost.settled_nanousd
         if settled and row.tenant is not None:
-            start_ms, took_ms = row.stages.get("reserve", (0.0, 0.0))
-            reserved_ns = row.t_wall_ns + int((start_ms + took_ms) * NS_PER_MS)
-            for place in state.places_of(tenancy, row.tenant, row.channel, row.key_id, reserved_ns):
+            for place in state.places_of(tenancy, row.tenant, row.channel, row.key_id, reserved_ns(row)):
                 store.restore(place, settled)
+
+
+def reserved_ns(row: Record) -> int:
+    """When the row's money was reserved, as wall time: the period that holds this is the one that pays."""
+    start_ms, took_ms = row.stages.get("reserve", (0.0, 0.0))
+    return row.t_wall_ns + int((start_ms + took_ms) * NS_PER_MS)

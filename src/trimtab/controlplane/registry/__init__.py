@@ -2,15 +2,26 @@
 
 from trimtab.controlplane.registry.audit import AuditError, AuditRow
 from trimtab.controlplane.registry.audit import rows as audit_rows
+from trimtab.controlplane.registry.budgets import (
+    BudgetChange,
+    Scope,
+    UnknownScopeError,
+    remove_budget,
+    scope,
+    scopes,
+    set_budget,
+)
+from trimtab.controlplane.registry.budgets import grant as grant_budget
 from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Settings, Storage, no_workspace
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
 from trimtab.controlplane.registry.edit import EditError, change, locked
 from trimtab.controlplane.registry.example import SECRET, NotEmptyError, write_example, write_schemas
-from trimtab.controlplane.registry.keys import KeyRow, NewKey
+from trimtab.controlplane.registry.keys import KeyRow, NewKey, Rotation
 from trimtab.controlplane.registry.keys import create as create_key
 from trimtab.controlplane.registry.keys import listed as list_keys
 from trimtab.controlplane.registry.keys import revoke as revoke_key
+from trimtab.controlplane.registry.keys import rotate as rotate_key
 from trimtab.controlplane.registry.load import Workspace, examine, load, read_policy
 
 __all__ = [
@@ -20,25 +31,35 @@ __all__ = [
     "SETTINGS_FILE",
     "AuditError",
     "AuditRow",
+    "BudgetChange",
     "EditError",
     "Engine",
     "KeyRow",
     "NewKey",
     "NotEmptyError",
+    "Rotation",
+    "Scope",
     "Server",
     "Settings",
     "Storage",
+    "UnknownScopeError",
     "Workspace",
     "audit_rows",
     "change",
     "create_key",
     "examine",
+    "grant_budget",
     "list_keys",
     "load",
     "locked",
     "no_workspace",
     "read_policy",
+    "remove_budget",
     "revoke_key",
+    "rotate_key",
+    "scope",
+    "scopes",
+    "set_budget",
     "write_example",
     "write_schemas",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,15 @@ FILE = "var/audit/audit.jsonl"
 _FIRST = "0" * 32
 
 
-class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
+class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a change was about, for people: the value that was there, the one that is (null: none), and why."""
+
+    was: Any = None
+    now: Any = None
+    reason: str = ""
+
+
+class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who changed what: `before` and `after` are blake2b-128 of the file's bytes."""
 
     seq: int
@@ -34,6 +43,8 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     before: str
     after: str
     prev: str
+    told: Told | None = None
+    """Of a budget or a rotated key; created and revoked keys have nothing to tell beyond the subject."""
 
 
 class AuditError(TrimtabError):
@@ -41,7 +52,15 @@ class AuditError(TrimtabError):
 
 
 def append(
-    folder: Path, clock: Clock, *, action: str, subject: str, file: str, before: bytes, after: bytes
+    folder: Path,
+    clock: Clock,
+    *,
+    action: str,
+    subject: str,
+    file: str,
+    before: bytes,
+    after: bytes,
+    told: Told | None = None,
 ) -> AuditRow:
     """Write and sync one row. The caller holds the workspace's lock. A torn last line (a crash) is set aside first."""
     path = folder / FILE
@@ -51,13 +70,14 @@ def append(
     row = AuditRow(
         seq=seq + 1,
         time=wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        actor=_actor(),
+        actor=actor(),
         action=action,
         subject=subject,
         file=file,
         before=_hash(before),
         after=_hash(after),
         prev=prev,
+        told=told,
     )
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as handle:
@@ -107,7 +127,7 @@ def _hash(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
-def _actor() -> str:
+def actor() -> str:
     """The operating system's user; the number where it has no name."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from trimtab.controlplane.registry.documents import Documents
 from trimtab.core.canonical import digest
 from trimtab.core.models import Model, Prices, Variant, VariantDoc
 from trimtab.core.money import Price
-from trimtab.core.tenancy import KeyEntry, Tenancy
+from trimtab.core.tenancy import Key, KeyEntry, Tenancy, Tenant
 from trimtab.dataplane.policy import PolicyDocument, compile_policy
 from trimtab.dataplane.snapshot import Release, Snapshot
 
@@ -20,10 +22,21 @@ def snapshot(documents: Documents, prices: dict[str, Price]) -> Snapshot:
 
 def tenancy(documents: Documents) -> Tenancy:
     """Tenants by id and keys by hash; `ten_` + 12 hex of both and of `demo`."""
-    tenants = {tenant.id: tenant for tenant in documents.tenants.values()}
+    tenants = {tenant.id: _accounts(tenant) for tenant in documents.tenants.values()}
     keys = {key.sha256: KeyEntry(tenant, key) for tenant in tenants.values() for key in tenant.keys}
     demo = documents.settings.demo
     return Tenancy("ten_" + digest([tenants, demo]), tenants, keys, demo)
+
+
+def _accounts(tenant: Tenant) -> Tenant:
+    """The tenant with one list of budgets and one of limits for all keys of a lineage, in place of equal ones: what
+    counts them works out the terms of an account once for each value that it is shown."""
+    heads: dict[str, Key] = {}
+    keys = []
+    for key in tenant.keys:
+        head = heads.setdefault(key.account, key)
+        keys.append(msgspec.structs.replace(key, limits=head.limits, budgets=head.budgets))
+    return tenant if len(heads) == len(keys) else msgspec.structs.replace(tenant, keys=keys)
 
 
 def release(documents: Documents, prices: dict[str, Price]) -> Release:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -137,8 +137,10 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
     templates: dict[str, dict[str, str]]
 
 
-def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
-    """All documents, or None with every problem that kept one from being read."""
+def read(folder: FilePath, instead: Mapping[str, str] | None = None) -> tuple[Documents | None, list[Problem]]:
+    """All documents, or None with every problem that kept one from being read. `instead`: texts that stand for those
+    of these files, so that a change can be looked at before it is made."""
+    texts = _Texts(folder, instead or {})
     if not (folder / SETTINGS).is_file():
         return None, [no_workspace(folder)]
     problems: list[Problem] = [*_strays(folder)]
@@ -149,9 +151,9 @@ def read(folder: FilePath) -> tuple[Documents | None, list[Problem]]:
         ("prices", PRICES, PricesDocument),
         ("policy", POLICY, PolicyDocument),
     ):
-        values[key] = _one(folder, file, Reader(type_), problems)
-    values["tenants"] = _each(folder, "tenants", Reader(Tenant), problems)
-    values["templates"] = _each(folder, "templates", Reader(TemplatesDocument), problems)
+        values[key] = _one(texts, file, Reader(type_), problems)
+    values["tenants"] = _each(texts, "tenants", Reader(Tenant), problems)
+    values["templates"] = _each(texts, "templates", Reader(TemplatesDocument), problems)
     values["prompts"] = _prompts(folder, problems)
     if not values["tenants"] and not problems:
         hint = "Write tenants/NAME.yaml; `trimtab init DIR` shows how."
@@ -173,9 +175,23 @@ def no_workspace(folder: FilePath) -> Problem:
     return Problem(file=str(folder), message=message, hint=f"{other}. Make one: trimtab init {new}")
 
 
-def _one(folder: FilePath, file: str, reader: Reader[Any], problems: list[Problem]) -> Any:
+class _Texts(NamedTuple):
+    folder: FilePath
+    instead: Mapping[str, str]
+
+    def read(self, file: str) -> str:
+        """Raises DocumentError."""
+        return text_of(self.folder, file, self.instead)
+
+
+def text_of(folder: FilePath, file: str, instead: Mapping[str, str]) -> str:
+    """The document's text, or what stands for it. Raises DocumentError."""
+    return instead[file] if file in instead else read_text(folder / file, file)
+
+
+def _one(texts: _Texts, file: str, reader: Reader[Any], problems: list[Problem]) -> Any:
     try:
-        value, found = reader.read(read_text(folder / file, file), file)
+        value, found = reader.read(texts.read(file), file)
     except DocumentError as error:
         problems.append(error.problem)
         return None
@@ -183,9 +199,9 @@ def _one(folder: FilePath, file: str, reader: Reader[Any], problems: list[Proble
     return value
 
 
-def _each(folder: FilePath, part: str, reader: Reader[Any], problems: list[Problem]) -> dict[str, Any]:
-    files = sorted((folder / part).glob("*.yaml"))
-    return {path.stem: _one(folder, f"{part}/{path.name}", reader, problems) for path in files}
+def _each(texts: _Texts, part: str, reader: Reader[Any], problems: list[Problem]) -> dict[str, Any]:
+    files = sorted((texts.folder / part).glob("*.yaml"))
+    return {path.stem: _one(texts, f"{part}/{path.name}", reader, problems) for path in files}
 
 
 def _prompts(folder: FilePath, problems: list[Problem]) -> dict[str, str]:

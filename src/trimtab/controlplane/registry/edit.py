@@ -42,8 +42,9 @@ def change(
     action: str,
     subject: str,
     clock: Clock,
+    told: audit.Told | None = None,
 ) -> T:
-    """Rewrite `file` by `edit`, and give its new value. The caller holds the lock.
+    """Rewrite `file` by `edit`, and give its new value. The caller holds the lock. `told` goes into the audit row.
 
     `verify(before, after)` must hold of the documents as read, or nothing is written: an edit that lands in the wrong
     place is a defect, never a damaged workspace. Raises ConfigError if the file is broken already, EditError else.
@@ -58,7 +59,12 @@ def change(
         raise EditError(f"the edit would break {file}: {problems[0]}")
     if not verify(before, after):
         raise EditError(f"{file} has a shape that can't be edited here; edit it by hand")
-    _write(folder, file, text.encode(), changed.encode(), action=action, subject=subject, clock=clock)
+
+    def note() -> None:
+        old, new = text.encode(), changed.encode()
+        audit.append(folder, clock, action=action, subject=subject, file=file, before=old, after=new, told=told)
+
+    _write(folder, file, changed.encode(), note)
     return after
 
 
@@ -73,7 +79,7 @@ def _read(folder: Path, file: str, reader: Reader[T]) -> tuple[str, T]:
     return text, value
 
 
-def _write(folder: Path, file: str, before: bytes, after: bytes, *, action: str, subject: str, clock: Clock) -> None:
+def _write(folder: Path, file: str, after: bytes, note: Callable[[], None]) -> None:
     """New bytes beside the old, synced; then the audit row; then the rename. Links are followed, the mode is kept."""
     target = (folder / file).resolve()
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
@@ -83,7 +89,7 @@ def _write(folder: Path, file: str, before: bytes, after: bytes, *, action: str,
             handle.write(after)
             handle.flush()
             os.fsync(handle.fileno())
-        audit.append(folder, clock, action=action, subject=subject, file=file, before=before, after=after)
+        note()
         fresh.replace(target)
     except OSError as error:
         raise EditError(f"{file} can't be written: {error.strerror}; nothing has changed") from error

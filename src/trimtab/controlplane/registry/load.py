@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 
 import msgspec
 
 from trimtab.controlplane.registry import build
 from trimtab.controlplane.registry.checks import cross_check
-from trimtab.controlplane.registry.documents import POLICY, Documents, Settings, read
+from trimtab.controlplane.registry.documents import POLICY, Documents, Settings, read, text_of
 from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError
@@ -34,14 +35,18 @@ def load(folder: FilePath, clock: Clock | None = None) -> Workspace:
     return workspace
 
 
-def examine(folder: FilePath, clock: Clock | None = None) -> tuple[Workspace | None, list[Problem]]:
-    """As `load`, but with problems as values: errors first, then warnings, by file and line."""
-    documents, problems = read(folder)
+def examine(
+    folder: FilePath, clock: Clock | None = None, instead: Mapping[str, str] | None = None
+) -> tuple[Workspace | None, list[Problem]]:
+    """As `load`, but with problems as values: errors first, then warnings, by file and line. `instead`: texts that
+    stand for those of these files."""
+    instead = instead or {}
+    documents, problems = read(folder, instead)
     if documents is None:
         return None, _sorted(problems)
     wall_ns = (clock or SystemClock()).wall_ns()
     prices, found = compile_prices(documents.prices, wall_ns)
-    problems = _placed(folder, [*found, *cross_check(documents, prices, wall_ns)])
+    problems = _placed(folder, instead, [*found, *cross_check(documents, prices, wall_ns)])
     if errors(problems):
         return None, problems
     return _built(documents, build.snapshot(documents, prices), problems), problems
@@ -62,12 +67,12 @@ def _built(documents: Documents, snapshot: Snapshot, problems: list[Problem]) ->
     return Workspace(folder=documents.folder, settings=documents.settings, snapshot=snapshot, warnings=tuple(problems))
 
 
-def _placed(folder: FilePath, problems: list[Problem]) -> list[Problem]:
+def _placed(folder: FilePath, instead: Mapping[str, str], problems: list[Problem]) -> list[Problem]:
     """Problems with their lines: positions are looked up only where there is something to say."""
     roots = {}
     for file in {problem.file for problem in problems if problem.line is None and problem.file.endswith(".yaml")}:
         try:
-            roots[file] = compose(read_text(folder / file, file), file)
+            roots[file] = compose(text_of(folder, file, instead), file)
         except DocumentError:
             continue  # the file changed under us, or is missing: the problem stands without a line
     placed = [

@@ -6,10 +6,11 @@ from trimtab.core.clock import instant_ns
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.keys import checksum_ok, hash_key, kind_of
 from trimtab.core.request import Arrival, Head
-from trimtab.core.tenancy import Key, KeyEntry, Tenancy
+from trimtab.core.tenancy import KeyEntry, Tenancy
 
 _INVALID = Refusal(code=Code.INVALID_API_KEY, message=Code.INVALID_API_KEY.value.cause)
-"""One answer for unknown, revoked, expired and not allowed here: nothing is learnt by trying."""
+"""One answer for unknown, revoked and not allowed here: nothing is learnt by trying. That a key has expired is told, to
+who has the whole of it: its owner can do something about that, and there is nothing left to guess."""
 
 
 def authenticate(head: Head, arrival: Arrival, tenancy: Tenancy, wall_ns: int) -> KeyEntry | Refusal:
@@ -23,12 +24,13 @@ def authenticate(head: Head, arrival: Arrival, tenancy: Tenancy, wall_ns: int) -
     if kind_of(text) == "demo" and not (tenancy.demo and arrival.loopback):
         return _INVALID
     entry = tenancy.keys.get(hash_key(text))
-    if entry is None or not _valid(entry.key, wall_ns):
+    if entry is None or _reached(entry.key.revoked_at, wall_ns):
         return _INVALID
+    if _reached(entry.key.expires_at, wall_ns):
+        message = f"the API key {entry.key.id} has expired, at {entry.key.expires_at}"
+        return Refusal(code=Code.EXPIRED_API_KEY, message=message)
     return entry
 
 
-def _valid(key: Key, wall_ns: int) -> bool:
-    if key.revoked_at is not None and instant_ns(key.revoked_at) <= wall_ns:
-        return False
-    return key.expires_at is None or wall_ns < instant_ns(key.expires_at)
+def _reached(time: str | None, wall_ns: int) -> bool:
+    return time is not None and instant_ns(time) <= wall_ns

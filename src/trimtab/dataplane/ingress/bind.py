@@ -164,7 +164,7 @@ def session_of(asked: Asked, body: Body, entry: KeyEntry, workspace_secret: byte
     elif body.user is not None:
         value = f"user\0{body.user}"
     else:
-        value = "\0".join(["turns", entry.key.id, *_opening(body.messages)])
+        value = "\0".join(["turns", entry.key.account, *_opening(body.messages)])
     return pseudonym(tenant_secret(workspace_secret, entry.tenant.id), value)
 
 

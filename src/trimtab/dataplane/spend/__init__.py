@@ -6,6 +6,7 @@ from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
 from trimtab.dataplane.spend.lease import Lease
 from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
 from trimtab.dataplane.spend.meter import Lengths, Meter
+from trimtab.dataplane.spend.periods import Window, window_at
 
 __all__ = [
     "Account",
@@ -22,5 +23,7 @@ __all__ = [
     "Store",
     "StoreLostError",
     "Used",
+    "Window",
     "views",
+    "window_at",
 ]

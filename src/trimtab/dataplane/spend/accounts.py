@@ -92,7 +92,7 @@ class Claims:
         if channel.cost.budgets:
             found.extend(self._of(tenant.id, f"{tenant.id}/{name}", channel.cost.budgets))
         if key.budgets:
-            found.extend(self._of(tenant.id, key.id, key.budgets))
+            found.extend(self._of(tenant.id, key.account, key.budgets))
         return found
 
     def named(
@@ -108,7 +108,7 @@ class Claims:
             yield from self._of(tenant.id, f"{tenant.id}/{channel_name}", channel.cost.budgets)
         entry = self._keys_of(tenancy).get(key_id or "")
         if entry is not None and entry.tenant.id == tenant.id:
-            yield from self._of(tenant.id, entry.key.id, entry.key.budgets)
+            yield from self._of(tenant.id, entry.key.account, entry.key.budgets)
 
     def declared(self, tenancy: Tenancy) -> Iterator[Claim]:
         """All there are: of each tenant, then of its channels, then of its keys. What nobody declares any more is
@@ -117,7 +117,7 @@ class Claims:
         for tenant in tenancy.tenants.values():
             scopes = [(tenant.id, tenant.budgets)]
             scopes += [(f"{tenant.id}/{name}", channel.cost.budgets) for name, channel in tenant.channels.items()]
-            scopes += [(key.id, key.budgets) for key in tenant.keys]
+            scopes += {key.account: (key.account, key.budgets) for key in tenant.keys}.values()
             for scope, budgets in scopes:
                 claims = self._of(tenant.id, scope, budgets)
                 found[scope] = (budgets, claims)

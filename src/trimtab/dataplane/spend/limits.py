@@ -139,7 +139,7 @@ class Limiter:
 
     def _of_key(self, entry: KeyEntry) -> _Pair:
         key = entry.key
-        return self._pair("key ", key.id, key.limits)
+        return self._pair("key ", key.account, key.limits)
 
     def _of_tenant(self, tenant: Tenant) -> _Pair:
         return self._pair("tenant ", tenant.id, tenant.limits)

@@ -2,7 +2,7 @@
 
 from trimtab.foundations.config.describe import meanings
 from trimtab.foundations.config.nodes import MAX_BYTES, DocumentError, compose, locate, read_text
-from trimtab.foundations.config.patch import PatchError, append_item, set_field
+from trimtab.foundations.config.patch import PatchError, append_item, put_field, remove_item, set_field
 from trimtab.foundations.config.problem import Path, Problem, errors, render
 from trimtab.foundations.config.reader import MAX_USD, Reader
 from trimtab.foundations.config.schema import json_schema
@@ -39,7 +39,9 @@ __all__ = [
     "locate",
     "meanings",
     "nearest",
+    "put_field",
     "read_text",
+    "remove_item",
     "render",
     "resolve_secret",
     "secret_shaped",

@@ -21,10 +21,11 @@ MAX_DEPTH = 48
 class Scalar:
     """One value as written; `plain`: without quotes, so that it may be a number, true, false or null."""
 
-    __slots__ = ("end_column", "end_line", "line", "plain", "text")
+    __slots__ = ("column", "end_column", "end_line", "line", "plain", "text")
 
-    def __init__(self, text: str, plain: bool, line: int, end_line: int, end_column: int) -> None:
-        self.text, self.plain, self.line, self.end_line, self.end_column = text, plain, line, end_line, end_column
+    def __init__(self, text: str, plain: bool, line: int, column: int, end_line: int, end_column: int) -> None:
+        self.text, self.plain, self.line, self.column = text, plain, line, column
+        self.end_line, self.end_column = end_line, end_column
 
     @property
     def is_null(self) -> bool:
@@ -186,7 +187,7 @@ class _Builder:
             plain = event.implicit[0] and event.style in (None, "")
             if not plain and _CONTROL.search(event.value):
                 raise self.fail(event, "has an escaped control character or half a surrogate pair", "Remove it.")
-            return self._place(event, Scalar(event.value, plain, start.line, end.line, end.column))
+            return self._place(event, Scalar(event.value, plain, start.line, start.column, end.line, end.column))
         if kind == "MappingStartEvent":
             return self._open(event, Mapping(event.start_mark.line, event.start_mark.column, bool(event.flow_style)))
         if kind == "SequenceStartEvent":

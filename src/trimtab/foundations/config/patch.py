@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as AnyMapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,8 +17,10 @@ from trimtab.foundations.config.nodes import Mapping, Node, Scalar, Sequence, co
 from trimtab.foundations.config.problem import Path, render
 
 Field = str | int | float | bool
+Value: TypeAlias = "Field | list[Value] | dict[str, Value]"
 _PLAIN = re.compile(r"[a-z][a-z0-9_-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_COMMA = re.compile(r"\s*,")
 _BREAK = re.compile(r"\r\n|[\r\n]")
 
 
@@ -25,13 +28,16 @@ class PatchError(TrimtabError):
     """The document has a shape that can't be edited without rewriting it; edit it by hand."""
 
 
-def append_item(text: str, path: Path, item: AnyMapping[str, Field]) -> str:
-    """The text with one more mapping at the end of the list at `path`; a list that is absent is begun."""
+def append_item(text: str, path: Path, item: AnyMapping[str, Value]) -> str:
+    """The text with one more mapping at the end of the list at `path`; a list that is absent is begun. What the mapping
+    holds beside plain values is written in brackets, on the line of its key."""
     parent = _find(text, path[:-1])
     if not isinstance(parent, Mapping):
         raise PatchError(f"{render(path[:-1])} is no mapping")
     key = str(path[-1])
     node = parent.entries.get(key)
+    if node is None and parent.flow:
+        return _before_bracket(text, parent, f"{key}: [{_flow(item)}]", bool(parent.entries))
     if node is None:
         lines = [f"{key}:", *_block(item, "  ")]
         return _after(text, parent, [" " * parent.column + line for line in lines])
@@ -51,6 +57,59 @@ def set_field(text: str, path: Path, value: Field) -> str:
     if parent.flow:
         return _before_bracket(text, parent, f"{key}: {_scalar(value)}", bool(parent.entries))
     return _after(text, parent, [f"{' ' * parent.column}{key}: {_scalar(value)}"])
+
+
+def put_field(text: str, path: Path, value: Field) -> str:
+    """The text with this value in a field, whether or not it had one."""
+    parent = _find(text, path[:-1])
+    if isinstance(parent, Mapping) and path[-1] not in parent.entries:
+        return set_field(text, path, value)
+    node = _find(text, path)
+    if not isinstance(node, Scalar) or node.line != node.end_line or (node.is_null and not node.text):
+        raise PatchError(f"{render(path)} is no value on one line")
+    starts = _starts(text)
+    begin, end = starts[node.line] + node.column, starts[node.end_line] + node.end_column
+    return text[:begin] + _scalar(value) + text[end:]
+
+
+def remove_item(text: str, path: Path) -> str:
+    """The text without one mapping of a list; a block list that is left without any goes with its key."""
+    parent = _find(text, path[:-1])
+    index = path[-1]
+    if not isinstance(parent, Sequence) or not isinstance(index, int) or index >= len(parent.items):
+        raise PatchError(f"{render(path)} is not there, or is in no list")
+    item = parent.items[index]
+    if not parent.flow:
+        alone = len(parent.items) == 1
+        # the list's own line is its key's; an item's is that of its first key, which is that of its dash
+        return _without_lines(text, parent.line if alone else item.line, item)
+    if not isinstance(item, Mapping) or not item.flow:
+        raise PatchError(f"{render(path)} is no mapping in brackets")
+    begin, end = _span(text, item)
+    if index + 1 < len(parent.items):
+        follower = parent.items[index + 1]
+        if not isinstance(follower, Mapping):
+            raise PatchError(f"{render(path)} stands before what is no mapping")
+        end = _span(text, follower)[0]
+    elif index:
+        former = parent.items[index - 1]
+        if not isinstance(former, Mapping):
+            raise PatchError(f"{render(path)} stands behind what is no mapping")
+        begin = _span(text, former)[1]
+    elif comma := _COMMA.match(text, end):  # the only item, with a comma that may stand behind the last one
+        end = comma.end()
+    return text[:begin] + text[end:]
+
+
+def _span(text: str, node: Mapping) -> tuple[int, int]:
+    """Offsets of a mapping in brackets: its first, and the one behind it."""
+    starts = _starts(text)
+    return starts[node.line] + node.column, starts[node.end_line] + node.end_column
+
+
+def _without_lines(text: str, first: int, node: Node) -> str:
+    starts = _starts(text)
+    return text[: starts[first]] + text[starts[min(_behind(node), len(starts) - 1)] :]
 
 
 def _find(text: str, path: Path) -> Node:
@@ -73,13 +132,17 @@ def _starts(text: str) -> list[int]:
 def _after(text: str, node: Mapping | Sequence, lines: list[str]) -> str:
     """Insert whole lines after the last one that belongs to a block."""
     starts = _starts(text)
-    last = _last(node)
-    line = last.end_line if last.end_column == 0 and last.end_line > last.line else last.end_line + 1
-    offset = starts[min(line, len(starts) - 1)]
+    offset = starts[min(_behind(node), len(starts) - 1)]
     newline = "\r\n" if "\r\n" in text else "\n"
     head = text[:offset]
     glue = "" if not head or head.endswith(("\n", "\r")) else newline
     return head + glue + "".join(one + newline for one in lines) + text[offset:]
+
+
+def _behind(node: Node) -> int:
+    """The line after the last one that belongs to a block."""
+    last = _last(node)
+    return last.end_line if last.end_column == 0 and last.end_line > last.line else last.end_line + 1
 
 
 def _last(node: Node) -> Node:
@@ -101,13 +164,21 @@ def _before_bracket(text: str, node: Mapping | Sequence, addition: str, occupied
     return head + glue + addition + text[offset:]
 
 
-def _block(item: AnyMapping[str, Field], indent: str) -> list[str]:
-    fields = [f"{key}: {_scalar(value)}" for key, value in item.items()]
+def _block(item: AnyMapping[str, Value], indent: str) -> list[str]:
+    fields = [f"{key}: {_inline(value)}" for key, value in item.items()]
     return [f"{indent}{'- ' if index == 0 else '  '}{field}" for index, field in enumerate(fields)]
 
 
-def _flow(item: AnyMapping[str, Field]) -> str:
-    return "{" + ", ".join(f"{key}: {_scalar(value)}" for key, value in item.items()) + "}"
+def _flow(item: AnyMapping[str, Value]) -> str:
+    return "{" + ", ".join(f"{key}: {_inline(value)}" for key, value in item.items()) + "}"
+
+
+def _inline(value: Value) -> str:
+    if isinstance(value, dict):
+        return _flow(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_inline(one) for one in value) + "]"
+    return _scalar(value)
 
 
 def _scalar(value: Field) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from trimtab.controlplane.registry.checks.channels import LEAST_ANSWER_TOKENS
 from trimtab.controlplane.registry.checks.view import Found, View, absent, error, instant, warning
 from trimtab.controlplane.registry.documents import SETTINGS, file_of
 from trimtab.core.keys import hash_key, key_id
 from trimtab.core.tenancy import Budget, Key, Limits, Tenant
-from trimtab.foundations.config import Path
+from trimtab.foundations.config import Path, nearest
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
@@ -83,6 +83,27 @@ def _key_times(file: str, path: Path, key: Key) -> Found:
             yield error(file, (*path, name), f"is before created_at ({key.created_at})", "One of the two is wrong.")
 
 
+def lineages(view: View) -> Found:
+    """Keys of a lineage are one tenant's, name the first of them, and declare the same limits and budgets."""
+    elders = {key.id: key for _, _, _, key in _keys(view)}
+    heads: dict[str, tuple[str, Key]] = {}
+    for file, _, index, key in _keys(view):
+        place, head = heads.setdefault(key.account, (file, key))
+        here: Path = ("keys", index)
+        elder = elders.get(key.lineage or "")
+        if elder is not None and elder.account != elder.id:
+            message = f"{elder.id} is of a lineage itself"
+            yield error(file, (*here, "lineage"), message, f"Write lineage: {elder.account}")
+        elif place != file:
+            message = f"{key.account} is the account of a key in {place}"
+            yield error(file, (*here, "lineage"), message, "Delete the line: tenants share no account.")
+        else:
+            for part in ("limits", "budgets"):
+                if getattr(key, part) != getattr(head, part):
+                    message = f"are not those of {head.id}, with which it shares an account"
+                    yield error(file, (*here, part), message, "Write the same for both, or delete the key that ended.")
+
+
 def demo_keys(view: View) -> Found:
     """Demo keys that are declared but not accepted are easily taken for real ones."""
     if view.documents.settings.demo:
@@ -110,7 +131,9 @@ def _budgets(view: View, file: str, path: Path, found: list[Budget]) -> Found:
     for index, budget in enumerate(found):
         here: Path = (*path, index)
         if not _is_zone(budget.tz):
-            yield error(file, (*here, "tz"), f"there is no time zone {budget.tz!r}", "Write e.g. tz: Europe/Berlin")
+            near = nearest(budget.tz, available_timezones())
+            hint = f"Did you mean {near}?" if near else "Write e.g. tz: Europe/Berlin"
+            yield error(file, (*here, "tz"), f"there is no time zone {budget.tz!r}", hint)
         if budget.period in seen:
             yield error(file, (*here, "period"), f"a second budget a {budget.period}", "Keep the one that is meant.")
         seen.add(budget.period)
@@ -213,6 +236,7 @@ CHECKS = (
     languages,
     key_doubles,
     keys,
+    lineages,
     demo_keys,
     budgets,
     dominated_budgets,
