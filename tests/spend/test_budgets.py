@@ -27,12 +27,16 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import NANO
 from trimtab.core.record import blank
 from trimtab.core.tenancy import KeyEntry, Tenancy
-from trimtab.dataplane.spend import BudgetRow, Budgets, MemoryStore
+from trimtab.dataplane.spend import BudgetRow, Budgets, Kept, MemoryStore
 from trimtab.dataplane.spend.adapters.memory import Book
-from trimtab.surfaces.budgets import earliest_ns, restore
+from trimtab.surfaces.budgets import book_rows, needed
 from trimtab.surfaces.twin import run_virtual
 
 HOUR = 3600 * S
+
+
+def since_ns(budgets: Budgets, everything: Tenancy, clock: HandClock) -> int:
+    return needed(budgets.places(everything), Kept(), clock)[0]
 
 
 def restored(
@@ -48,7 +52,7 @@ def restored(
     """Book what a record says."""
     row = blank("rec_1", wall_ns)
     row.tenant, row.channel, row.key_id, row.cost.settled_nanousd = tenant, name, key_id, nanousd
-    restore(budgets, kept, everything, [row])
+    book_rows(budgets, kept, everything, [row], lambda place, row: True)
 
 
 def purse(who: KeyEntry, clock: HandClock | None = None) -> Purse:
@@ -461,7 +465,7 @@ def test_who_is_no_longer_configured_is_forgotten_with_its_window() -> None:
 
 
 def test_the_journal_rebuilds_the_books() -> None:
-    """Records since `earliest_ns`, booked by `restore`, give the same books as the gateway that wrote them had; older
+    """Records since `needed`, booked by `book_rows`, give the same books as the gateway that wrote them had; older
     ones and unknown names change nothing."""
 
     async def main() -> None:
@@ -476,7 +480,7 @@ def test_the_journal_rebuilds_the_books() -> None:
         kept = MemoryStore(clock)
         rebuilt = Budgets(clock, kept)
         everything = tenancy(who)
-        assert earliest_ns(rebuilt, everything, clock) == instant_ns("2026-12-31T15:00:00Z")
+        assert since_ns(rebuilt, everything, clock) == instant_ns("2026-12-31T15:00:00Z")
         for wall_ns, cost in records:
             restored(rebuilt, kept, "commerce", "bot", KEY, wall_ns, cost, everything)
         assert await rebuilt.rows(everything) == await mine.budgets.rows(everything)
@@ -487,9 +491,7 @@ def test_the_journal_rebuilds_the_books() -> None:
         mine_too = await mine.budgets.rows(everything)
         restored(rebuilt, kept, "gone", "bot", KEY, clock.wall, nano(1), everything)
         restored(rebuilt, kept, None, None, None, clock.wall, nano(1), everything)
-        restored(
-            rebuilt, kept, "commerce", "bot", KEY, earliest_ns(rebuilt, everything, clock) - 1, nano(1), everything
-        )
+        restored(rebuilt, kept, "commerce", "bot", KEY, since_ns(rebuilt, everything, clock) - 1, nano(1), everything)
         assert await rebuilt.rows(everything) == mine_too
         for name, key_id in (("gone", "key_" + "9" * 16), (None, foreign.key.id), (None, None)):
             restored(rebuilt, kept, "commerce", name, key_id, clock.wall, nano(1), everything)
@@ -512,9 +514,9 @@ def test_an_adjustment_may_take_back() -> None:
 
 
 def test_without_budgets_no_record_matters() -> None:
-    """`earliest_ns` is now where nobody has a budget: nothing need be read."""
+    """`needed` is now where nobody has a budget: nothing need be read."""
     clock = HandClock()
-    assert earliest_ns(in_memory(clock), tenancy(entry()), clock) == clock.wall
+    assert since_ns(in_memory(clock), tenancy(entry()), clock) == clock.wall
 
 
 @pytest.mark.parametrize(("want", "least"), [(1, 2), (1, -1)])

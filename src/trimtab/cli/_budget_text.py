@@ -147,14 +147,7 @@ def tell_change(done: BudgetChange, workspace: Path, as_json: bool) -> None:
         click.echo(f"{done.scope}/{done.period}: {_terms(done.after)} already; nothing is changed.")
     for problem in done.warnings:
         click.echo(f"{styled('warning', 'yellow')}: {problem}", err=True)
-    if found.live and _is_new(done):
-        click.echo("It starts at nothing spent; the next start counts what was spent before in this period.", err=True)
     tell_taken_up(found)
-
-
-def _is_new(done: BudgetChange) -> bool:
-    """Whether it is another account than before: the zone is part of its name."""
-    return done.after is not None and (done.before is None or done.before.tz != done.after.tz)
 
 
 def _terms(one: Budget | None) -> str:

@@ -253,7 +253,7 @@ class Code(Enum):
         503,
         True,
         _SERVER,
-        "The shared store does not answer, and limits can't be checked.",
+        "Limits or money can't be booked: the shared store does not answer, or the disk takes nothing.",
         "Retry after the told time.",
     )
     DEADLINE_EXCEEDED = Spec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,9 +12,11 @@ import msgspec
 from trimtab.controlplane import records
 from trimtab.controlplane.registry import load
 from trimtab.core.clock import NS_PER_MS, Clock, SystemClock
+from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.record import Record
 from trimtab.core.tenancy import Tenancy
-from trimtab.dataplane.spend import BudgetRow, Budgets, MemoryStore
+from trimtab.dataplane.spend import BudgetRow, Budgets, Kept, MemoryStore, Place
+from trimtab.foundations.store import Journal
 from trimtab.surfaces.server.ask import NotRunningError, ask
 
 LONGEST_REQUEST_NS = 86_400 * 1_000_000_000
@@ -31,32 +34,53 @@ def budgets(workspace: Path) -> tuple[list[BudgetRow], bool]:
         tenancy = load(workspace, clock).snapshot.tenancy
         store = MemoryStore(clock)
         state = Budgets(clock, store)
-        restore(state, store, tenancy, spent_rows(workspace / "var" / "records", earliest_ns(state, tenancy, clock)))
+        try:
+            kept = Kept(Journal.peek(money_folder(workspace)))
+        except TrimtabError as error:
+            raise ConfigError([f"var/money: {error}"]) from error
+        rows = spent_rows(workspace / "var" / "records", *needed(state.places(tenancy), kept, clock))
+        book_rows(state, store, tenancy, rows, lambda place, row: not kept.holds(place, row))
+        kept.restore(store, clock.wall_ns())
         return asyncio.run(state.rows(tenancy)), False
 
 
-def earliest_ns(state: Budgets, tenancy: Tenancy, clock: Clock) -> int:
-    """From when on records matter: the start of the oldest window; now, if there is no budget."""
-    return min((place.window.start_ns for place in state.places(tenancy)), default=clock.wall_ns())
+def money_folder(workspace: Path) -> Path:
+    """Where drawn money is made durable."""
+    return workspace / "var" / "money"
 
 
-def spent_rows(folder: Path, since_ns: int) -> list[Record]:
-    """Rows of money since then. What is damaged is said, not guessed."""
+def needed(places: Sequence[Place], kept: Kept, clock: Clock) -> tuple[int, Mapping[int, int]]:
+    """From when on rows matter, and behind which number of each worker: behind those that `kept` holds, unless it knows
+    nothing of one of these places."""
+    new = [place for place in places if not kept.knows(place)]
+    since_ns = min((place.window.start_ns for place in new or places), default=clock.wall_ns())
+    return since_ns, {} if new else kept.seqs
+
+
+def spent_rows(folder: Path, since_ns: int, after: Mapping[int, int]) -> list[Record]:
+    """Rows of money of periods that began then or later. What is damaged is said, not guessed."""
 
     def corrupt(found: records.CorruptSegment) -> None:
         _log.error("budgets are worked out without what is damaged: %s", found)
 
     since_ns -= LONGEST_REQUEST_NS  # what arrived before a period may have reserved in it
-    return list(records.query(folder, kinds=MONEY_KINDS, since_wall_ns=since_ns, on_corrupt=corrupt))
+    return list(records.query(folder, kinds=MONEY_KINDS, since_wall_ns=since_ns, after=after, on_corrupt=corrupt))
 
 
-def restore(state: Budgets, store: MemoryStore, tenancy: Tenancy, rows: list[Record]) -> None:
-    """Book what rows say was spent in the running periods: those in which the money was reserved."""
+def book_rows(
+    budgets: Budgets,
+    store: MemoryStore,
+    tenancy: Tenancy,
+    rows: Iterable[Record],
+    wanted: Callable[[Place, Record], bool],
+) -> None:
+    """Book what rows say was spent in the running periods (those in which the money was reserved), where wanted."""
     for row in rows:
         settled = row.cost.settled_nanousd
         if settled and row.tenant is not None:
-            for place in state.places_of(tenancy, row.tenant, row.channel, row.key_id, reserved_ns(row)):
-                store.restore(place, settled)
+            for place in budgets.places_of(tenancy, row.tenant, row.channel, row.key_id, reserved_ns(row)):
+                if wanted(place, row):
+                    store.restore(place, settled)
 
 
 def reserved_ns(row: Record) -> int:

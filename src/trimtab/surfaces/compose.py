@@ -25,11 +25,9 @@ from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
-from trimtab.dataplane.spend import MemoryStore
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
-from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
 from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
@@ -37,6 +35,7 @@ from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
+from trimtab.surfaces.money import Money
 from trimtab.surfaces.overload import Overload
 from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
@@ -75,6 +74,7 @@ class LiveGateway:
         workspace: Workspace,
         plane: DataPlane,
         journal: records.Journal,
+        money: Money,
         counts: Counts,
         clock: Clock,
         control: GatewayControl,
@@ -96,7 +96,8 @@ class LiveGateway:
         self._parts.memory = self._ladder.text
         self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
-        self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
+        self._workspace, self._journal, self._money = workspace, journal, money
+        self._clock, self._control = clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
@@ -118,21 +119,27 @@ class LiveGateway:
             journal = await clock.offload(records.Journal, folder / "var" / "records", 0, clock)
         except (TrimtabError, OSError) as error:
             raise ConfigError([f"var/records: {error}"]) from error
+        try:
+            money = await Money.open(folder, journal, clock)
+        except ConfigError:
+            await clock.offload(journal.close)
+            raise
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
         counts = Counts(lambda: declared(plane.configuration, embedder.name))
         plane = wiring.build(
             clock=clock,
             ids=ClockIds(clock),
-            sink=Sinks(journal, counts, AccessLog(every=LogSettings.told().access == "all")),
+            sink=Sinks(journal, money, counts, AccessLog(every=LogSettings.told().access == "all")),
             dialer=Http1Dialer(),
             configuration=configuration,
             secret=secret,
             embedder=embedder,
             classifier=classifier,
+            store=money.store,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control)
+        gateway = cls(workspace, plane, journal, money, counts, clock, control)
         gateway._seen = seen
-        await gateway._restore()
+        await money.restore(plane.budgets, workspace.snapshot.tenancy)
         gateway._set_fleet()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
@@ -147,6 +154,7 @@ class LiveGateway:
         self._parts.front = lambda: (front.connections, front.active)
         path = socket_path(self._workspace.folder)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
+        watchers.append(asyncio.create_task(self._money.blocks.keep()))
         try:
             await back.start_unix(path)
             await front.start(listen)
@@ -171,8 +179,9 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, then what waits in the journal."""
+        """Connections to upstreams, what was drawn and not spent, and what waits in the journal."""
         await self.plane.dialer.close()
+        await self._money.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -255,8 +264,11 @@ class LiveGateway:
             counters = await self._clock.offload(_counters, loaded, dict(self.plane.configuration.counters))
             before, self._workspace, self._problems = self._workspace, loaded, []
             prepared = await self.plane.classifier.prepare(loaded.snapshot.tenancy.tenants)
+            budgets = self.plane.budgets
+            begun = await self._money.begun(budgets, before.snapshot.tenancy, loaded.snapshot.tenancy)
             kept = self.plane.configuration.corpora
             self.plane.configuration = wiring.configure(loaded.snapshot, counters, prepared, kept)
+            await self._money.book(budgets, loaded.snapshot.tenancy, begun)
             self._set_fleet()
             await self._corpora.load(loaded.snapshot.tenancy)
             for part in ("server", "engines", "storage", "memory_limit_mib"):
@@ -273,16 +285,6 @@ class LiveGateway:
             _log.exception("the fleet could not be set; the old one stays")
             return
         wiring.set_fleet(self.plane, found)
-
-    async def _restore(self) -> None:
-        """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
-        tenancy = self.plane.configuration.snapshot.tenancy
-        folder = self._workspace.folder / "var" / "records"
-        store = self.plane.store
-        if isinstance(store, MemoryStore):
-            since = earliest_ns(self.plane.budgets, tenancy, self._clock)
-            rows = await self._clock.offload(spent_rows, folder, since)
-            restore(self.plane.budgets, store, tenancy, rows)
 
     # what the admin socket asks
 

@@ -90,6 +90,10 @@ class Journal:
         trouble = f" failing: {state.failing}" if state.failing else ""
         return f"<Journal worker {self._worker} seq {state.seq} durable {state.durable} lost {state.lost}{trouble}>"
 
+    @property
+    def worker(self) -> int:
+        return self._worker
+
     def write(self, record: Record) -> None:
         """Number the record and hand it over. It must not be changed afterwards."""
         with self._changed:

@@ -10,13 +10,22 @@ can't be told from one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from trimtab.controlplane.records import line as lines
-from trimtab.controlplane.records.segment import CorruptSegment, Raw, Segment, raw_lines, read_seal, segments, since
+from trimtab.controlplane.records.segment import (
+    CorruptSegment,
+    Raw,
+    Segment,
+    behind,
+    raw_lines,
+    read_seal,
+    segments,
+    since,
+)
 from trimtab.core.record import Record
 from trimtab.foundations.store.line import digest, unframe
 
@@ -49,13 +58,17 @@ def query(
     kinds: Collection[str] | None = None,
     tenant: str | None = None,
     since_wall_ns: int = 0,
+    after: Mapping[int, int] | None = None,
     on_corrupt: OnCorrupt | None = None,
 ) -> Iterator[Record]:
-    """Rows of these kinds and this tenant that arrived at or after `since_wall_ns`; segments that are older as a whole
-    are not opened."""
-    kept = since(segments(folder), since_wall_ns)
+    """Rows of these kinds and this tenant that arrived at or after `since_wall_ns`, and of a worker that `after` has,
+    behind that number; segments that are older as a whole are not opened."""
+    after = after or {}
+    kept = behind(since(segments(folder), since_wall_ns), after)
     for row in _Scan(kept, True, on_corrupt).rows():
-        if row.t_wall_ns >= since_wall_ns and (kinds is None or row.kind in kinds) and tenant in (None, row.tenant):
+        if row.t_wall_ns < since_wall_ns or (row.seq or 0) <= after.get(row.worker or 0, 0):
+            continue
+        if (kinds is None or row.kind in kinds) and tenant in (None, row.tenant):
             yield row
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +81,16 @@ def since(found: list[Segment], since_wall_ns: int) -> list[Segment]:
     for index, segment in enumerate(found):
         after = found[index + 1] if index + 1 < len(found) else None
         if after is None or after.worker != segment.worker or after.wall_ns + _CLOCK_STEP_NS > since_wall_ns:
+            kept.append(segment)
+    return kept
+
+
+def behind(found: list[Segment], seqs: Mapping[int, int]) -> list[Segment]:
+    """Segments that may hold rows behind these numbers, by worker; all of a worker that is not named."""
+    kept = []
+    for index, segment in enumerate(found):
+        after = found[index + 1] if index + 1 < len(found) else None
+        if after is None or after.worker != segment.worker or after.first_seq > seqs.get(segment.worker, 0) + 1:
             kept.append(segment)
     return kept
 

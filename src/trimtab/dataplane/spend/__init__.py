@@ -1,6 +1,7 @@
 """Money and rates: what a key, channel and tenant may still use, taken before the work and corrected after it."""
 
 from trimtab.dataplane.spend.adapters.memory import MemoryStore
+from trimtab.dataplane.spend.adapters.vault import Blocks, Kept
 from trimtab.dataplane.spend.base import Account, Level, Place, Store, StoreLostError
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
 from trimtab.dataplane.spend.lease import Lease
@@ -10,8 +11,10 @@ from trimtab.dataplane.spend.periods import Window, window_at
 
 __all__ = [
     "Account",
+    "Blocks",
     "BudgetRow",
     "Budgets",
+    "Kept",
     "Lease",
     "Lengths",
     "Level",

@@ -88,6 +88,19 @@ class Journal:
         except OSError as error:
             raise JournalDiskError(f"the journal in {folder} can't be opened: {error}") from error
 
+    @staticmethod
+    def peek(folder: Path, disk: Disk | None = None) -> list[bytes]:
+        """What `open` would find, for a reader while nobody has it open: nothing is written, nothing is locked. Empty
+        where there is no journal. Raises JournalDamagedError, JournalDiskError."""
+        disk = disk or Disk()
+        try:
+            generations = _generations(disk, folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise JournalDiskError(f"the journal in {folder} can't be read: {error}") from error
+        return _found(disk, folder, generations)[0] if generations else []
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"refused: {self._refused}" if self._refused else "open"
         return f"<Journal {self._folder} generation {self._newest} {state}>"
@@ -135,20 +148,12 @@ class Journal:
             self._disk.close(self._lock_fd)
 
     def _open(self) -> Found:
-        generations = self._generations()
+        generations = _generations(self._disk, self._folder)
         self._newest = generations[-1] if generations else 0
         if not generations:
             self._disk.sync_folder(self._folder)  # or a refused beginning that was deleted could come back later
             return Found(new=True, payloads=[], problem=None)
-        a, b = map(self._read, self._paths(self._newest))
-        try:
-            payloads, problem = reconcile(a, b, begun=len(generations) > 1 or self._newest == 1)
-        except JournalDamagedError as damage:
-            refused = a if a.error is not None else b
-            if refused.error is None:
-                raise
-            text = f"the disk refuses {refused.path} ({refused.error.strerror}), and without it: {damage}"
-            raise JournalDiskError(text) from refused.error
+        payloads, problem = _found(self._disk, self._folder, generations)
         if problem is not None:
             _log.log(logging.WARNING if problem.crash else logging.ERROR, "journal: %s", problem)
         self._begin(payloads)
@@ -158,7 +163,7 @@ class Journal:
         """A new generation with this first group. Call with the guard held. Raises JournalDiskError."""
         generation = self._newest + 1
         data, prev = encode(list(payloads), root(generation))
-        paths, fds = self._paths(generation), list[int]()
+        paths, fds = _paths(self._folder, generation), list[int]()
         seen = False
         try:
             for path in paths:
@@ -196,23 +201,6 @@ class Journal:
                 f"the journal in {self._folder} takes nothing but a checkpoint since the disk refused: {self._refused}"
             )
 
-    def _generations(self) -> list[int]:
-        """Those that have a file, oldest first."""
-        matches = map(_FILE.fullmatch, self._disk.names(self._folder))
-        return sorted({int(match[1]) for match in matches if match and not match[2]})
-
-    def _paths(self, generation: int) -> tuple[Path, Path]:
-        return self._folder / f"{generation:06d}.a", self._folder / f"{generation:06d}.b"
-
-    def _read(self, path: Path) -> Mirror:
-        """A mirror that the disk refuses is a damaged one: the other is there for that."""
-        try:
-            return read(path, self._disk.read(path), self._newest)
-        except FileNotFoundError:
-            return read(path, None, self._newest)
-        except OSError as error:
-            return read(path, None, self._newest, error)
-
     def _sweep(self) -> None:
         """Delete what the newest generation stands for. What can't be deleted waits for the next one."""
         try:
@@ -239,3 +227,37 @@ class Journal:
         """What was acknowledged is synced: an error now changes nothing."""
         with suppress(OSError):
             self._disk.close(fd)
+
+
+def _generations(disk: Disk, folder: Path) -> list[int]:
+    """Those that have a file, oldest first. Raises OSError."""
+    matches = map(_FILE.fullmatch, disk.names(folder))
+    return sorted({int(match[1]) for match in matches if match and not match[2]})
+
+
+def _paths(folder: Path, generation: int) -> tuple[Path, Path]:
+    return folder / f"{generation:06d}.a", folder / f"{generation:06d}.b"
+
+
+def _found(disk: Disk, folder: Path, generations: list[int]) -> tuple[list[bytes], Problem | None]:
+    """What the newest generation holds. Raises JournalDamagedError, JournalDiskError."""
+    newest = generations[-1]
+    a, b = (_read(disk, path, newest) for path in _paths(folder, newest))
+    try:
+        return reconcile(a, b, begun=len(generations) > 1 or newest == 1)
+    except JournalDamagedError as damage:
+        refused = a if a.error is not None else b
+        if refused.error is None:
+            raise
+        text = f"the disk refuses {refused.path} ({refused.error.strerror}), and without it: {damage}"
+        raise JournalDiskError(text) from refused.error
+
+
+def _read(disk: Disk, path: Path, generation: int) -> Mirror:
+    """A mirror that the disk refuses is a damaged one: the other is there for that."""
+    try:
+        return read(path, disk.read(path), generation)
+    except FileNotFoundError:
+        return read(path, None, generation)
+    except OSError as error:
+        return read(path, None, generation, error)

@@ -23,13 +23,13 @@ _AS_PER_NS = 10**9
 class Book:
     """One account in one window, in nano-dollars. `drawn`: up to there it may be used; what is drawn is durable."""
 
-    __slots__ = ("account", "doubt", "drawn", "limit", "reserved", "settled", "spent_before", "window")
+    __slots__ = ("account", "doubt", "drawn", "limit", "pace", "reserved", "settled", "spent_before", "window")
 
     def __init__(self, account: Account, window: Window) -> None:
         self.account, self.window = account, window
         self.settled = self.reserved = self.doubt = self.drawn = self.limit = 0
-        self.spent_before = 0
-        """`settled` when the vault last looked."""
+        self.spent_before = self.pace = 0
+        """`settled` when the vault last looked, and how much of it came in the second before."""
 
     @property
     def used(self) -> int:
@@ -51,6 +51,14 @@ class Vault(Protocol):
 
     async def draw(self, needs: Sequence[tuple[Book, int]]) -> None:
         """Return when that much, or all that a limit leaves, is drawn. Raises StoreLostError if the disk refuses."""
+        ...
+
+    def settled(self, lease: str, books: Sequence[Book], cost: int) -> None:
+        """So much was spent by a lease; its record is still to be written."""
+        ...
+
+    def restored(self, book: Book) -> None:
+        """It holds more than was spent from it here."""
         ...
 
 
@@ -186,11 +194,18 @@ class MemoryStore:
         return [self._book(place).level() for place in places]
 
     def restore(self, place: Place, settled: int, doubt: int = 0) -> None:
-        """At the start: what is known to be spent there, and what may be."""
+        """What is known from elsewhere to be spent there, and what may be."""
         book = self._book(place)
         book.settled += settled
         book.doubt += doubt
         book.drawn = max(book.drawn, book.used)
+        if self._vault is not None:
+            self._vault.restored(book)
+
+    def find(self, account: Account, window: Window) -> Book | None:
+        """Its book of this window, if there is one."""
+        page = self._pages.get((account.period, account.tz))
+        return page.books.get(account) if page is not None and page.window == window else None
 
     def book(self, place: Place) -> Book:
         """For the vault: the account's book of now."""
@@ -207,6 +222,8 @@ class MemoryStore:
                 book.reserved -= held.granted
                 book.settled += cost
                 assert book.reserved >= 0, f"{book} gave back more than was reserved"
+            if cost and self._vault is not None:
+                self._vault.settled(lease, held.books, cost)
         return held
 
     def _book(self, place: Place) -> Book:

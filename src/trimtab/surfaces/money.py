@@ -1,0 +1,126 @@
+"""The money of one gateway process: what was spent is found at the start, what is drawn is durable, and a budget that
+is declared while it runs counts what its period has cost so far."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from trimtab.controlplane import records
+from trimtab.core.clock import Clock
+from trimtab.core.errors import ConfigError, TrimtabError
+from trimtab.core.record import Record
+from trimtab.core.tenancy import Tenancy
+from trimtab.dataplane.spend import Blocks, Budgets, Kept, MemoryStore, Place, StoreLostError
+from trimtab.foundations.store import Journal
+from trimtab.surfaces.budgets import book_rows, money_folder, needed, spent_rows
+
+_log = logging.getLogger(__name__)
+
+
+class Begun(NamedTuple):
+    """Budgets that are about to be declared, and what rows up to `seq` say of them."""
+
+    places: list[Place]
+    rows: list[Record]
+    seq: int
+
+
+class Money:
+    """A `MemoryStore` over a journal in `var/money`, and a sink of records, behind the one that numbers them."""
+
+    def __init__(self, folder: Path, journal: Journal, written: records.Journal, clock: Clock) -> None:
+        """Use `open`. Raises ForeignLinesError."""
+        self._folder, self._journal, self._written, self._clock = folder / "var" / "records", journal, written, clock
+        self._kept = Kept(journal.found.payloads)
+        self._others: dict[int, int] = {}
+        """Of workers that wrote here once: their last rows that are counted."""
+        self.blocks = Blocks(journal, clock, self._seqs)
+        self.store = MemoryStore(clock, self.blocks)
+
+    @classmethod
+    async def open(cls, folder: Path, written: records.Journal, clock: Clock) -> Money:
+        """Raises ConfigError if the journal is damaged, in use, or the disk refuses: less than was drawn is never
+        served."""
+        journal: Journal | None = None
+        try:
+            journal = await clock.offload(Journal.open, money_folder(folder))
+            return cls(folder, journal, written, clock)
+        except TrimtabError as error:
+            if journal is not None:
+                journal.close()
+            raise ConfigError([f"var/money: {error}"]) from error
+
+    def write(self, record: Record) -> None:
+        self.blocks.write(record)
+
+    async def restore(self, budgets: Budgets, tenancy: Tenancy) -> None:
+        """What the journals say was spent in the running periods, and the first blocks. Damaged records are said, not
+        guessed. Raises ConfigError."""
+        places, kept, self._kept = budgets.places(tenancy), self._kept, Kept()
+        rows = await self._clock.offload(spent_rows, self._folder, *needed(places, kept, self._clock))
+        self._others = dict(kept.seqs)
+        for row in rows:
+            worker = row.worker or 0
+            self._others[worker] = max(self._others.get(worker, 0), row.seq or 0)
+        book_rows(budgets, self.store, tenancy, rows, lambda place, row: not kept.holds(place, row))
+        kept.restore(self.store, self._clock.wall_ns())
+        try:
+            await self.blocks.begin(self.store, places)
+        except StoreLostError as error:
+            raise ConfigError([f"var/money: {error}"]) from error
+
+    async def close(self) -> None:
+        """Once no request runs: what was drawn and not spent is given back."""
+        try:
+            await self.blocks.close()
+        except StoreLostError as error:
+            _log.error("what was drawn and not spent will be in doubt at the next start: %s", error)
+        await self._clock.offload(self._journal.close)
+
+    # --- budgets that are declared while it runs
+
+    async def begun(self, budgets: Budgets, before: Tenancy, after: Tenancy) -> Begun:
+        """What the periods of new budgets have cost so far. To be booked by `book` in the step that declares them."""
+        old = {place.account for place in budgets.places(before)}
+        places = [
+            place
+            for place in budgets.places(after)
+            if place.account not in old and self.store.find(place.account, place.window) is None
+        ]
+        seq = self._written.state().seq
+        return Begun(places, await self._rows(places, {}), seq)
+
+    async def book(self, budgets: Budgets, tenancy: Tenancy, begun: Begun) -> None:
+        """Up to its first wait one step with what called it; what was written since `begun` comes a moment later."""
+        accounts = {place.account for place in begun.places}
+        mine, seq = self._written.worker, self._written.state().seq
+
+        def earlier(place: Place, row: Record) -> bool:
+            return place.account in accounts and ((row.worker or 0) != mine or (row.seq or 0) <= begun.seq)
+
+        def later(place: Place, row: Record) -> bool:
+            return place.account in accounts and (row.worker or 0) == mine and begun.seq < (row.seq or 0) <= seq
+
+        book_rows(budgets, self.store, tenancy, begun.rows, earlier)
+        if seq > begun.seq:
+            rows = await self._rows(begun.places, {mine: begun.seq})
+            book_rows(budgets, self.store, tenancy, rows, later)
+
+    async def _rows(self, places: list[Place], after: Mapping[int, int]) -> list[Record]:
+        """Of the periods of these places, those that are numbered by now included."""
+        if not places:
+            return []
+        await self._clock.offload(self._written.flush)
+        since_ns = min(place.window.start_ns for place in places)
+        try:
+            return await self._clock.offload(spent_rows, self._folder, since_ns, after)
+        except OSError as error:
+            names = ", ".join(place.account.name for place in places)
+            _log.error("what %s spent so far is not counted: the records can't be read: %s", names, error)
+            return []
+
+    def _seqs(self) -> Mapping[int, int]:
+        return {**self._others, self._written.worker: self._written.state().seq}
