@@ -183,3 +183,51 @@ def test_exactly_what_fits_is_served(tmp_path: Path) -> None:
             gateway.assert_nothing_held()
 
     run_virtual(main)
+
+
+def test_what_an_endpoint_writes_beyond_its_cap_is_reserved_where_it_is_declared(tmp_path: Path) -> None:
+    """With `overrun_tokens` a provider that bills 50 tokens beyond each cap takes no budget over its limit, and no row
+    says that it did."""
+
+    async def main() -> None:
+        def greedy(seen: Seen) -> Iterable[Step]:
+            said = seen.json["max_tokens"]
+            return stream([f"word{number} " for number in range(said)], usage(20, said + 50), finish="length")
+
+        edits = [*budget("0.003"), ("models.yaml", "tier: S, ", "tier: S, overrun_tokens: 50, ")]
+        made = [replaced(*edit) for edit in edits]
+        async with ScriptedUpstream(greedy) as up, Gateway(tmp_path, up.url, None, *made) as gateway:
+            for number in range(60):
+                got = await gateway.ask(f"more {number}", temperature=1, max_tokens=30)
+                if got.status != 200:
+                    assert got.json["error"]["code"] == "budget_exhausted"
+                    break
+            else:
+                raise AssertionError("never refused")
+            assert {record.kind for record in gateway.records} == {"request"}
+            assert 3_000_000 - SMALL.most(220, 16 + 50) < gateway.settled_nanousd() <= 3_000_000
+            gateway.assert_nothing_held()
+
+    run_virtual(main)
+
+
+def test_an_answer_that_heeds_no_cap_is_ended(tmp_path: Path) -> None:
+    """Its upstream is hung up on, and the record says why."""
+
+    async def main() -> None:
+        def endless(seen: Seen) -> Iterable[Step]:
+            return stream([f"word{number} " for number in range(5000)], usage(20, 5000), delay_s=0.02)
+
+        edits = [replaced(*edit) for edit in lasting(200)]
+        async with ScriptedUpstream(endless) as up, Gateway(tmp_path, up.url, None, *edits) as gateway:
+            async with RawClient(gateway.port) as client:
+                client.send(chat("tell", stream=True, temperature=1, max_tokens=40))
+                got = await client.answer()
+            told = [event for event in events(got.body) if isinstance(event, dict) and event.get("choices")]
+            assert told[-1]["choices"][0]["finish_reason"] == "length"
+            assert 40 <= len(text_of(got.body).split()) <= 120
+            await up.hung_up()
+            assert gateway.records[0].rule == "max_tokens"
+            gateway.assert_nothing_held()
+
+    run_virtual(main)

@@ -68,9 +68,6 @@ FAULTS = {
         "trimtab.yaml", "engines:\n", "engines:\n  third: {}\n", "engines.third", "no model uses this engine", "warning"
     ),
     # models.yaml
-    "overrun not built": Fault(
-        "models.yaml", "tier: S\n", "tier: S\n    overrun_tokens: 9\n", "models.small.overrun_tokens", "not reserved"
-    ),
     "unknown engine": Fault(
         "models.yaml", "engine:small", "engine:smal", "models.small.endpoint", "Did you mean small?"
     ),

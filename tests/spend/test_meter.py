@@ -28,3 +28,17 @@ def test_only_what_is_not_paid_for_is_over(usd: float, over: int) -> None:
         assert lease.granted == int(usd * NANO)
 
     run_virtual(main)
+
+
+def test_an_answer_that_heeds_no_cap_is_over_though_all_of_it_is_paid_for() -> None:
+    """Sixteen bytes for each token that it may have: no text has so many."""
+
+    async def main() -> None:
+        purse = Purse(in_memory(HandClock()), entry(day("1")))
+        meter = Meter(await purse.lease(1), CENT_A_TOKEN, prompt=0, spent=0, most=100, count=len)
+        produced = ["x" * 1600]
+        assert await meter.over(produced) == 0
+        produced.append("x")
+        assert await meter.over(produced) == 1
+
+    run_virtual(main)

@@ -55,7 +55,8 @@ class Model(Document, frozen=True):
     """The endpoint streams. One that only answers whole is reserved for by max_tokens, since nothing can be counted
     before its answer has ended."""
     overrun_tokens: Annotated[int, Meta(ge=0)] = 0
-    """Tokens that the endpoint may produce beyond max_tokens. Only 0 so far."""
+    """Tokens that the endpoint may produce beyond max_tokens, or before a hang-up reaches it. They are reserved with
+    each answer, so that budgets hold whatever it bills."""
 
     @property
     def endpoints(self) -> list[str]:

@@ -65,6 +65,20 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         return left // self.output if self.output else 1 << 31
 
 
+class LoosePrice(Price, frozen=True, kw_only=True):
+    """Of an endpoint that may write `overrun_tokens` beyond the cap of an answer, all its choices together."""
+
+    overrun_tokens: int
+
+    def most(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """With the overrun."""
+        return super().most(prompt_tokens, completion_tokens + self.overrun_tokens)
+
+    def tokens_for(self, nanousd: int, prompt_tokens: int) -> int:
+        """Beside the overrun."""
+        return max(0, super().tokens_for(nanousd, prompt_tokens) - self.overrun_tokens)
+
+
 def settle(units: int) -> int:
     """Nano-dollars of a sum of `Price.units`, rounded up, once."""
     return -(-units // MILLION)

@@ -142,8 +142,8 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
 
 
 async def _paid(run: Run, answering: Answering) -> list[Chunk | Text]:
-    """What has come and is paid for. Where the money ends the answer does: it is cut, and every choice that has not
-    ended is told `length`. Raises AttemptFailed, StoreLostError."""
+    """What has come and is paid for. Where the money ends the answer does, as does one that heeds no cap: it is cut,
+    and every choice that has not ended is told `length`. Raises AttemptFailed, StoreLostError."""
     if run.cut:
         return []
     some = await answering.some()
@@ -157,7 +157,7 @@ async def _paid(run: Run, answering: Answering) -> list[Chunk | Text]:
     unfinished = answering.unfinished()
     answering.close()
     assert run.lease is not None
-    run.record.rule = f"budget {(await run.lease.tightest()).name}"
+    run.record.rule = "max_tokens" if meter.all_paid else f"budget {(await run.lease.tightest()).name}"
     while some and over > 0:
         over -= meter.tokens(texts_of(some.pop()))
     some.append(Chunk({"choices": [{"index": at, "delta": {}, "finish_reason": "length"} for at in unfinished]}))

@@ -9,7 +9,7 @@ import msgspec
 from trimtab.controlplane.registry.documents import Documents
 from trimtab.core.canonical import digest
 from trimtab.core.models import Model, Prices, Variant, VariantDoc
-from trimtab.core.money import Price
+from trimtab.core.money import LoosePrice, Price
 from trimtab.core.tenancy import Key, KeyEntry, Tenancy, Tenant
 from trimtab.dataplane.policy import PolicyDocument, compile_policy
 from trimtab.dataplane.snapshot import Release, Snapshot
@@ -89,9 +89,15 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
         extractive=document.extractive,
         streams=model.streams,
         quality_lower=document.quality.lower if document.quality else 0.0,
-        price=price,
+        price=_loose(price, model),
         prompt_hash=digest(system) if system else "",
     )
+
+
+def _loose(price: Price | None, model: Model) -> Price | None:
+    if price is None or not model.overrun_tokens:
+        return price
+    return LoosePrice(**msgspec.structs.asdict(price), overrun_tokens=model.overrun_tokens)
 
 
 def _prices(prices: dict[str, Price]) -> Prices:

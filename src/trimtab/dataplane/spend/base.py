@@ -6,8 +6,8 @@ are nano-dollars.
 
     room = limit - settled - reserved - doubt        settled + reserved + doubt <= limit, at every instant
 
-A store that can't be reached raises `StoreLostError`; nothing was then done, as far as anybody knows. `settle`,
-`credit` and `hint` never wait and never raise: what they say reaches the store, or the lease runs out there.
+A store that can't be reached raises `StoreLostError`; nothing was then done, as far as anybody knows. `settle` and
+`credit` never wait and never raise: what they say reaches the store, or the lease runs out there.
 """
 
 from __future__ import annotations

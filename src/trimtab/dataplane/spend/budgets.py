@@ -105,8 +105,14 @@ class Budgets:
         This, not what is free, decides whether a request could ever be paid for: what others hold may come free.
         Raises StoreLostError.
         """
-        looks = await self._looks(self._claims.of(entry, name, channel))
-        return min((look.unspent for look in looks), default=None)
+        claims = self._claims.of(entry, name, channel)
+        if not claims:
+            return None
+        wall_ns = self._clock.wall_ns()
+        places = [claim.place(wall_ns) for claim in claims]
+        levels = self._store.glance(places) or await self._store.levels(places)
+        least = min([place.limit - level.settled - level.doubt for place, level in zip(places, levels, strict=True)])
+        return max(0, least)
 
     async def used_up(self, entry: KeyEntry, name: str, channel: Channel) -> Refusal:
         """For a request that has a budget which pays for none of its plans: which one, and when it is whole again."""

@@ -82,10 +82,6 @@ class Lease:
     def accounts(self) -> list[Account]:
         return [hold.claim.account for hold in self._holds]
 
-    @property
-    def is_open(self) -> bool:
-        return self._open
-
     def held_in(self, account: Account, window: Window) -> int:
         """What it holds there."""
         here = any(hold.claim.account == account and hold.window == window for hold in self._holds)

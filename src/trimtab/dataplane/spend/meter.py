@@ -7,6 +7,9 @@ before the answer crosses what it holds. Where it can't grow, the answer ends th
 Tokens are counted by the text so far. A text never has more tokens than bytes, so as long as its bytes are paid for
 nothing is counted; then it is, piece by piece, by the model's own vocabulary where that is known. Pieces are counted
 apart, and one that was sent is a token at least: both err upwards.
+
+An upstream keeps to its cap by itself, and a count that is an estimate may pass it: where all of it is paid for, only
+an answer of `RUNAWAY` bytes for each token that it may have is ended, about four times the cap in English.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ STEP: Final = 32
 """Tokens by which a lease grows, and how far it is ahead."""
 FIRST: Final = 128
 """Tokens expected of an answer where nothing is known yet."""
+RUNAWAY: Final = 16
+"""Bytes: no text has so many for each of its tokens."""
 _ALPHA, _WINDOW = 0.1, 200
 _MOST_KEPT: Final = 512
 """Quantiles, of 4 KB each; the one that was asked longest ago goes first."""
@@ -68,27 +73,34 @@ class Meter:
     ) -> None:
         self._lease, self._price, self._count = lease, price, count
         self._prompt, self._spent, self._most = prompt, spent, most
-        self._read = self._counted = self._pieces = 0
+        self._read = self._counted = self._pieces = self._bytes = 0
         self._uncounted = ""
         self._leased = self._paid()
 
     async def over(self, produced: Sequence[str]) -> int:
         """By how many tokens what was produced so far exceeds what can be paid for; 0: it goes on. Raises
         StoreLostError."""
-        if self._leased >= self._most:
-            return 0
         new = produced[self._read :]
         self._read = len(produced)
-        self._pieces += len(new)
-        self._uncounted += "".join(new)
-        if self._counted + text_bytes(self._uncounted) + STEP <= self._leased:
-            return 0
-        self._counted += max(self._count(self._uncounted), self._pieces)
-        self._uncounted, self._pieces = "", 0
-        if self._counted + STEP > self._leased:
-            await self._grow(self._counted + STEP)
-        # all that it may use is paid for: the upstream keeps to its cap, and a count that is an estimate may pass it
-        return 0 if self._leased >= self._most else max(0, self._counted - self._leased)
+        text = "".join(new)
+        self._bytes += text_bytes(text)
+        if not self.all_paid:
+            self._pieces += len(new)
+            self._uncounted += text
+            if self._counted + text_bytes(self._uncounted) + STEP <= self._leased:
+                return 0
+            self._counted += max(self._count(self._uncounted), self._pieces)
+            self._uncounted, self._pieces = "", 0
+            if self._counted + STEP > self._leased:
+                await self._grow(self._counted + STEP)
+        if self.all_paid:
+            return max(0, self._bytes - RUNAWAY * self._most)
+        return max(0, self._counted - self._leased)
+
+    @property
+    def all_paid(self) -> bool:
+        """Whether what is held pays for all that the answer may have."""
+        return self._leased >= self._most
 
     def tokens(self, text: str) -> int:
         return self._count(text)

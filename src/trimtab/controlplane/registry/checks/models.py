@@ -164,14 +164,6 @@ def idle_models(view: View) -> Found:
             yield warning(MODELS, ("models", name), "no variant runs on this model", "Add a variant, or remove it.")
 
 
-def overrun(view: View) -> Found:
-    """What an endpoint may produce beyond max_tokens would have to be reserved, and is not yet."""
-    for name, model in view.documents.models.models.items():
-        if model.overrun_tokens:
-            hint = "Delete the line: only max_tokens are reserved, what is used is settled."
-            yield error(MODELS, ("models", name, "overrun_tokens"), "is not reserved for yet", hint)
-
-
 def prices(view: View) -> Found:
     """A price of a model that is not there never applies. The embedder is there without a declaration."""
     known = [*view.documents.models.models, NANO]
@@ -193,4 +185,4 @@ def tiers(view: View) -> Iterable[str]:
     return sorted({candidate.model.tier for candidate in view.candidates})
 
 
-CHECKS = (endpoints, shared_endpoints, api_keys, variants, names, idle_models, overrun, prices)
+CHECKS = (endpoints, shared_endpoints, api_keys, variants, names, idle_models, prices)

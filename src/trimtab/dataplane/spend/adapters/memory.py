@@ -101,15 +101,18 @@ class MemoryStore:
 
     async def charge(self, tenant: str, charges: Sequence[Charge]) -> Charged:
         now_as = self._clock.now_ns() * _AS_PER_NS
-        tats_as = [max(self._tats_as.get(charge.name, 0), now_as) for charge in charges]
-        ok = all(
-            tat_as + charge.cost_as - now_as <= charge.whole_as for tat_as, charge in zip(tats_as, charges, strict=True)
-        )
-        if ok:
-            tats_as = [tat_as + charge.cost_as for tat_as, charge in zip(tats_as, charges, strict=True)]
-            for tat_as, charge in zip(tats_as, charges, strict=True):
-                self._keep(charge.name, tat_as, now_as)
-        return Charged(ok, tuple([tat_as - now_as for tat_as in tats_as]))
+        before, after = [], []
+        ok = True
+        for name, cost_as, whole_as in charges:
+            used_as = max(0, self._tats_as.get(name, 0) - now_as)
+            before.append(used_as)
+            after.append(used_as + cost_as)
+            ok = ok and used_as + cost_as <= whole_as
+        if not ok:
+            return Charged(False, tuple(before))
+        for charge, used_as in zip(charges, after, strict=True):
+            self._keep(charge.name, now_as + used_as, now_as)
+        return Charged(True, tuple(after))
 
     def credit(self, tenant: str, charges: Sequence[Charge]) -> None:
         now_as = self._clock.now_ns() * _AS_PER_NS
@@ -142,18 +145,19 @@ class MemoryStore:
         books = [self._book(place) for place in places]  # once: a period may turn while money is drawn
         while True:
             old = self._leases.get(instead_of) if instead_of is not None else None
-            owns = [old.granted if old is not None and book in old.books else 0 for book in books]
-            levels = tuple(
-                [Level(book.settled, book.reserved - own, book.doubt) for book, own in zip(books, owns, strict=True)]
-            )
-            granted = want
-            for place, level in zip(places, levels, strict=True):
-                room = max(0, place.limit - level.used)
+            granted, owns, levels = want, [], []
+            for place, book in zip(places, books, strict=True):
+                own = old.granted if old is not None and book in old.books else 0
+                room = max(0, place.limit - book.settled - book.reserved - book.doubt + own)
                 granted = min(granted, room if place.most is None else min(room, place.most))
+                owns.append(own)
+                levels.append(Level(book.settled, book.reserved - own, book.doubt))
             if granted < least:
-                return Reserved(levels, None)
+                return Reserved(tuple(levels), None)
+            if self._vault is None:
+                break
             needs = [(book, granted - own) for book, own in zip(books, owns, strict=True)]
-            if self._vault is None or self._vault.covers(needs):
+            if self._vault.covers(needs):
                 break
             await self._vault.draw(needs)
         if old is not None and instead_of is not None:
@@ -161,7 +165,7 @@ class MemoryStore:
         for book in books:
             book.reserved += granted
         self._leases[lease] = _Held(books, granted)
-        return Reserved(levels, granted)
+        return Reserved(tuple(levels), granted)
 
     async def extend(self, lease: str, places: Sequence[Place], want: int, until_ns: int) -> int:
         while True:
