@@ -77,6 +77,9 @@ def test_illnesses_are_told_together(tmp_path: Path) -> None:
     (workspace / "var" / "secret").chmod(0o644)
     fill(workspace / "var" / "records", 3)
     damage(workspace / "var" / "records")
+    (workspace / "var" / "money").mkdir()
+    for mirror in ("000001.a", "000001.b"):
+        (workspace / "var" / "money" / mirror).write_bytes(b"not a journal")
     (workspace / "notes.gguf").write_bytes(b"no model" * 100)
     settings(workspace, "model: bundled", "model: notes.gguf")
     with socket.socket(socket.AF_UNIX) as left, socket.create_server(("127.0.0.1", 0)) as other:
@@ -88,6 +91,7 @@ def test_illnesses_are_told_together(tmp_path: Path) -> None:
     wanted = {
         "var/secret": ("error", "mode 0644", "chmod 600"),
         "records": ("error", "damaged", "Restore the segment"),
+        "money": ("error", "000001.", "Restore var/money"),
         "engine small": ("error", "notes.gguf", "Download the file again"),
         f"port {port}": ("error", f"(pid {os.getpid()})", "--port N"),
         "open files": ("warning", "1,024 descriptors", "ulimit -n"),

@@ -559,6 +559,8 @@ def test_rates_are_charged_as_chat_charges_them(tmp_path: Path) -> None:
             assert busy.json["error"]["trimtab"]["rule"] == "tenant shop tokens"
             assert (await ask(gateway, "a")).json["error"]["trimtab"]["rule"] == "tenant shop requests"
             await asyncio.sleep(30)
-            assert code(await ask(gateway, "ab" * 900)) == (400, "larger_than_limit")
+            large = await ask(gateway, "ab" * 900)
+            assert code(large) == (400, "larger_than_limit")
+            assert large.headers["x-ratelimit-limit-tokens"] == "200", "how much would fit"
 
     run_virtual(main)

@@ -305,6 +305,7 @@ class LiveGateway:
             "building": sorted(self._corpora.building),
             "corpora": {name: corpus.id for name, corpus in plane.configuration.corpora.items()},
             "journal": self._journal.state(),
+            "money": self._money.blocks.refused,
             "engines": [_public(engine) for engine in self._engines.values()],
         }
 

@@ -25,7 +25,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.tenancy import Channel, KeyEntry, Limits, Rate, Tenant
-from trimtab.dataplane.spend.base import Charge, Store
+from trimtab.dataplane.spend.base import Charge, Charged, Store
 
 Unit = Literal["requests", "tokens"]
 UNITS: tuple[Unit, ...] = ("requests", "tokens")
@@ -121,9 +121,10 @@ class Limiter:
             return _UNLIMITED
         for limit, cost in costs:
             if cost > limit.rate.burst:
-                return Used(refusal=_too_large(limit, cost))
+                found = await self._store.charge(tenant.id, [_charge(limit, 0) for limit, _ in costs])
+                return Used(_used(costs, found), _too_large(limit, cost))
         charged = await self._store.charge(tenant.id, [_charge(limit, cost) for limit, cost in costs])
-        limits = tuple([(limit, used_as) for (limit, _), used_as in zip(costs, charged.used_as, strict=True)])
+        limits = _used(costs, charged)
         if charged.ok:
             return Used(limits)
         waits = [
@@ -181,6 +182,10 @@ def views(used: Iterable[Used]) -> list[RateView]:
         if unit in tightest
         for rank, limit in [tightest[unit]]
     ]
+
+
+def _used(costs: list[tuple[_Limit, int]], charged: Charged) -> tuple[tuple[_Limit, int], ...]:
+    return tuple([(limit, used_as) for (limit, _), used_as in zip(costs, charged.used_as, strict=True)])
 
 
 def _charge(limit: _Limit, cost: int) -> Charge:

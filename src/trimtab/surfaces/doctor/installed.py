@@ -14,11 +14,16 @@ from typing import Any, Final
 from trimtab.controlplane import records
 from trimtab.controlplane.registry import SECRET, Settings, Workspace, examine
 from trimtab.core.clock import NS_PER_S, Clock
+from trimtab.core.errors import TrimtabError
+from trimtab.core.money import usd
+from trimtab.dataplane.spend import Kept
 from trimtab.foundations.config import errors
 from trimtab.foundations.embed import NANO
+from trimtab.foundations.store import Journal
 from trimtab.foundations.tokens import GgufError
 from trimtab.foundations.tokens.gguf import metadata
 from trimtab.surfaces import indexes
+from trimtab.surfaces.budgets import money_folder
 from trimtab.surfaces.doctor.finding import Finding, error, good, warning
 from trimtab.surfaces.doctor.machine import memory_left, mib
 from trimtab.surfaces.processes import ModelMissingError, PortTakenError, listen, model_file
@@ -47,6 +52,8 @@ def installed(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield from _folders(folder)
         yield from _records(folder, clock)
     state = _state(folder)
+    if state is None and money_folder(folder).is_dir():
+        yield _money(folder, clock)
     yield _gateway(folder, state)
     if loaded is not None:
         yield from _models(folder, loaded.settings, running=state is not None)
@@ -113,6 +120,23 @@ def _records(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield warning("order of records", said, cause, "Keep the clock by NTP.")
 
 
+def _money(folder: Path, clock: Clock) -> Finding:
+    """The journal of what is drawn, as the next start will find it."""
+    try:
+        kept = Kept(Journal.peek(money_folder(folder)))
+    except TrimtabError as problem:
+        fix = "Restore var/money from a copy, or move it away: budgets are then worked out of the records."
+        return error("money", str(problem), "No gateway starts with it: it may not know what was spent.", fix)
+    now = [entry for entry in kept.entries.values() if entry.window.holds(clock.wall_ns())]
+    drawn = sum(max(entry.drawn - (entry.settled or 0), 0) for entry in now)
+    said = f"{len(now)} budgets in var/money"
+    if not drawn:
+        return good("money", said)
+    cause = "A gateway was killed: where the records don't tell what became of it, it counts as spent."
+    fix = "trimtab budget show, and grant what was not spent."
+    return warning("money", f"{said}, ${usd(drawn)} drawn and not settled", cause, fix)
+
+
 def _state(folder: Path) -> dict[str, Any] | None:
     try:
         return ask(folder, "GET", "/state")  # type: ignore[no-any-return]  # an object
@@ -134,6 +158,9 @@ def _gateway(folder: Path, state: dict[str, Any] | None) -> Finding:
         return error("gateway", said, "; ".join(f"{one['name']}: {one['detail'] or one['state']}" for one in ill), fix)
     if state["journal"]["failing"]:
         cause = f"The disk refuses records ({state['journal']['failing']}); they wait in memory."
+        return error("gateway", said, cause, "Make room, or mend the disk: it goes on by itself.")
+    if state["money"]:
+        cause = f"Requests with a budget are refused: {state['money']}"
         return error("gateway", said, cause, "Make room, or mend the disk: it goes on by itself.")
     return good("gateway", said)
 
