@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from support.aside import upstream_aside
-from support.gateway import Gateway, chat, closed_port, write_workspace
+from support.gateway import Gateway, chat, closed_port, replaced, write_workspace
 from support.live import Live, live
 from support.rawhttp import RawClient, request
 from support.serving import eventually
@@ -121,7 +121,14 @@ def test_a_reader_that_stops_holds_ticket_and_money_until_the_deadline_only(tmp_
 
     async def main() -> None:
         texts = [f"word{number} " * 50 for number in range(2000)]
-        async with ScriptedUpstream(lambda seen: stream(texts)) as up, Gateway(tmp_path, up.url) as gateway:
+        roomy = [
+            replaced("models.yaml", "prompt: brief, max_tokens: 200", "prompt: brief, max_tokens: 100000"),
+            replaced("models.yaml", "context: 8192, slots: 4", "context: 200000, slots: 4"),
+        ]
+        async with (
+            ScriptedUpstream(lambda seen: stream(texts)) as up,
+            Gateway(tmp_path, up.url, None, *roomy) as gateway,
+        ):
             async with RawClient(gateway.port) as client:
                 client.send(chat("much", stream=True))
                 client.transport.pause_reading()
