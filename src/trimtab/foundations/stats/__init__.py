@@ -1,7 +1,48 @@
-"""The statistics core: bounds and running statistics that certificates and reports cite."""
+"""The statistics core: bounds, tests and running statistics that certificates and reports cite."""
 
+from typing import TYPE_CHECKING
+
+from trimtab.foundations.lazy import lazily
 from trimtab.foundations.stats.base import Certificate, Member
-from trimtab.foundations.stats.binomial import lower, upper
+from trimtab.foundations.stats.betting import EProcess, EProcessState
+from trimtab.foundations.stats.binomial import Share, ShareState, at_most, lower, upper
+from trimtab.foundations.stats.control import Choice, certify, expected
+from trimtab.foundations.stats.detector import Detector, DetectorState
+from trimtab.foundations.stats.pairs import Arm, Seen
 from trimtab.foundations.stats.quantile import Quantile, QuantileState
+from trimtab.foundations.stats.worse import Worse, WorseState
 
-__all__ = ["Certificate", "Member", "Quantile", "QuantileState", "lower", "upper"]
+if TYPE_CHECKING:
+    from trimtab.foundations.stats.sequences import Difference, DifferenceState, Mean, MeanState
+
+__getattr__ = lazily(
+    __name__,
+    dict.fromkeys(("Difference", "DifferenceState", "Mean", "MeanState"), "sequences"),  # loads numpy
+)
+
+__all__ = [
+    "Arm",
+    "Certificate",
+    "Choice",
+    "Detector",
+    "DetectorState",
+    "Difference",
+    "DifferenceState",
+    "EProcess",
+    "EProcessState",
+    "Mean",
+    "MeanState",
+    "Member",
+    "Quantile",
+    "QuantileState",
+    "Seen",
+    "Share",
+    "ShareState",
+    "Worse",
+    "WorseState",
+    "at_most",
+    "certify",
+    "expected",
+    "lower",
+    "upper",
+]
