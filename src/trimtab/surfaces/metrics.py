@@ -97,6 +97,7 @@ def _workspace(parts: Parts) -> Iterator[str]:
     connections, running = parts.front()
     yield _one(f.CONNECTIONS, connections)
     yield _one(f.IN_FLIGHT, running)
+    yield _one(f.TASKS, len(asyncio.all_tasks()))
 
 
 def _models(plane: DataPlane) -> Iterator[str]:

@@ -228,6 +228,13 @@ IN_FLIGHT = Family(
     unit="requests",
     help="Requests whose handler runs now, this scrape included.",
 )
+TASKS = Family(
+    name="trimtab_tasks",
+    kind="gauge",
+    unit="tasks",
+    help="Tasks of the event loop that have not ended, this scrape's included. It grows with the requests under way and "
+    "falls back with them.",
+)
 SLOTS = Family(
     name="trimtab_model_slots", kind="gauge", unit="requests", help="What a model takes at once.", labels=(MODEL,)
 )
@@ -414,7 +421,7 @@ FROM_RECORDS: Final = (
     *(REASONING_TOKENS, COST, BASELINE, COMPARED, ATTEMPTS, GUARD_HITS, HTTP_REFUSED, FOLDED, FAILED),
 )
 AT_SCRAPE: Final = (
-    *(INFO, PROBLEMS, DRAINING, CONNECTIONS, IN_FLIGHT, SLOTS, RUNNING, WAITING, EXPECTED_WAIT, REPLICAS),
+    *(INFO, PROBLEMS, DRAINING, CONNECTIONS, IN_FLIGHT, TASKS, SLOTS, RUNNING, WAITING, EXPECTED_WAIT, REPLICAS),
     *(ENGINE, RESTARTS, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
     *(CACHE_ENTRIES, CACHE_BYTES, BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDGET_ENDS),
     *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, MEMORY_STEP, MEMORY_USED),
