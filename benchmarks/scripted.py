@@ -6,7 +6,8 @@
     -f1 .. -f5         fails each time: 500, 429, cut before the head, cut half-way, a broken event half-way
     -t1 .. -t5         the same, but only the first time that this prompt comes
 
-A token is one word of the answer, and one event of a stream; a prompt has one for each four characters. The ledger
+A token is one word, and one event of a stream. Usage is told at the end of an answer, as OpenAI does, and with every
+token to whoever sends `timings_per_token`, as llama.cpp does. The ledger
 counts a prompt when its answer's head is sent, and a token when it is written. Nothing is produced for a caller who has
 gone.
 
@@ -27,8 +28,6 @@ import httptools
 import msgspec
 import uvloop
 
-CHARACTERS = 4
-"""Of a prompt's token."""
 FAULTS: Final = {1: "500", 2: "429", 3: "cut before the head", 4: "cut half-way", 5: "a broken event half-way"}
 _SCRIPT = re.compile(rb"say((?:-[a-z]\d+)+)")
 _SAID: Final = (
@@ -41,6 +40,7 @@ _EVENTS: Final = [
     b'"choices":[{"index":0,"delta":{"content":" %b"},"finish_reason":null}]}\n\n' % word.encode()
     for word in _WORDS
 ]
+_TIMED: Final = b',"timings":{"cache_n":0,"prompt_n":%d,"predicted_n":%d}}\n\n'
 _CHUNKS: Final = [b"%x\r\n%b\r\n" % (len(event), event) for event in _EVENTS]
 _BROKEN: Final = b'10\r\ndata: {"choices"\n\r\n'
 _EVENT_STREAM: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -78,6 +78,11 @@ class Body(msgspec.Struct):
     stream_options: Options | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    timings_per_token: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(len((message.content or "").split()) for message in self.messages)
 
 
 class Model:
@@ -203,7 +208,7 @@ class Answer:
 
     def __init__(self, line: Connection, body: Body, script: dict[str, int]) -> None:
         self.line, self.body, self.model = line, body, line.model
-        self.prompt = -(-sum(len(message.content or "") for message in body.messages) // CHARACTERS)
+        self.prompt = body.prompt_tokens
         self.fault = line.model.fails(script, line.body)
         asked = script.get("n", 16)
         limit = body.max_completion_tokens or body.max_tokens or asked
@@ -235,8 +240,7 @@ class Answer:
         """The next token, or all that are left."""
         count = 1 if self.gap_ms and self.said < self.until else self.until - self.said
         if self.body.stream:
-            chunks, first = _CHUNKS, self.start + self.said
-            self.line.transport.write(b"".join([chunks[at % len(chunks)] for at in range(first, first + count)]))
+            self.line.transport.write(b"".join([self.chunk(said) for said in range(self.said, self.said + count)]))
         self.said += count
         self.model.ledger.completion += count
         self.model.grew()
@@ -244,6 +248,14 @@ class Answer:
             self.line.after(self.gap_ms, self.more)
         else:
             self.end()
+
+    def chunk(self, said: int) -> bytes:
+        """The event of the token after `said` others."""
+        at = (self.start + said) % len(_WORDS)
+        if not self.body.timings_per_token:
+            return _CHUNKS[at]
+        event = _EVENTS[at][:-3] + _TIMED % (self.prompt, said + 1)
+        return b"%x\r\n%b\r\n" % (len(event), event)
 
     def end(self) -> None:
         line, ledger = self.line, self.model.ledger

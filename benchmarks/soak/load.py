@@ -11,16 +11,12 @@ import sys
 import time
 from array import array
 from collections import Counter
-from typing import cast
 
-import httptools
 import msgspec
 import uvloop
 
+from benchmarks.caller import Caller, chat_head, connect
 from benchmarks.soak.requests import Ask, ask
-
-LIMIT_S = 60.0
-"""For one answer; whoever has none by then counts as failed."""
 
 
 class Order(msgspec.Struct):
@@ -51,77 +47,6 @@ class Done(msgspec.Struct):
     secs: float
 
 
-class Answer:
-    """One answer as it comes, by httptools."""
-
-    def __init__(self, caller: Caller) -> None:
-        self.caller = caller
-        self.body = bytearray()
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-        limit = self.caller.asked.leave_events
-        if limit is not None and self.body.count(b"\n\n") >= limit:
-            self.caller.leave()
-
-    def on_message_complete(self) -> None:
-        self.caller.finish("ended")
-
-
-class Caller(asyncio.Protocol):
-    """A connection, and one request at a time on it."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, load: Load) -> None:
-        self.load = load
-        self.done: asyncio.Future[str] | None = None
-        self.is_open = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        self.is_open = True
-
-    def data_received(self, data: bytes) -> None:
-        if self.done is not None and not self.done.done():
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserError:
-                self.finish("no HTTP")
-                self.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_open = False
-        self.finish("cut")
-
-    def finish(self, how: str) -> None:
-        if self.done is not None and not self.done.done():
-            self.done.set_result(how)
-
-    def leave(self) -> None:
-        """Hang up."""
-        self.finish("left")
-        self.is_open = False
-        self.transport.close()
-
-    async def exchange(self, asked: Ask) -> tuple[str, int, bytearray]:
-        """How it ended, the status (0: none came), the body."""
-        self.asked, loop = asked, asyncio.get_running_loop()
-        answer = Answer(self)
-        self.parser = httptools.HttpResponseParser(answer)
-        self.done = loop.create_future()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.load.order.key}\r\n"
-        self.transport.write(f"{head}Content-Length: {len(asked.body)}\r\n\r\n".encode() + asked.body)
-        timer = loop.call_later(LIMIT_S if asked.leave_s is None else asked.leave_s, self.leave)
-        how = await self.done
-        timer.cancel()
-        status = self.parser.get_status_code() if answer.body or how == "ended" else 0
-        if how == "ended" and not self.parser.should_keep_alive():
-            self.is_open = False
-            self.transport.close()
-        return how, status, answer.body
-
-
 class Load:
     """The callers of this process."""
 
@@ -142,14 +67,14 @@ class Load:
         return self.done
 
     async def call(self) -> None:
-        loop = asyncio.get_running_loop()
         caller: Caller | None = None
+        head = chat_head(f"Authorization: Bearer {self.order.key}")
         for number in self.numbers:
             if caller is None or not caller.is_open:
-                _, caller = await loop.create_connection(lambda: Caller(self), "127.0.0.1", self.order.port)
+                caller = await connect(self.order.port, head)
             asked = ask(self.order.seed, number)
             began = time.monotonic()
-            self.note(asked, began, *await caller.exchange(asked))
+            self.note(asked, began, *await caller.exchange(asked.body, asked.leave_s, asked.leave_events))
         if caller is not None:
             caller.transport.close()
 
