@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.budgets import report
-from benchmarks.budgets.callers import CALLERS, QUIET_S, Callers
+from benchmarks.budgets.callers import CALLERS, LIMIT_S, QUIET_S, Callers
 from benchmarks.budgets.judge import Ledger, Run, judge
 from benchmarks.budgets.subjects import NANO, SUBJECTS, Place, Subject, redis_server
 from benchmarks.caller import chat_head
@@ -39,6 +39,8 @@ def one_run(subject: Subject, place: Place, seed: int, callers: int) -> Run:
 
         began = time.monotonic()
         spent_at_ns = asyncio.run(spend())
+        if not work.seen.in_time:
+            raise CannotRunError(f"its budget was not spent within {LIMIT_S:.0f} s")
         end_ns, secs = time.monotonic_ns(), time.monotonic() - began
         ledger = Ledger(_tell(place.upstream, "GET", "/trace"), place.limit_nanousd)
     return judge(subject.name, seed, work.seen, ledger, spent_at_ns, end_ns, secs)

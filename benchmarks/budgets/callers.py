@@ -8,18 +8,19 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from benchmarks.budgets.draws import PROBES, Draw, draws, probe
 from benchmarks.caller import Answer, Caller, connect
 
 CALLERS = 128
-AGAIN_S = 0.25
-"""Between a refusal and the next try, give or take half of it."""
-QUIET_S = 2.0
+AGAIN_S = (0.25, 0.5, 1.0)
+"""Between a request's refusals and its next tries, give or take half; the last one for all that follow."""
+QUIET_S = 2.5
 """A caller gives up who is refused while for so long nobody's answer has begun, run or ended."""
-LIMIT_S = 240.0
-_CODE = re.compile(rb'"code": ?"(\w+)"')
+LIMIT_S = 600.0
+_FIELD = rb'"%b": ?"(\w+)"'
 
 
 class Refused(NamedTuple):
@@ -39,6 +40,8 @@ class Seen:
         self.outcomes: Counter[str] = Counter()
         self.drawn = self.cut_short = 0
         """`cut_short`: whole answers that ended before their model's own end, `finish_reason: length`."""
+        self.in_time = True
+        """Everybody had given up within `LIMIT_S`."""
 
 
 class Callers:
@@ -73,16 +76,18 @@ class Callers:
         caller: Caller | None = None
         for number, draw in self._draws:
             self.seen.drawn += 1
+            pauses = chain(AGAIN_S, repeat(AGAIN_S[-1]))
             while True:
                 caller, answer = await self._ask(caller, draw)
                 if answer.status == 200 or answer.how == "left":
                     break
                 self._refused(number, draw, answer)
                 now = time.monotonic()
-                if now > self._until or (not self._running and now - self._last > QUIET_S):
+                self.seen.in_time = self.seen.in_time and now < self._until
+                if not self.seen.in_time or (not self._running and now - self._last > QUIET_S):
                     caller.transport.close()
                     return
-                await asyncio.sleep(AGAIN_S * self._chance.uniform(0.5, 1.5))
+                await asyncio.sleep(next(pauses) * self._chance.uniform(0.5, 1.5))
 
     async def _ask(self, caller: Caller | None, draw: Draw) -> tuple[Caller, Answer]:
         if caller is None or not caller.is_open:
@@ -109,5 +114,7 @@ class Callers:
 
 
 def _code(answer: Answer) -> str:
-    found = _CODE.search(answer.body)
-    return f"{answer.status} {found[1].decode()}" if found else str(answer.status or answer.how)
+    """Status and code; where that only repeats the status, the type."""
+    found = [match[1].decode() for name in (b"code", b"type") if (match := re.search(_FIELD % name, answer.body))]
+    words = next((word for word in found if not word.isdigit()), answer.how)
+    return f"{answer.status} {words}"

@@ -84,13 +84,17 @@ model_list:
     litellm_params: {{model: openai/mock, api_base: "http://127.0.0.1:{upstream}/v1", api_key: x}}
     model_info: {{input_cost_per_token: {input}, output_cost_per_token: {output}, max_output_tokens: {most}}}
 router_settings: {{num_retries: 0}}
-litellm_settings: {{telemetry: false, num_retries: 0}}
-general_settings: {{custom_auth: one_key.check, custom_auth_run_common_checks: true}}
+litellm_settings: {{telemetry: false, num_retries: 0, callbacks: [one_key.booking]}}
+general_settings:
+  {{master_key: sk-admin-of-the-benchmark, custom_auth: one_key.check, custom_auth_run_common_checks: true}}
 """
 _ONE_KEY = '''\
-"""The one key, with its budget: what stands in LiteLLM's database where there is one."""
+"""The one key, with its budget, and the part that books: what LiteLLM itself wires where it has a database."""
 
 from litellm.proxy._types import UserAPIKeyAuth
+from litellm.proxy.hooks.proxy_track_cost_callback import ProxyDBLogger
+
+booking = ProxyDBLogger()
 
 
 async def check(request, api_key):
@@ -148,8 +152,8 @@ def _reference(policy: str) -> Callable[[Place], contextlib.AbstractContextManag
 
 @contextlib.contextmanager
 def _litellm(place: Place) -> Iterator[Up]:
-    """A key with `max_budget`; LiteLLM reserves for it, with its counters in Redis. Keys need its database, unless its
-    `custom_auth` hook names them."""
+    """A key with `max_budget`; LiteLLM reserves for it, with its counters in Redis. See the README for how it goes
+    without its database."""
     found = gateways.BY_NAME["litellm"].find()
     if found is None:
         raise CannotRunError("not installed (LITELLM = the program)")
