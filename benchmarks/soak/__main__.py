@@ -166,14 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="what stands under Figures in the README")
     parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="takes none: all is made")
     parser.add_argument("--connections", type=int, default=32, help="requests at once (default %(default)s)")
-    parser.add_argument("--idle", type=float, help="seconds without load after each cycle (default 20; --quick 3)")
+    parser.add_argument("--idle", type=float, help="seconds without load after each cycle (default 20; --quick 5)")
     parser.add_argument("--folder", type=Path, help="where the records go; 5 GB a million (default: a temporary one)")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     if given.data:
         parser.error("--data: this benchmark reads no data")
     given.requests = given.requests or (20_000 if given.quick else 1_000_000)
-    given.idle = given.idle if given.idle is not None else (3.0 if given.quick else 20.0)
+    given.idle = given.idle if given.idle is not None else (5.0 if given.quick else 20.0)
     if given.requests < CYCLES:
         parser.error(f"--requests: {CYCLES} at least, one a cycle")
     processes.end_on_signals()

@@ -232,8 +232,8 @@ TASKS = Family(
     name="trimtab_tasks",
     kind="gauge",
     unit="tasks",
-    help="Tasks of the event loop that have not ended, this scrape's included. It grows with the requests under way and "
-    "falls back with them.",
+    help="Tasks of the event loop that have not ended, this scrape's included. They grow with the requests under way and"
+    " fall back with them.",
 )
 SLOTS = Family(
     name="trimtab_model_slots", kind="gauge", unit="requests", help="What a model takes at once.", labels=(MODEL,)
