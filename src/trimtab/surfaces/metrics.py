@@ -72,6 +72,7 @@ class Metrics:
         yield self._lag.text()
         yield from self._parts.memory()
         yield _one(f.LOG_LOST, self._parts.lost_lines())
+        yield _one(f.TASKS, len(asyncio.all_tasks()))
         yield from process()
 
 
@@ -97,7 +98,6 @@ def _workspace(parts: Parts) -> Iterator[str]:
     connections, running = parts.front()
     yield _one(f.CONNECTIONS, connections)
     yield _one(f.IN_FLIGHT, running)
-    yield _one(f.TASKS, len(asyncio.all_tasks()))
 
 
 def _models(plane: DataPlane) -> Iterator[str]:
