@@ -160,7 +160,7 @@ def soak(given: argparse.Namespace, folder: Path) -> report.Result:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when it was measured, whatever the claims say; 2 when it can't be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="What many requests leave behind.")
-    parser.add_argument("--requests", type=int, help="in all three cycles (default 1,000,000; --quick 20,000)")
+    parser.add_argument("--requests", type=int, help="in all three cycles (default 1,000,000; --quick 15,000)")
     parser.add_argument("--quick", action="store_true", help="within a minute")
     parser.add_argument("--json", action="store_true", help="one object")
     parser.add_argument("--markdown", action="store_true", help="what stands under Figures in the README")
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.data:
         parser.error("--data: this benchmark reads no data")
-    given.requests = given.requests or (20_000 if given.quick else 1_000_000)
+    given.requests = given.requests or (15_000 if given.quick else 1_000_000)
     given.idle = given.idle if given.idle is not None else (5.0 if given.quick else 20.0)
     if given.requests < CYCLES:
         parser.error(f"--requests: {CYCLES} at least, one a cycle")

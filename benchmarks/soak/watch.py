@@ -68,12 +68,12 @@ class _Row(msgspec.Struct):
 
 
 def held(pid: int, workspace: Path) -> Held:
-    """Now."""
+    """Now. Descriptors first: the gateway may close the connections of the questions below a moment after them."""
+    links = list(_links(pid))
     told = msgspec.json.decode(_admin(workspace, "GET", "/state"))
     scraped = _admin(workspace, "GET", "/metrics").decode()
     rows = msgspec.json.decode(_admin(workspace, "GET", "/budgets"))["budgets"]
     month = next(row for row in rows if row["period"] == "month")
-    links = list(_links(pid))
     status = Path(f"/proc/{pid}/status").read_text()
     gates = told["gates"].values()
     return Held(
