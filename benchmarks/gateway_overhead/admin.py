@@ -40,22 +40,27 @@ class State(msgspec.Struct, frozen=True):
         return State(requests=self.requests - before.requests, stages=grown)
 
 
-def read(workspace: Path) -> State | str:
-    """The counters now, or why they can't be had."""
+def exchange(workspace: Path, method: str, route: str) -> tuple[int, bytes]:
+    """Status and body of one request. Raises OSError, HTTPException where no gateway answers."""
     path = workspace / "run" / "admin.sock"
     pointer = workspace / "run" / "admin.path"
+    if not path.exists() and pointer.is_file():
+        path = Path(pointer.read_text().strip())
+    connection = _Unix(path)
     try:
-        if not path.exists() and pointer.is_file():
-            path = Path(pointer.read_text().strip())
-        connection = _Unix(path)
-        try:
-            connection.request("GET", "/state")
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            return f"the admin socket answered {answer.status} to GET /state"
+        connection.request(method, route)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def read(workspace: Path) -> State | str:
+    """The counters now, or why they can't be had."""
+    try:
+        status, body = exchange(workspace, "GET", "/state")
+        if status != 200:
+            return f"the admin socket answered {status} to GET /state"
         return msgspec.json.decode(body, type=State)
     except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
         return f"the stage counters can't be read: {error}"

@@ -56,9 +56,10 @@ def free_port() -> int:
 
 
 def start(
-    command: Sequence[str], core: int, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str], core: int | None, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a process on a core, in a session of its own; it gets SIGTERM should this process be killed."""
+    """Start a process on a core (None: on all that this one has), in a session of its own; it gets SIGTERM should this
+    process be killed."""
     with log.open("ab") as out:
         return subprocess.Popen(
             command,
@@ -72,12 +73,13 @@ def start(
         )
 
 
-def pinned(core: int) -> Callable[[], None]:
-    """For `preexec_fn`: run on this core, and end with the benchmark."""
+def pinned(core: int | None) -> Callable[[], None]:
+    """For `preexec_fn`: run on this core, if one is named, and end with the benchmark."""
     libc = ctypes.CDLL(None)
 
     def prepare() -> None:
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
     return prepare
@@ -105,7 +107,7 @@ def stop(process: subprocess.Popen[bytes], grace_s: float = 8) -> None:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], core: int, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str], core: int | None, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A started process that is ended with the block."""
     process = start(command, core, log, env, cwd)

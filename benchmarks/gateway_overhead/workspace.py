@@ -61,10 +61,15 @@ def write(trimtab: str, folder: Path, mock_port: int) -> str:
 
     `trimtab init` lays it out: policy, templates and the secret are the shipped example's, the rest is replaced.
     """
-    lay_out(folder, mock_port, lambda made: _call(trimtab, "init", str(made)))
-    _call(trimtab, "check", "--workspace", str(folder))
+    lay_out(folder, mock_port, lambda made: call(trimtab, "init", str(made)))
+    return create_key(trimtab, folder)
+
+
+def create_key(trimtab: str, folder: Path) -> str:
+    """A key of the workspace's one channel, which must be sound; its text. Raises CannotRunError."""
+    call(trimtab, "check", "--workspace", str(folder))
     order = ["--tenant", TENANT, "--name", "load", "--channel", CHANNEL, "--test"]
-    made = _call(trimtab, "keys", "create", *order, "--workspace", str(folder), "--json")
+    made = call(trimtab, "keys", "create", *order, "--workspace", str(folder), "--json")
     key: str = json.loads(made)["key"]
     return key
 
@@ -80,7 +85,7 @@ def lay_out(folder: Path, mock_port: int, write: Callable[[Path], object]) -> No
     (folder / "tenants" / f"{TENANT}.yaml").write_text(_TENANT)
 
 
-def _call(trimtab: str, *arguments: str) -> str:
+def call(trimtab: str, *arguments: str) -> str:
     """What a command says. Raises CannotRunError if it fails."""
     try:
         done = subprocess.run([trimtab, *arguments], capture_output=True, text=True, timeout=60)

@@ -163,6 +163,7 @@ def test_gauges_are_read_at_the_scrape(tmp_path: Path) -> None:
             release.set()
             await asking
             after = await scrape(gateway)
+        assert value(during, "trimtab_tasks") > value(after, "trimtab_tasks") > 0
         for found, running in ((during, 1), (after, 0)):
             assert value(found, "trimtab_model_in_flight", model="small") == running
             assert (value(found, "trimtab_budget_reserved_usd", name="shop") > 0) == bool(running)

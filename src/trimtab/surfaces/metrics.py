@@ -72,6 +72,7 @@ class Metrics:
         yield self._lag.text()
         yield from self._parts.memory()
         yield _one(f.LOG_LOST, self._parts.lost_lines())
+        yield _one(f.TASKS, len(asyncio.all_tasks()))
         yield from process()
 
 

@@ -387,6 +387,12 @@ MEMORY_LIMIT = Family(
     unit="bytes",
     help="That limit: memory_limit_mib or the container's; absent without one.",
 )
+TASKS = Family(
+    name="trimtab_tasks",
+    kind="gauge",
+    unit="tasks",
+    help="Tasks of the event loop that have not ended, this scrape's included: they come and go with requests.",
+)
 CPU = Family(
     name="process_cpu_seconds_total",
     kind="counter",
@@ -418,6 +424,6 @@ AT_SCRAPE: Final = (
     *(ENGINE, RESTARTS, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
     *(CACHE_ENTRIES, CACHE_BYTES, BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDGET_ENDS),
     *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, MEMORY_STEP, MEMORY_USED),
-    *(MEMORY_LIMIT, LOG_LOST, CPU, RSS, FDS, MAX_FDS, STARTED, GC),
+    *(MEMORY_LIMIT, LOG_LOST, TASKS, CPU, RSS, FDS, MAX_FDS, STARTED, GC),
 )
 FAMILIES: Final = (*FROM_RECORDS, *AT_SCRAPE)

@@ -1,0 +1,1 @@
+"""What a million requests leave behind in a gateway: see README.md beside this file."""
