@@ -25,11 +25,9 @@ from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
-from trimtab.dataplane.spend import MemoryStore
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
-from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
 from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
@@ -46,6 +44,7 @@ from trimtab.surfaces.server.admin import admin, socket_path
 from trimtab.surfaces.server.app import ROUTES, public
 from trimtab.surfaces.server.scrape import Scrape
 from trimtab.surfaces.sinks import Sinks
+from trimtab.surfaces.stores import Counters, keep
 
 POLL_S = 0.5
 QUIET_S = 0.2
@@ -78,8 +77,9 @@ class LiveGateway:
         counts: Counts,
         clock: Clock,
         control: GatewayControl,
+        kept: Counters,
     ) -> None:
-        self.plane = plane
+        self.plane, self._kept = plane, kept
         self._counts, self._lag = counts, Lag(clock)
         self._parts = Parts(
             plane,
@@ -89,9 +89,9 @@ class LiveGateway:
             lambda: len(self._problems),
             _lost_lines,
         )
-        kept = bounds(workspace.settings.memory_limit_mib)
-        self._limits = _limits(workspace.settings.server, kept)
-        self._ladder = Ladder(clock, kept, self._spare)
+        memory = bounds(workspace.settings.memory_limit_mib)
+        self._limits = _limits(workspace.settings.server, memory)
+        self._ladder = Ladder(clock, memory, self._spare)
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
         self._parts.memory = self._ladder.text
         self._front: Listener | None = None
@@ -109,6 +109,7 @@ class LiveGateway:
         """Everything but the sockets. Raises ConfigError where a part of the workspace can't be used."""
         folder = workspace.folder
         seen = await clock.offload(fingerprint, folder, PATTERNS)
+        kept = keep(workspace, clock)
         counters = await clock.offload(_counters, workspace, {})
         secret = _secret(folder)
         embedder = create_embedder("nano", clock)
@@ -129,10 +130,11 @@ class LiveGateway:
             secret=secret,
             embedder=embedder,
             classifier=classifier,
+            store=kept.store,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept)
         gateway._seen = seen
-        await gateway._restore()
+        await kept.begin(plane)
         gateway._set_fleet()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
@@ -171,8 +173,9 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, then what waits in the journal."""
+        """Connections to upstreams, what waits for the store, then what waits in the journal."""
         await self.plane.dialer.close()
+        await self._kept.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -274,16 +277,6 @@ class LiveGateway:
             return
         wiring.set_fleet(self.plane, found)
 
-    async def _restore(self) -> None:
-        """What the journal says was spent in the running periods. What it holds damaged is said, not guessed."""
-        tenancy = self.plane.configuration.snapshot.tenancy
-        folder = self._workspace.folder / "var" / "records"
-        store = self.plane.store
-        if isinstance(store, MemoryStore):
-            since = earliest_ns(self.plane.budgets, tenancy, self._clock)
-            rows = await self._clock.offload(spent_rows, folder, since)
-            restore(self.plane.budgets, store, tenancy, rows)
-
     # what the admin socket asks
 
     def state(self) -> dict[str, Any]:
@@ -298,6 +291,7 @@ class LiveGateway:
             "requests": plane.requests,
             "stages": plane.stages,
             "outcomes": plane.outcomes,
+            "store": self._kept.state(),
             "gates": plane.gates.views(),
             "cache": plane.cache.stats,
             "building": sorted(self._corpora.building),

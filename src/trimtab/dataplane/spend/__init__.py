@@ -1,9 +1,9 @@
 """Money and rates: what a key, channel and tenant may still use, taken before the work and corrected after it."""
 
 from trimtab.dataplane.spend.adapters.memory import MemoryStore
-from trimtab.dataplane.spend.base import Account, Level, Place, Store, StoreLostError
+from trimtab.dataplane.spend.base import Account, Level, LostLease, Place, Store, StoreLostError
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
-from trimtab.dataplane.spend.lease import Lease
+from trimtab.dataplane.spend.lease import Holder, Lease
 from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
 from trimtab.dataplane.spend.meter import Lengths, Meter
 from trimtab.dataplane.spend.periods import Window, window_at
@@ -12,10 +12,12 @@ __all__ = [
     "Account",
     "BudgetRow",
     "Budgets",
+    "Holder",
     "Lease",
     "Lengths",
     "Level",
     "Limiter",
+    "LostLease",
     "MemoryStore",
     "Meter",
     "Place",

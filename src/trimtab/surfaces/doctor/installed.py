@@ -21,6 +21,7 @@ from trimtab.foundations.tokens.gguf import metadata
 from trimtab.surfaces import indexes
 from trimtab.surfaces.doctor.finding import Finding, error, good, warning
 from trimtab.surfaces.doctor.machine import memory_left, mib
+from trimtab.surfaces.doctor.store import store
 from trimtab.surfaces.processes import ModelMissingError, PortTakenError, listen, model_file
 from trimtab.surfaces.processes.model import FILE, SHA256
 from trimtab.surfaces.server.ask import NotRunningError, admin_socket, ask
@@ -48,6 +49,8 @@ def installed(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield from _records(folder, clock)
     state = _state(folder)
     yield _gateway(folder, state)
+    if loaded is not None and loaded.settings.storage.is_shared:
+        yield from store(loaded.settings.storage, folder, clock)
     if loaded is not None:
         yield from _models(folder, loaded.settings, running=state is not None)
         yield from _indexes(folder, loaded)

@@ -1,0 +1,170 @@
+"""Where a gateway's limits and budgets live: in its own process, or in a store that gateways share.
+
+counters = keep(workspace, clock)          # before the data plane is built: `counters.store`
+await counters.begin(plane)                # before the first request
+await counters.close()                     # after the last one
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from trimtab.controlplane.registry import Storage, Workspace
+from trimtab.core.clock import Clock
+from trimtab.core.errors import ConfigError
+from trimtab.core.ids import arrival_ns
+from trimtab.core.record import Record, blank
+from trimtab.dataplane.plane import DataPlane
+from trimtab.dataplane.spend import Holder, LostLease, MemoryStore, Store, StoreLostError
+from trimtab.foundations.config import SecretError, resolve_secret
+from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
+
+if TYPE_CHECKING:
+    from trimtab.dataplane.spend.adapters.valkey import StoreFacts, ValkeyStore
+
+LOST_EVERY_S: Final = 5.0
+"""Between two questions for the lost leases of a tenant; those of all tenants are spread over it."""
+_AS_OFTEN: Final = {"always": "synced at each step", "everysec": "synced each second", "no": "synced by the system"}
+_log = logging.getLogger(__name__)
+
+
+class Counters(Protocol):
+    """See the module."""
+
+    @property
+    def store(self) -> Store: ...
+
+    async def begin(self, plane: DataPlane) -> None: ...
+    async def close(self) -> None: ...
+    def state(self) -> dict[str, Any]:
+        """For the admin socket: where they are, and why they can't be reached."""
+        ...
+
+
+def keep(workspace: Workspace, clock: Clock) -> Counters:
+    """As the workspace's `storage` says. Raises ConfigError."""
+    storage = workspace.settings.storage
+    return Shared(shared(storage, workspace.folder, clock)) if storage.is_shared else InProcess(workspace.folder, clock)
+
+
+def shared(storage: Storage, folder: Path, clock: Clock) -> ValkeyStore:
+    """The declared store, not opened yet. Raises ConfigError."""
+    password = None
+    if storage.password is not None:
+        try:
+            password = resolve_secret(storage.password, folder).reveal()
+        except SecretError as error:
+            raise ConfigError([f"trimtab.yaml: storage.password: {error}"]) from error
+    try:
+        from trimtab.dataplane.spend.adapters.valkey import ValkeyStore
+
+        return ValkeyStore(storage.url, clock, password=password)
+    except ImportError as error:
+        missing = "the client of Valkey and Redis is not installed. Install it: pip install 'trimtab[shared]'"
+        raise ConfigError([f"trimtab.yaml: storage.url: {missing}"]) from error
+    except ValueError as error:
+        raise ConfigError([f"trimtab.yaml: storage.url: {error}"]) from error
+
+
+class InProcess:
+    """In this process; what was spent in the running periods is read from the records."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.store = MemoryStore(clock)
+        self._records, self._clock = folder / "var" / "records", clock
+
+    async def begin(self, plane: DataPlane) -> None:
+        """What the journal holds damaged is said, not guessed."""
+        tenancy = plane.configuration.snapshot.tenancy
+        rows = await self._clock.offload(spent_rows, self._records, earliest_ns(plane.budgets, tenancy, self._clock))
+        restore(plane.budgets, self.store, tenancy, rows)
+        _log.info("limits and budgets live in this process; %d rows of the records say what was spent", len(rows))
+
+    async def close(self) -> None:
+        return
+
+    def state(self) -> dict[str, Any]:
+        return {"name": "memory", "lost": None}
+
+
+class Shared:
+    """In a store that others use, too. Nothing is restored: what was spent stands there."""
+
+    def __init__(self, store: ValkeyStore) -> None:
+        self.store = store
+        self._collecting: asyncio.Task[None] | None = None
+
+    async def begin(self, plane: DataPlane) -> None:
+        """A store that is not there is waited for in the background; meanwhile it counts as lost."""
+        await self.store.open()
+        try:
+            facts = await self.store.facts()
+        except StoreLostError as error:
+            _log.error("limits and budgets live in a shared store that can't be reached: %s", error)
+        else:
+            _log.info("limits and budgets live in %s; nothing is restored from the records", durability(facts))
+            for problem in problems(facts):
+                _log.error("the shared store: %s", problem)
+        self._collecting = asyncio.create_task(_collect(self.store, plane))
+
+    async def close(self) -> None:
+        """What ended is told to the store first."""
+        if self._collecting is not None:
+            self._collecting.cancel()
+            await asyncio.gather(self._collecting, return_exceptions=True)
+        await self.store.close()
+
+    def state(self) -> dict[str, Any]:
+        return {"name": self.store.name, "lost": self.store.lost}
+
+
+def durability(facts: StoreFacts) -> str:
+    """`Redis 7.0.15, on disk, synced each second`: what a crash of the server would take."""
+    if not facts.appendonly:
+        return f"{facts.server}, in memory only: a restart of it forgets what was spent"
+    often = _AS_OFTEN.get(facts.appendfsync or "", "it does not tell how often that is synced")
+    return f"{facts.server}, in its append-only file, {often}"
+
+
+def problems(facts: StoreFacts) -> Iterator[str]:
+    """Settings with which counters can vanish while it runs."""
+    if facts.policy != "noeviction":
+        yield f"maxmemory-policy {facts.policy} may drop counters when memory is short. Set it to noeviction"
+
+
+async def _collect(store: ValkeyStore, plane: DataPlane) -> None:
+    """Have leases that ran out written down, each by the one gateway that gets it. Until cancelled."""
+    while True:
+        tenancy = plane.configuration.snapshot.tenancy
+        tenants = sorted({place.account.tenant for place in plane.budgets.places(tenancy)})
+        for tenant in tenants:
+            try:
+                while lost := await store.take_lost(tenant):
+                    for lease in lost:
+                        plane.sink.write(lost_row(lease, plane))
+            except StoreLostError:
+                pass  # it keeps them
+            except Exception:  # noqa: BLE001 - what is odd about one tenant must not end it for all
+                _log.exception("lost leases of %s could not be collected", tenant)
+            await asyncio.sleep(LOST_EVERY_S / len(tenants))
+        if not tenants:
+            await asyncio.sleep(LOST_EVERY_S)
+
+
+def lost_row(lease: LostLease, plane: DataPlane) -> Record:
+    """The row of a lease that nobody ended, in the periods in which its money was reserved; a negative one takes that
+    back."""
+    holder = Holder.of(lease.lease)
+    at_ns = max([arrival_ns(holder.record), *[window.start_ns for window in lease.windows]])
+    row = blank(plane.ids.record_id(), at_ns)
+    row.kind, row.of, row.snapshots = "lost", holder.record, plane.configuration.snapshot.names
+    row.tenant, row.channel, row.key_id = lease.tenant, holder.channel, holder.key
+    row.cost.settled_nanousd = lease.granted
+    return row
+
+
+__all__ = ["Counters", "InProcess", "Shared", "durability", "keep", "lost_row", "problems", "shared"]
