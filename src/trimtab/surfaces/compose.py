@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,11 +41,12 @@ from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayCont
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
-from trimtab.surfaces.server.admin import admin, socket_path
+from trimtab.surfaces.server.admin import Gateway, admin, socket_path
 from trimtab.surfaces.server.app import ROUTES, public
 from trimtab.surfaces.server.scrape import Scrape
 from trimtab.surfaces.sinks import Sinks
 from trimtab.surfaces.stores import Counters, keep
+from trimtab.surfaces.workers import Workers
 
 POLL_S = 0.5
 QUIET_S = 0.2
@@ -93,7 +95,8 @@ class LiveGateway:
         self._limits = _limits(workspace.settings.server, memory)
         self._ladder = Ladder(clock, memory, self._spare)
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
-        self._parts.memory = self._ladder.text
+        self._parts.memory, self._parts.worker = self._ladder.text, control.worker
+        self._parts.store_lost = lambda: self._kept.state()["lost"] is not None
         self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
@@ -116,7 +119,7 @@ class LiveGateway:
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         try:
-            journal = await clock.offload(records.Journal, folder / "var" / "records", 0, clock)
+            journal = await clock.offload(records.Journal, folder / "var" / "records", control.worker, clock)
         except (TrimtabError, OSError) as error:
             raise ConfigError([f"var/records: {error}"]) from error
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
@@ -142,12 +145,14 @@ class LiveGateway:
     async def serve(self, listen: socket.socket) -> None:
         """Until drained."""
         settings = self._workspace.settings
-        scrape = Scrape(self._metrics.text, self._metrics_key()) if settings.server.metrics else None
+        worker, workers = self._control.worker, self._control.workers
+        all_: Gateway = self if workers == 1 else Workers(self, self._workspace.folder, worker, workers)
+        scrape = Scrape(all_.metrics, self._metrics_key()) if settings.server.metrics else None
         handler = public(self.plane, scrape, self._overload)
         front = self._front = Listener(handler, self._clock, self._limits, self._report)
-        back = Listener(admin(self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
+        back = Listener(admin(all_, self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
         self._parts.front = lambda: (front.connections, front.active)
-        path = socket_path(self._workspace.folder)
+        path = socket_path(self._workspace.folder, worker)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
         try:
             await back.start_unix(path)
@@ -275,14 +280,21 @@ class LiveGateway:
         except Exception:  # noqa: BLE001 - an engine's news must never end the gateway
             _log.exception("the fleet could not be set; the old one stays")
             return
-        wiring.set_fleet(self.plane, found)
+        wiring.set_fleet(self.plane, found, self._share)
+
+    def _share(self, slots: int) -> int:
+        """This worker's of what a model takes at once, so that all together don't ask for more; at least one."""
+        worker, workers = self._control.worker, self._control.workers
+        return max(min(slots, 1), slots // workers + (worker < slots % workers))
 
     # what the admin socket asks
 
-    def state(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         plane = self.plane
         return {
             "url": self._url,
+            "worker": self._control.worker,
+            "pid": os.getpid(),
             "snapshots": plane.configuration.snapshot.names,
             "draining": plane.draining,
             "overloaded": None if (too_much := self._overload.look()) is None else too_much.message,

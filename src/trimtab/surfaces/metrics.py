@@ -39,6 +39,10 @@ class Parts:
         self.building, self.problems, self.lost_lines = building, problems, lost_lines
         self.front: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Open connections and running requests of the public port."""
+        self.worker = 0
+        """Which gateway of the workspace this is."""
+        self.store_lost: Callable[[], bool] = lambda: False
+        """Whether the shared store can't be reached."""
         self.memory: Callable[[], Iterable[str]] = tuple
         """The memory ladder's lines."""
 
@@ -92,7 +96,9 @@ def _workspace(parts: Parts) -> Iterator[str]:
     names = parts.plane.configuration.snapshot.names
     values = (version("trimtab"), names.tenancy or "none", names.release or "none", names.prices or "none")
     yield f.INFO.head + sample(f.INFO, values, 1)
+    yield f.WORKER_UP.head + sample(f.WORKER_UP, (str(parts.worker),), 1)
     yield _one(f.PROBLEMS, parts.problems())
+    yield _one(f.STORE_LOST, int(parts.store_lost()))
     yield _one(f.DRAINING, int(parts.plane.draining))
     connections, running = parts.front()
     yield _one(f.CONNECTIONS, connections)

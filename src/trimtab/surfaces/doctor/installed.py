@@ -127,7 +127,8 @@ def _gateway(folder: Path, state: dict[str, Any] | None) -> Finding:
     if state is None:
         return _left_behind(folder) or good("gateway", "does not run")
     engines = ", ".join(f"{one['name']} {one['state']}" for one in state["engines"]) or "none of its own"
-    said = f"serves at {state['url']}; engines: {engines}"
+    workers = f", {len(state['workers'])} gateways" if "workers" in state else ""
+    said = f"serves at {state['url']}{workers}; engines: {engines}"
     fix = "Its log on stderr says more; trimtab check for the documents."
     if state["problems"]:
         cause = f"{len(state['problems'])} problems keep a changed workspace out: the last good one serves."
