@@ -6,11 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from shared.bench import SHOP, Bench, code, until
 from support.gateway import KEY, OTHER_KEY
+from support.live import trimtab
 from support.rawhttp import RawAnswer
+from support.serving import end
 from trimtab.core.keys import make
 
 pytestmark = pytest.mark.timeout(120)
@@ -100,3 +103,13 @@ async def _reached(check: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not check():
             await asyncio.sleep(0.01)
+
+
+def test_what_is_spent_is_known_with_the_gateways_stopped(bench: Bench) -> None:
+    """`budget show` asks the store itself then, and says so. The last test here: it stops what the others use."""
+    running = msgspec.json.decode(trimtab("budget", "show", "--json", "--workspace", str(bench.server.workspace)))
+    end(bench.server.process)
+    stopped = msgspec.json.decode(trimtab("budget", "show", "--json", "--workspace", str(bench.server.workspace)))
+    assert (running["source"], stopped["source"]) == ("gateway", "store")
+    assert stopped["budgets"] == running["budgets"]
+    assert any(row["settled_nanousd"] > 0 for row in stopped["budgets"])

@@ -26,6 +26,7 @@ from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
+from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
@@ -319,6 +320,8 @@ class LiveGateway:
         return await self._clock.offload(self._journal.flush)
 
     async def budgets(self) -> list[Any]:
+        if (lost := self._kept.state()["lost"]) is not None:
+            raise StoreLostError(lost)  # what is held of it is not what is there
         return list(await self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
 
     def fleet(self) -> dict[str, Any]:

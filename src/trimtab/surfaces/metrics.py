@@ -57,7 +57,7 @@ class Metrics:
         """Everything, in Prometheus' format."""
         pieces: list[str] = []
         until = self._clock.now_ns() + SLICE_NS
-        for piece in self._pieces(await _rows(self._parts.plane)):
+        for piece in self._pieces(await _rows(self._parts)):
             pieces.append(piece)
             if self._clock.now_ns() >= until:
                 await asyncio.sleep(0)
@@ -162,8 +162,11 @@ def _cache(plane: DataPlane) -> Iterator[str]:
     yield _one(f.CACHE_ENTRIES, stats.entries) + _one(f.CACHE_BYTES, stats.bytes)
 
 
-async def _rows(plane: DataPlane) -> Sequence[BudgetRow]:
+async def _rows(parts: Parts) -> Sequence[BudgetRow]:
     """Nothing where the store that knows can't be reached: a stale figure would be taken for the true one."""
+    plane = parts.plane
+    if parts.store_lost():
+        return ()
     try:
         return await plane.budgets.rows(plane.configuration.snapshot.tenancy)
     except StoreLostError:

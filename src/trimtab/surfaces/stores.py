@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from trimtab.controlplane.registry import Storage, Workspace
+from trimtab.controlplane.registry import Workspace
 from trimtab.core.clock import Clock
-from trimtab.core.errors import ConfigError
-from trimtab.core.ids import arrival_ns
+from trimtab.core.ids import ClockIds, arrival_ns
 from trimtab.core.record import Record, blank
 from trimtab.dataplane.plane import DataPlane
-from trimtab.dataplane.spend import Holder, LostLease, MemoryStore, Store, StoreLostError
-from trimtab.foundations.config import SecretError, resolve_secret
+from trimtab.dataplane.spend import Holder, LostLease, MemoryStore, StandingStore, Store, StoreLostError
 from trimtab.surfaces.budgets import earliest_ns, restore, spent_rows
+from trimtab.surfaces.connect import connect
 
 if TYPE_CHECKING:
     from trimtab.dataplane.spend.adapters.valkey import StoreFacts, ValkeyStore
@@ -48,26 +47,12 @@ class Counters(Protocol):
 def keep(workspace: Workspace, clock: Clock) -> Counters:
     """As the workspace's `storage` says. Raises ConfigError."""
     storage = workspace.settings.storage
-    return Shared(shared(storage, workspace.folder, clock)) if storage.is_shared else InProcess(workspace.folder, clock)
-
-
-def shared(storage: Storage, folder: Path, clock: Clock) -> ValkeyStore:
-    """The declared store, not opened yet. Raises ConfigError."""
-    password = None
-    if storage.password is not None:
-        try:
-            password = resolve_secret(storage.password, folder).reveal()
-        except SecretError as error:
-            raise ConfigError([f"trimtab.yaml: storage.password: {error}"]) from error
-    try:
-        from trimtab.dataplane.spend.adapters.valkey import ValkeyStore
-
-        return ValkeyStore(storage.url, clock, password=password)
-    except ImportError as error:
-        missing = "the client of Valkey and Redis is not installed. Install it: pip install 'trimtab[shared]'"
-        raise ConfigError([f"trimtab.yaml: storage.url: {missing}"]) from error
-    except ValueError as error:
-        raise ConfigError([f"trimtab.yaml: storage.url: {error}"]) from error
+    if not storage.is_shared:
+        return InProcess(workspace.folder, clock)
+    store = connect(storage, workspace.folder, clock)
+    if storage.on_loss == "refuse":
+        return Shared(store)
+    return Shared(store, StandingStore(store, clock, ClockIds(clock).record_id, storage.stale_s))
 
 
 class InProcess:
@@ -92,34 +77,40 @@ class InProcess:
 
 
 class Shared:
-    """In a store that others use, too. Nothing is restored: what was spent stands there."""
+    """In a store that others use, too. Nothing is restored: what was spent stands there. `standing`: what goes on
+    without it for a while."""
 
-    def __init__(self, store: ValkeyStore) -> None:
-        self.store = store
-        self._collecting: asyncio.Task[None] | None = None
+    def __init__(self, shared: ValkeyStore, standing: StandingStore | None = None) -> None:
+        self._shared, self._standing = shared, standing
+        self.store: Store = shared if standing is None else standing
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def begin(self, plane: DataPlane) -> None:
         """A store that is not there is waited for in the background; meanwhile it counts as lost."""
-        await self.store.open()
+        await self._shared.open()
         try:
-            facts = await self.store.facts()
+            facts = await self._shared.facts()
         except StoreLostError as error:
             _log.error("limits and budgets live in a shared store that can't be reached: %s", error)
         else:
             _log.info("limits and budgets live in %s; nothing is restored from the records", durability(facts))
             for problem in problems(facts):
                 _log.error("the shared store: %s", problem)
-        self._collecting = asyncio.create_task(_collect(self.store, plane))
+        self._tasks.append(asyncio.create_task(_collect(self._shared, plane)))
+        if self._standing is not None:
+            self._tasks.append(asyncio.create_task(self._standing.keep()))
 
     async def close(self) -> None:
         """What ended is told to the store first."""
-        if self._collecting is not None:
-            self._collecting.cancel()
-            await asyncio.gather(self._collecting, return_exceptions=True)
-        await self.store.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._standing is not None:
+            self._standing.give_back()
+        await self._shared.close()
 
     def state(self) -> dict[str, Any]:
-        return {"name": self.store.name, "lost": self.store.lost}
+        return {"name": self._shared.name, "lost": self._shared.lost}
 
 
 def durability(facts: StoreFacts) -> str:
@@ -167,4 +158,4 @@ def lost_row(lease: LostLease, plane: DataPlane) -> Record:
     return row
 
 
-__all__ = ["Counters", "InProcess", "Shared", "durability", "keep", "lost_row", "problems", "shared"]
+__all__ = ["Counters", "InProcess", "Shared", "durability", "keep", "lost_row", "problems"]

@@ -7,6 +7,7 @@ from trimtab.dataplane.spend.lease import Holder, Lease
 from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
 from trimtab.dataplane.spend.meter import Lengths, Meter
 from trimtab.dataplane.spend.periods import Window, window_at
+from trimtab.dataplane.spend.standing import StandingStore
 
 __all__ = [
     "Account",
@@ -22,6 +23,7 @@ __all__ = [
     "Meter",
     "Place",
     "RateView",
+    "StandingStore",
     "Store",
     "StoreLostError",
     "Used",

@@ -11,8 +11,9 @@ from trimtab.controlplane.registry import Storage
 from trimtab.core.clock import Clock
 from trimtab.core.errors import ConfigError
 from trimtab.dataplane.spend import StoreLostError
+from trimtab.surfaces.connect import connect
 from trimtab.surfaces.doctor.finding import Finding, error, good, warning
-from trimtab.surfaces.stores import durability, problems, shared
+from trimtab.surfaces.stores import durability, problems
 
 if TYPE_CHECKING:
     from trimtab.dataplane.spend.adapters.valkey import StoreFacts
@@ -50,7 +51,7 @@ def findings(facts: StoreFacts) -> Iterator[Finding]:
 
 
 async def _facts(storage: Storage, folder: Path, clock: Clock) -> StoreFacts:
-    asked = shared(storage, folder, clock)
+    asked = connect(storage, folder, clock)
     try:
         return await asked.facts()
     finally:

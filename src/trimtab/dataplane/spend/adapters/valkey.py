@@ -279,11 +279,11 @@ class ValkeyStore:
 
     async def _greet(self, now_us: int) -> bool:
         """Whether it has never kept counters, or lost them."""
-        pipe = self._redis.pipeline(transaction=False)
-        for script in self._scripts.values():
-            pipe.script_load(script.script)
-        pipe.set(_MARK, now_us, nx=True)
-        return bool((await pipe.execute())[-1])
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for script in self._scripts.values():
+                pipe.script_load(script.script)
+            pipe.set(_MARK, now_us, nx=True)
+            return bool((await pipe.execute())[-1])
 
     def _now_us(self) -> int:
         return self._us(self._clock.wall_ns())
@@ -325,13 +325,13 @@ class ValkeyStore:
 
     async def _tell_batch(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-        pipe = self._redis.pipeline(transaction=False)
         if not batch:
             return
         try:
-            for told in batch:
-                await told.script(keys=told.keys, args=told.arguments, client=pipe)
-            answers = await pipe.execute(raise_on_error=False)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for told in batch:
+                    await told.script(keys=told.keys, args=told.arguments, client=pipe)
+                answers = await pipe.execute(raise_on_error=False)
             for told, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, ResponseError) and not _later_again(answer):
                     self.dropped += 1  # asking again would change nothing, and hold up the others
