@@ -25,6 +25,7 @@ EXAMPLE = importlib.resources.files("trimtab.controlplane.registry") / "example"
 MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Server", "metrics_key"): "env:TRIMTAB_METRICS_KEY",
     ("Settings", "memory_limit_mib"): 2048,
+    ("Storage", "password"): "env:TRIMTAB_STORE_PASSWORD",
     ("Engine", "threads"): 4,
     ("Model", "upstream_name"): "gpt-4o-mini",
     ("Model", "api_key"): "env:OPENAI_API_KEY",

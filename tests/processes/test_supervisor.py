@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.serving import alive, eventually, gone, say, serving, start
-from trimtab.surfaces.processes import PortTakenError, listen
+from trimtab.surfaces.processes import PortTakenError, listen, listen_together
 
 
 def test_tells_where_it_serves_and_gives_the_gateways_hints(tmp_path: Path) -> None:
@@ -246,3 +246,44 @@ def answers(url: str | None) -> str:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         return connection.makefile().readline().strip()
+
+
+def test_several_gateways_share_an_address_and_each_comes_back_alone(tmp_path: Path) -> None:
+    """Connections reach all of them; one that is killed is started again while the others go on; SIGTERM drains all."""
+    with serving(tmp_path, "small=bundled", "--gateways", "3") as server:
+        seen: set[int] = set()
+        eventually(lambda: seen.add(server.ask().pid) or len(seen) == 3)
+        victim, *others = sorted(seen)
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: seen.add(server.ask().pid) or len(seen) == 4)
+        assert not gone(*others)
+        with server.connect() as stream:
+            say(stream, "hold")
+            server.signal(signal.SIGTERM)
+            assert server.until(lambda state: state.draining).pid in seen
+        assert server.status() == 0
+        assert gone(*seen)
+
+
+def test_a_second_sigterm_ends_all_gateways_at_once(tmp_path: Path) -> None:
+    """A stream that would never end holds nobody up then."""
+    with serving(tmp_path, "--gateways", "2") as server, server.connect() as stream:
+        children = server.children()
+        assert len(children) == 2
+        say(stream, "hold")
+        server.signal(signal.SIGTERM)
+        assert server.until(lambda state: state.draining)
+        server.signal(signal.SIGTERM)
+        assert server.status() == 128 + signal.SIGTERM
+        assert gone(*children)
+
+
+def test_an_address_that_gateways_share_is_still_one_supervisors(tmp_path: Path) -> None:
+    """Sharing a port among our own processes opens it to no other supervisor of the same user."""
+    first = listen_together("127.0.0.1", 0, 2)
+    try:
+        with pytest.raises(PortTakenError):
+            listen_together("127.0.0.1", first[0].getsockname()[1], 2)
+    finally:
+        for sock in first:
+            sock.close()

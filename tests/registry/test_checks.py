@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,44 @@ class Fault(NamedTuple):
 FAULTS = {
     # trimtab.yaml
     "workers": Fault("trimtab.yaml", "workers: 1", "workers: 2", "server.workers", "need a shared store"),
-    "storage": Fault("trimtab.yaml", "url: memory", "url: redis://h", "storage.url", "only memory is supported"),
+    "no store": Fault("trimtab.yaml", "url: memory", "url: postgres://h", "storage.url", "neither memory nor a URL"),
+    "storeless": Fault("trimtab.yaml", "url: memory", "url: redis:///0", "storage.url", "names no host"),
+    "socketless": Fault("trimtab.yaml", "url: memory", "url: unix://run/redis", "storage.url", "write unix:///PATH"),
+    "store's database": Fault("trimtab.yaml", "url: memory", "url: redis://h/one", "storage.url", "'one' is no number"),
+    "store's port": Fault("trimtab.yaml", "url: memory", "url: redis://h:x", "storage.url", "is no URL"),
+    "password in URL": Fault(
+        "trimtab.yaml", "url: memory", "url: redis://u:p@h", "storage.url", "holds a password. Write password: env:NAME"
+    ),
+    "password behind URL": Fault(
+        "trimtab.yaml", "url: memory", "url: redis://h?password=p", "storage.url", "has password behind"
+    ),
+    "password as it is": Fault(
+        "trimtab.yaml", "url: memory", "url: valkey://h\n  password: p", "storage.password", "holds a secret itself"
+    ),
+    "password unset": Fault(
+        "trimtab.yaml",
+        "url: memory",
+        "url: rediss://h\n  password: env:TRIMTAB_NOT_SET",
+        "storage.password",
+        "TRIMTAB_NOT_SET",
+        "warning",
+    ),
+    "password for nothing": Fault(
+        "trimtab.yaml",
+        "url: memory",
+        "url: memory\n  password: env:PATH",
+        "storage.password",
+        "opens nothing",
+        "warning",
+    ),
+    "leases of nothing": Fault(
+        "trimtab.yaml",
+        "url: memory",
+        "url: memory\n  on_loss: leases",
+        "storage.on_loss",
+        "means nothing while url: memory",
+        "warning",
+    ),
     "demo in public": Fault("trimtab.yaml", "host: 127.0.0.1", "host: 0.0.0.0", "demo", "while the server listens on"),
     "metrics key as it is": Fault(
         "trimtab.yaml",
@@ -439,6 +477,32 @@ def test_demo_keys_without_demo_are_told(tmp_path: Path) -> None:
         (HR, "warning"),
         (SUPPORT, "warning"),
     ]
+
+
+def test_workers_over_a_shared_store_are_well(tmp_path: Path) -> None:
+    """With a store that they share, several workers are refused no more."""
+    sandbox = Sandbox(tmp_path).replace("trimtab.yaml", "workers: 1", "workers: 3")
+    assert sandbox.replace("trimtab.yaml", "url: memory", "url: valkey://127.0.0.1:6379/0").problems() == []
+
+
+def test_a_shared_store_needs_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the finding says what to install."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    (found,) = Sandbox(tmp_path).replace("trimtab.yaml", "url: memory", "url: redis://h").problems()
+    assert str(found).startswith("trimtab.yaml:31: storage.url: the client of Valkey and Redis is not installed")
+    assert "pip install 'trimtab[shared]'" in str(found)
+
+
+def test_a_shared_store_takes_no_more_than_it_counts_exactly(tmp_path: Path) -> None:
+    """Nine million dollars with all grants, of a tenant, channel or key; in this process there is no such bound."""
+    grants = 'grants: [{usd: "2", until: "2999-01-01T00:00:00Z", by: me}]'
+    sandbox = Sandbox(tmp_path).replace(HR, 'usd: "80"', f'usd: "8999999", {grants}')
+    sandbox.replace(HR, "burst: 20}", "burst: 1000000000}").replace(HR, "per_s: 5,", "per_s: 0.3,")
+    assert sandbox.problems() == []
+    rate, money = sandbox.replace("trimtab.yaml", "url: memory", "url: redis://h").problems()
+    assert {money.severity, rate.severity} == {"error"}
+    assert "budgets[1].usd: 9000001 USD with its grants: a shared store counts to $9,000,000 exactly" in str(money)
+    assert "limits.requests: takes over 95 years to refill" in str(rate)
 
 
 def test_templates_that_the_gateway_needs_are_required(tmp_path: Path) -> None:

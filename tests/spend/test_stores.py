@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -22,7 +23,7 @@ from spend.world import HandClock, S, day, entry, tenancy
 from support.valkey import ValkeyServer
 from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.spend import Account, Budgets, Level, MemoryStore, Place, Store, StoreLostError
-from trimtab.dataplane.spend.adapters.valkey import ValkeyStore
+from trimtab.dataplane.spend.adapters.valkey import StoreFacts, ValkeyStore
 from trimtab.dataplane.spend.base import Charge, Charged, Reserved
 from trimtab.dataplane.spend.periods import window_at
 
@@ -442,6 +443,51 @@ def test_an_empty_store_after_a_restart_is_used_anew(valkey: ValkeyServer) -> No
                 else:
                     break
         assert answer.granted == 900
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_server_says_how_safe_counters_are_in_it(tmp_path: Path) -> None:
+    """What it is, how durable it is, and whether it may drop them when memory is short."""
+
+    async def facts(server: ValkeyServer) -> StoreFacts:
+        store = ValkeyStore(server.url, HandClock())
+        try:
+            return await store.facts()
+        finally:
+            await store.close()
+
+    (tmp_path / "a").mkdir()
+    with ValkeyServer(tmp_path, durable=True) as server:
+        told = asyncio.run(facts(server))
+    assert (told.appendonly, told.appendfsync, told.policy, told.max_bytes) == (True, "always", "noeviction", 0)
+    assert told.server.partition(" ")[0] in ("Redis", "Valkey")
+    options = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+    with ValkeyServer(tmp_path / "a", *options) as server:
+        told = asyncio.run(facts(server))
+    assert (told.appendonly, told.policy, told.max_bytes) == (False, "allkeys-lru", 64 << 20)
+
+
+def test_a_store_that_comes_back_without_its_counters_is_said(
+    valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A restart that forgot what was spent is an error in the log; one that kept it, or was none, is not."""
+
+    async def main() -> None:
+        store = await opened(valkey, HandClock())
+        for forgets in (False, True):
+            caplog.clear()
+            if forgets:
+                valkey.ask("FLUSHALL")
+            valkey.freeze()
+            with pytest.raises(StoreLostError):
+                await store.charge("shop", [])
+            valkey.thaw()
+            async with asyncio.timeout(30):
+                while store.lost is not None:
+                    await asyncio.sleep(0.01)
+            assert any("came back without its counters" in line for line in caplog.messages) is forgets
         await store.close()
 
     asyncio.run(main())

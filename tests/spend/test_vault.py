@@ -59,7 +59,7 @@ class Process:
 
     async def reserve(self, request: str, want: int, accounts: tuple[Account, ...] = (TENANT, WEB)) -> int | None:
         answer = await self.store.reserve(
-            f"{request}.0", self.places(accounts), want, 1, instead_of=None, until_ns=self.clock.wall + 60 * S
+            f"{request}/web/key.0", self.places(accounts), want, 1, instead_of=None, until_ns=self.clock.wall + 60 * S
         )
         return answer.granted
 
@@ -138,9 +138,8 @@ class Lives(RuleBasedStateMachine):
         request = data.draw(st.sampled_from(sorted(self.open)))
         granted, accounts = self.open[request]
         with suppress(StoreLostError):
-            more = self.run(
-                self.process.store.extend(f"{request}.0", self.process.places(accounts), want, self.clock.wall + 60 * S)
-            )
+            places, until_ns = self.process.places(accounts), self.clock.wall + 60 * S
+            more = self.run(self.process.store.extend(f"{request}/web/key.0", places, want, until_ns))
             self.open[request] = granted + more, accounts
 
     @precondition(lambda self: self.open)
@@ -151,7 +150,7 @@ class Lives(RuleBasedStateMachine):
         request = data.draw(st.sampled_from(sorted(self.open)))
         granted, accounts = self.open.pop(request)
         cost = round(part * granted)
-        self.process.store.settle("shop", f"{request}.0", cost)
+        self.process.store.settle("shop", f"{request}/web/key.0", cost)
         self.unwritten[request] = cost, accounts
         for account in accounts:
             self._spend(account, cost)
@@ -269,7 +268,7 @@ def test_a_crash_leaves_in_doubt_what_nobody_accounts_for() -> None:
     async def story(process: Process) -> None:
         for request, cost in (("rec_1", 10_000), ("rec_2", 20_000)):
             assert await process.reserve(request, cost) == cost
-            process.store.settle("shop", f"{request}.0", cost)
+            process.store.settle("shop", f"{request}/web/key.0", cost)
         process.record("rec_1", 10_000)
 
     died = lived(story, disk)
@@ -287,7 +286,7 @@ def test_a_balance_between_a_cost_and_its_record_counts_it_once() -> None:
 
     async def story(process: Process) -> None:
         assert await process.reserve("rec_1", 10_000) == 10_000
-        process.store.settle("shop", "rec_1.0", 10_000)
+        process.store.settle("shop", "rec_1/web/key.0", 10_000)
         await process.blocks.balance()
         process.record("rec_1", 10_000)
 
@@ -318,7 +317,7 @@ def test_requests_inside_a_block_wait_for_no_disk() -> None:
     async def story(process: Process) -> None:
         for at in range(50):
             assert await process.reserve(f"rec_{at}", 1000) == 1000
-            process.store.settle("shop", f"rec_{at}.0", 1000)
+            process.store.settle("shop", f"rec_{at}/web/key.0", 1000)
             process.record(f"rec_{at}", 1000)
             if at % 10 == 9:
                 process.blocks.look()
@@ -336,7 +335,7 @@ def test_the_last_money_is_spendable() -> None:
     async def story(process: Process) -> None:
         for at in range(400):
             assert await process.reserve(f"rec_{at}", 1000) == 1000
-            process.store.settle("shop", f"rec_{at}.0", 1000)
+            process.store.settle("shop", f"rec_{at}/web/key.0", 1000)
         assert process.level(WEB) == Level(400_000, 0, 0)
         assert await process.reserve("rec_more", 1000) is None
 
@@ -409,7 +408,7 @@ def test_a_long_journal_begins_anew() -> None:
         for at in range(400):
             accounts = (TENANT, WEB) if at < 100 else (TENANT,)
             assert await process.reserve(f"rec_{at}", 900, accounts) == 900
-            process.store.settle("shop", f"rec_{at}.0", 900)
+            process.store.settle("shop", f"rec_{at}/web/key.0", 900)
             process.record(f"rec_{at}", 900, accounts)
             await process.blocks.balance()
             assert max(map(len, disk.files().values())) < 5000

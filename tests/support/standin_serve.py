@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from trimtab.core.errors import ConfigError
-from trimtab.surfaces.processes import EngineSpec, Supervisor, listen
+from trimtab.surfaces.processes import EngineSpec, Supervisor, listen_together
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     arguments.add_argument("workspace", type=Path)
     arguments.add_argument("engines", nargs="*")
     arguments.add_argument("--real-engines", action="store_true")
+    arguments.add_argument("--gateways", type=int, default=1)
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     specs = [EngineSpec(name=e.partition("=")[0], model=e.partition("=")[2], threads=1) for e in given.engines]
@@ -26,9 +27,8 @@ def main() -> None:
         modules["engine_module"] = "support.standin_engine"
 
     async def run() -> int:
-        return await Supervisor(
-            given.workspace, listen("127.0.0.1", 0), specs, lambda line: print(line, flush=True), **modules
-        ).run()
+        sockets = listen_together("127.0.0.1", 0, given.gateways)
+        return await Supervisor(given.workspace, sockets, specs, lambda line: print(line, flush=True), **modules).run()
 
     try:
         sys.exit(asyncio.run(run()))

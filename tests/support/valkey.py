@@ -1,4 +1,4 @@
-"""A real Redis server of the tests' own, on a Unix socket, without anything on disk."""
+"""A real Redis server of the tests' own, on a Unix socket; without anything on disk, unless it is to be `durable`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Self
 
 
 class ValkeyServer:
-    """`with ValkeyServer(folder) as server: ... server.url`. It can be stopped and started again, empty."""
+    """`with ValkeyServer(folder) as server: ... server.url`. It can be stopped and started again: empty or, if it is
+    `durable`, with all that it had."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, durable: bool = False) -> None:
         self.path = folder / "redis.sock"
+        self._options = [*(("--appendonly", "yes", "--appendfsync", "always") if durable else ()), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -24,7 +26,7 @@ class ValkeyServer:
     def start(self) -> None:
         program = shutil.which("valkey-server") or shutil.which("redis-server")
         assert program is not None, "no redis-server: apt-get install redis-server"
-        arguments = ["--port", "0", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no"]
+        arguments = ["--port", "0", "--unixsocket", str(self.path), "--save", "", *self._options]
         self._process = subprocess.Popen(
             [program, *arguments, "--dir", str(self.path.parent)], stdout=subprocess.DEVNULL
         )
@@ -64,7 +66,7 @@ class ValkeyServer:
 
     def _answers(self) -> bool:
         try:
-            return self.ask("PING") == b"+PONG\r\n"
+            return self.ask("PING").startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 

@@ -44,21 +44,21 @@ def budget() -> None:
 def show(scope: str | None, top: int, workspace: Path, as_json: bool) -> None:
     """Show every budget, or those of SCOPE; of a tenant, also those of its channels and keys.
 
-    Asks the running gateway; with it stopped, works the figures out of the records (nothing is reserved then). Who
-    spent is from the records, over the running period: each channel, key and variant with what it cost, for the scope
-    itself; of all, for the tenants. --json has it for every budget.
+    Asks the running gateway; with it stopped, the shared store or, without one, the records (nothing is reserved
+    then). Who spent is from the records, over the running period: each channel, key and variant with what it cost, for
+    the scope itself; of all, for the tenants. --json has it for every budget.
     """
     with busy(f"Reading {workspace}"):
         from trimtab.core.errors import ConfigError
         from trimtab.surfaces.budgets import budgets
         from trimtab.surfaces.spending import purse, spenders
 
-        found, live = budgets(workspace)
+        found, source = budgets(workspace)
         declared: list[Scope] | None
         try:
             declared = _scopes(workspace)
         except ConfigError:
-            if not live:
+            if source != "gateway":
                 raise
             declared = None  # the gateway runs on with what was; the documents on disk can't be read
         found = _within(scope, found, declared)
@@ -79,13 +79,15 @@ def show(scope: str | None, top: int, workspace: Path, as_json: bool) -> None:
             }
             for row in found
         ]
-        emit({"live": live, "budgets": shown, "damaged": damaged})
+        emit({"live": source == "gateway", "source": source, "budgets": shown, "damaged": damaged})
         return
     text.tell_budgets(found)
     text.tell_grants(found, grants)
     text.tell_spenders([(row, spent.get(purse(row), [])) for row in found if _asked(scope, row, declared)])
-    if not live:
+    if source == "records":
         click.echo("The gateway is stopped: figures are from the records.", err=True)
+    elif source == "store":
+        click.echo("The gateway is stopped: figures are from the shared store.", err=True)
     if declared is None:
         click.echo("Grants can't be told: the documents are broken, see trimtab check.", err=True)
     text.tell_damaged(damaged)

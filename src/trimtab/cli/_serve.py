@@ -67,10 +67,11 @@ def serve(
         log_format = "text" if sys.stderr.isatty() else "json"
     log = msgspec.convert({"format": log_format, "level": log_level, "access": access_log}, LogSettings)
     settings = load(workspace).settings
-    sock = _listen(host or settings.server.host, settings.server.port if port is None else port)
+    server = settings.server
+    sockets = _listen(host or server.host, server.port if port is None else port, server.workers)
     set_up("supervisor", log)
     engines, environment = engine_specs(settings), log.environment()
-    supervisor = Supervisor(workspace.resolve(), sock, engines, click.echo, environment=environment)
+    supervisor = Supervisor(workspace.resolve(), sockets, engines, click.echo, environment=environment)
     sys.exit(asyncio.run(supervisor.run()))
 
 
@@ -80,11 +81,11 @@ class AddressError(click.ClickException):
     exit_code = PORT_TAKEN
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    from trimtab.surfaces.processes import PortTakenError, listen
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    from trimtab.surfaces.processes import PortTakenError, listen_together
 
     try:
-        return listen(host, port)
+        return listen_together(host, port, count)
     except PortTakenError as error:
         hint = "Choose another: trimtab serve --port N, or server.port in trimtab.yaml"
         raise AddressError(f"{error}. {hint}") from error

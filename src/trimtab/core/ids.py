@@ -30,6 +30,14 @@ def ulid(wall_ms: int, entropy: int) -> str:
     return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
+def arrival_ns(record_id: str) -> int:
+    """The wall time in a record's id: when it was made, to the millisecond. Raises ValueError for what is none."""
+    wall_ms = 0
+    for letter in record_id.removeprefix("rec_")[:10]:
+        wall_ms = wall_ms << 5 | _CROCKFORD.index(letter)
+    return wall_ms * 1_000_000
+
+
 class ClockIds:
     """Identifiers from a clock and a random stream; pass a seed for a run that repeats itself."""
 

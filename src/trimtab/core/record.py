@@ -154,8 +154,9 @@ class Record(msgspec.Struct, kw_only=True):
     v: int = 1
     """Version of this layout."""
     kind: Literal["request", "adjust", "verdict", "shadow", "lost"] = "request"
-    """request; adjust: what a provider billed beyond what the request had reserved, in money alone. The other kinds are
-    read where they are found, but nothing writes them yet."""
+    """request; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
+    request held of a shared store when its gateway was lost, which counts as spent (negative: its gateway turned up,
+    and it does not). The other kinds are read where they are found, but nothing writes them yet."""
     id: str
     """`rec_` and a ULID; the caller has it as `trimtab-record`."""
     of: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trimtab.core.clock import Clock
 from trimtab.core.ids import Ids
@@ -70,12 +70,15 @@ def configure(
     )
 
 
-def set_fleet(plane: DataPlane, replicas: Mapping[str, Sequence[Replica]]) -> None:
-    """The replicas that are there now, by model, and with them the concurrency tokens of each model."""
+def set_fleet(
+    plane: DataPlane, replicas: Mapping[str, Sequence[Replica]], share: Callable[[int], int] = lambda slots: slots
+) -> None:
+    """The replicas that are there now, by model, and with them the concurrency tokens of each model: `share` says how
+    many of them are this plane's."""
     models = plane.configuration.catalogue.models
     known = {name: tuple(found) for name, found in replicas.items() if name in models}
     plane.fleet.update(known)
-    plane.gates.resize({name: models[name].slots * len(found) for name, found in known.items()})
+    plane.gates.resize({name: share(models[name].slots * len(found)) for name, found in known.items()})
 
 
 def _need(policy: Policy) -> frozenset[Name]:

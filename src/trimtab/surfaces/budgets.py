@@ -6,42 +6,57 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from trimtab.controlplane import records
-from trimtab.controlplane.registry import load
+from trimtab.controlplane.registry import Storage, load
 from trimtab.core.clock import NS_PER_MS, Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.record import Record
 from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane.spend import BudgetRow, Budgets, Kept, MemoryStore, Place
 from trimtab.foundations.store import Journal
+from trimtab.surfaces.connect import connect
 from trimtab.surfaces.server.ask import NotRunningError, ask
 
+Source = Literal["gateway", "store", "records"]
 LONGEST_REQUEST_NS = 86_400 * 1_000_000_000
 MONEY_KINDS = ("request", "adjust", "lost")
 _log = logging.getLogger(__name__)
 
 
-def budgets(workspace: Path) -> tuple[list[BudgetRow], bool]:
-    """Every declared budget, and whether a running gateway said so. Raises ConfigError for a broken workspace."""
+def budgets(workspace: Path) -> tuple[list[BudgetRow], Source]:
+    """Every declared budget, and who said so: a running gateway, the shared store, or, without either, the records.
+    Raises ConfigError for a broken workspace, StoreLostError."""
     try:
         answer = ask(workspace, "GET", "/budgets")
-        return msgspec.convert(answer["budgets"], list[BudgetRow]), True
+        return msgspec.convert(answer["budgets"], list[BudgetRow]), "gateway"
     except NotRunningError:
         clock = SystemClock()
-        tenancy = load(workspace, clock).snapshot.tenancy
-        store = MemoryStore(clock)
-        state = Budgets(clock, store)
-        try:
-            kept = Kept(Journal.peek(money_folder(workspace)))
-        except TrimtabError as error:
-            raise ConfigError([f"var/money: {error}"]) from error
-        rows = spent_rows(workspace / "var" / "records", *needed(state.places(tenancy), kept, clock))
-        book_rows(state, store, tenancy, rows, lambda place, row: not kept.holds(place, row))
-        kept.restore(store, clock.wall_ns())
-        return asyncio.run(state.rows(tenancy)), False
+        loaded = load(workspace, clock)
+    tenancy, storage = loaded.snapshot.tenancy, loaded.settings.storage
+    if storage.is_shared:
+        return asyncio.run(_shared(storage, workspace, clock, tenancy)), "store"
+    store = MemoryStore(clock)
+    state = Budgets(clock, store)
+    try:
+        kept = Kept(Journal.peek(money_folder(workspace)))
+    except TrimtabError as error:
+        raise ConfigError([f"var/money: {error}"]) from error
+    rows = spent_rows(workspace / "var" / "records", *needed(state.places(tenancy), kept, clock))
+    book_rows(state, store, tenancy, rows, lambda place, row: not kept.holds(place, row))
+    kept.restore(store, clock.wall_ns())
+    return asyncio.run(state.rows(tenancy)), "records"
+
+
+async def _shared(storage: Storage, workspace: Path, clock: Clock, tenancy: Tenancy) -> list[BudgetRow]:
+    store = connect(storage, workspace, clock)
+    try:
+        return await Budgets(clock, store).rows(tenancy)
+    finally:
+        await store.close()
 
 
 def money_folder(workspace: Path) -> Path:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.plane import DataPlane
+from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
@@ -35,16 +37,17 @@ from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
-from trimtab.surfaces.money import Money
 from trimtab.surfaces.overload import Overload
 from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
-from trimtab.surfaces.server.admin import admin, socket_path
+from trimtab.surfaces.server.admin import Gateway, admin, socket_path
 from trimtab.surfaces.server.app import ROUTES, public
 from trimtab.surfaces.server.scrape import Scrape
 from trimtab.surfaces.sinks import Sinks
+from trimtab.surfaces.stores import Counters, keep
+from trimtab.surfaces.workers import Workers
 
 POLL_S = 0.5
 QUIET_S = 0.2
@@ -74,12 +77,12 @@ class LiveGateway:
         workspace: Workspace,
         plane: DataPlane,
         journal: records.Journal,
-        money: Money,
         counts: Counts,
         clock: Clock,
         control: GatewayControl,
+        kept: Counters,
     ) -> None:
-        self.plane = plane
+        self.plane, self._kept = plane, kept
         self._counts, self._lag = counts, Lag(clock)
         self._parts = Parts(
             plane,
@@ -89,15 +92,15 @@ class LiveGateway:
             lambda: len(self._problems),
             _lost_lines,
         )
-        kept = bounds(workspace.settings.memory_limit_mib)
-        self._limits = _limits(workspace.settings.server, kept)
-        self._ladder = Ladder(clock, kept, self._spare)
+        memory = bounds(workspace.settings.memory_limit_mib)
+        self._limits = _limits(workspace.settings.server, memory)
+        self._ladder = Ladder(clock, memory, self._spare)
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
-        self._parts.memory = self._ladder.text
+        self._parts.memory, self._parts.worker = self._ladder.text, control.worker
+        self._parts.store_lost = lambda: self._kept.state()["lost"] is not None
         self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
-        self._workspace, self._journal, self._money = workspace, journal, money
-        self._clock, self._control = clock, control
+        self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
@@ -116,11 +119,11 @@ class LiveGateway:
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         try:
-            journal = await clock.offload(records.Journal, folder / "var" / "records", 0, clock)
+            journal = await clock.offload(records.Journal, folder / "var" / "records", control.worker, clock)
         except (TrimtabError, OSError) as error:
             raise ConfigError([f"var/records: {error}"]) from error
         try:
-            money = await Money.open(folder, journal, clock)
+            kept = await keep(workspace, journal, clock)
         except ConfigError:
             await clock.offload(journal.close)
             raise
@@ -129,17 +132,17 @@ class LiveGateway:
         plane = wiring.build(
             clock=clock,
             ids=ClockIds(clock),
-            sink=Sinks(journal, money, counts, AccessLog(every=LogSettings.told().access == "all")),
+            sink=Sinks(journal, kept, counts, AccessLog(every=LogSettings.told().access == "all")),
             dialer=Http1Dialer(),
             configuration=configuration,
             secret=secret,
             embedder=embedder,
             classifier=classifier,
-            store=money.store,
+            store=kept.store,
         )
-        gateway = cls(workspace, plane, journal, money, counts, clock, control)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept)
         gateway._seen = seen
-        await money.restore(plane.budgets, workspace.snapshot.tenancy)
+        await kept.begin(plane)
         gateway._set_fleet()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
@@ -147,14 +150,15 @@ class LiveGateway:
     async def serve(self, listen: socket.socket) -> None:
         """Until drained."""
         settings = self._workspace.settings
-        scrape = Scrape(self._metrics.text, self._metrics_key()) if settings.server.metrics else None
+        worker, workers = self._control.worker, self._control.workers
+        all_: Gateway = self if workers == 1 else Workers(self, self._workspace.folder, worker, workers)
+        scrape = Scrape(all_.metrics, self._metrics_key()) if settings.server.metrics else None
         handler = public(self.plane, scrape, self._overload)
         front = self._front = Listener(handler, self._clock, self._limits, self._report)
-        back = Listener(admin(self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
+        back = Listener(admin(all_, self), self._clock, HttpLimits(max_body_bytes=1 << 16), _report)
         self._parts.front = lambda: (front.connections, front.active)
-        path = socket_path(self._workspace.folder)
+        path = socket_path(self._workspace.folder, worker)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
-        watchers.append(asyncio.create_task(self._money.blocks.keep()))
         try:
             await back.start_unix(path)
             await front.start(listen)
@@ -179,9 +183,9 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, what was drawn and not spent, and what waits in the journal."""
+        """Connections to upstreams, what waits for the store, then what waits in the journal."""
         await self.plane.dialer.close()
-        await self._money.close()
+        await self._kept.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -264,11 +268,10 @@ class LiveGateway:
             counters = await self._clock.offload(_counters, loaded, dict(self.plane.configuration.counters))
             before, self._workspace, self._problems = self._workspace, loaded, []
             prepared = await self.plane.classifier.prepare(loaded.snapshot.tenancy.tenants)
-            budgets = self.plane.budgets
-            begun = await self._money.begun(budgets, before.snapshot.tenancy, loaded.snapshot.tenancy)
+            book = await self._kept.prepare(self.plane.budgets, before.snapshot.tenancy, loaded.snapshot.tenancy)
             kept = self.plane.configuration.corpora
             self.plane.configuration = wiring.configure(loaded.snapshot, counters, prepared, kept)
-            await self._money.book(budgets, loaded.snapshot.tenancy, begun)
+            await book()
             self._set_fleet()
             await self._corpora.load(loaded.snapshot.tenancy)
             for part in ("server", "engines", "storage", "memory_limit_mib"):
@@ -284,14 +287,21 @@ class LiveGateway:
         except Exception:  # noqa: BLE001 - an engine's news must never end the gateway
             _log.exception("the fleet could not be set; the old one stays")
             return
-        wiring.set_fleet(self.plane, found)
+        wiring.set_fleet(self.plane, found, self._share)
+
+    def _share(self, slots: int) -> int:
+        """This worker's of what a model takes at once, so that all together don't ask for more; at least one."""
+        worker, workers = self._control.worker, self._control.workers
+        return max(min(slots, 1), slots // workers + (worker < slots % workers))
 
     # what the admin socket asks
 
-    def state(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         plane = self.plane
         return {
             "url": self._url,
+            "worker": self._control.worker,
+            "pid": os.getpid(),
             "snapshots": plane.configuration.snapshot.names,
             "draining": plane.draining,
             "overloaded": None if (too_much := self._overload.look()) is None else too_much.message,
@@ -300,12 +310,12 @@ class LiveGateway:
             "requests": plane.requests,
             "stages": plane.stages,
             "outcomes": plane.outcomes,
+            "store": self._kept.state(),
             "gates": plane.gates.views(),
             "cache": plane.cache.stats,
             "building": sorted(self._corpora.building),
             "corpora": {name: corpus.id for name, corpus in plane.configuration.corpora.items()},
             "journal": self._journal.state(),
-            "money": self._money.blocks.refused,
             "engines": [_public(engine) for engine in self._engines.values()],
         }
 
@@ -316,6 +326,8 @@ class LiveGateway:
         return await self._clock.offload(self._journal.flush)
 
     async def budgets(self) -> list[Any]:
+        if (lost := self._kept.state()["lost"]) is not None:
+            raise StoreLostError(lost)  # what is held of it is not what is there
         return list(await self.plane.budgets.rows(self.plane.configuration.snapshot.tenancy))
 
     def fleet(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
@@ -76,14 +78,27 @@ async def ready(
 
     `anew`: embed everything again. Nothing of it blocks the event loop. Raises CorpusError, OSError.
     """
-    passages = await clock.offload(read_corpus, workspace / CORPORA / name)
-    before = await clock.offload(_loaded, workspace, name)
-    if not anew and before is not None and before.id == corpus_id(passages, embedder.name):
-        return before
-    usable = before if before is not None and not anew and before.vectors.shape[1:] == (embedder.dim,) else None
-    made = await build(passages, embedder, usable, progress)
-    await clock.offload(save, workspace / INDEXES, name, made)
-    return made
+    lock = await clock.offload(_locked, workspace, name)  # of several processes one builds, and the others find it
+    try:
+        passages = await clock.offload(read_corpus, workspace / CORPORA / name)
+        before = await clock.offload(_loaded, workspace, name)
+        if not anew and before is not None and before.id == corpus_id(passages, embedder.name):
+            return before
+        usable = before if before is not None and not anew and before.vectors.shape[1:] == (embedder.dim,) else None
+        made = await build(passages, embedder, usable, progress)
+        await clock.offload(save, workspace / INDEXES, name, made)
+        return made
+    finally:
+        os.close(lock)
+
+
+def _locked(workspace: Path, name: str) -> int:
+    """Wait for the lock of this index; it is held until what comes back is closed, or the process ends."""
+    folder = workspace / INDEXES
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def stored(workspace: Path, names: Iterable[str], embedder: str) -> tuple[dict[str, Stored], list[str]]:

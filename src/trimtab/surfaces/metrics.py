@@ -39,6 +39,10 @@ class Parts:
         self.building, self.problems, self.lost_lines = building, problems, lost_lines
         self.front: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Open connections and running requests of the public port."""
+        self.worker = 0
+        """Which gateway of the workspace this is."""
+        self.store_lost: Callable[[], bool] = lambda: False
+        """Whether the shared store can't be reached."""
         self.memory: Callable[[], Iterable[str]] = tuple
         """The memory ladder's lines."""
 
@@ -53,7 +57,7 @@ class Metrics:
         """Everything, in Prometheus' format."""
         pieces: list[str] = []
         until = self._clock.now_ns() + SLICE_NS
-        for piece in self._pieces(await _rows(self._parts.plane)):
+        for piece in self._pieces(await _rows(self._parts)):
             pieces.append(piece)
             if self._clock.now_ns() >= until:
                 await asyncio.sleep(0)
@@ -93,7 +97,9 @@ def _workspace(parts: Parts) -> Iterator[str]:
     names = parts.plane.configuration.snapshot.names
     values = (version("trimtab"), names.tenancy or "none", names.release or "none", names.prices or "none")
     yield f.INFO.head + sample(f.INFO, values, 1)
+    yield f.WORKER_UP.head + sample(f.WORKER_UP, (str(parts.worker),), 1)
     yield _one(f.PROBLEMS, parts.problems())
+    yield _one(f.STORE_LOST, int(parts.store_lost()))
     yield _one(f.DRAINING, int(parts.plane.draining))
     connections, running = parts.front()
     yield _one(f.CONNECTIONS, connections)
@@ -157,8 +163,11 @@ def _cache(plane: DataPlane) -> Iterator[str]:
     yield _one(f.CACHE_ENTRIES, stats.entries) + _one(f.CACHE_BYTES, stats.bytes)
 
 
-async def _rows(plane: DataPlane) -> Sequence[BudgetRow]:
+async def _rows(parts: Parts) -> Sequence[BudgetRow]:
     """Nothing where the store that knows can't be reached: a stale figure would be taken for the true one."""
+    plane = parts.plane
+    if parts.store_lost():
+        return ()
     try:
         return await plane.budgets.rows(plane.configuration.snapshot.tenancy)
     except StoreLostError:

@@ -3,16 +3,18 @@ is declared while it runs counts what its period has cost so far."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from trimtab.controlplane import records
 from trimtab.core.clock import Clock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.record import Record
 from trimtab.core.tenancy import Tenancy
+from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.spend import Blocks, Budgets, Kept, MemoryStore, Place, StoreLostError
 from trimtab.foundations.store import Journal
 from trimtab.surfaces.budgets import book_rows, money_folder, needed, spent_rows
@@ -20,16 +22,8 @@ from trimtab.surfaces.budgets import book_rows, money_folder, needed, spent_rows
 _log = logging.getLogger(__name__)
 
 
-class Begun(NamedTuple):
-    """Budgets that are about to be declared, and what rows up to `seq` say of them."""
-
-    places: list[Place]
-    rows: list[Record]
-    seq: int
-
-
-class Money:
-    """A `MemoryStore` over a journal in `var/money`, and a sink of records, behind the one that numbers them."""
+class InProcess:
+    """`Counters` in this process: a `MemoryStore` over a journal in `var/money`."""
 
     def __init__(self, folder: Path, journal: Journal, written: records.Journal, clock: Clock) -> None:
         """Use `open`. Raises ForeignLinesError."""
@@ -37,11 +31,12 @@ class Money:
         self._kept = Kept(journal.found.payloads)
         self._others: dict[int, int] = {}
         """Of workers that wrote here once: their last rows that are counted."""
-        self.blocks = Blocks(journal, clock, self._seqs)
-        self.store = MemoryStore(clock, self.blocks)
+        self._blocks = Blocks(journal, clock, self._seqs)
+        self._keeping: asyncio.Task[None] | None = None
+        self.store = MemoryStore(clock, self._blocks)
 
     @classmethod
-    async def open(cls, folder: Path, written: records.Journal, clock: Clock) -> Money:
+    async def open(cls, folder: Path, written: records.Journal, clock: Clock) -> InProcess:
         """Raises ConfigError if the journal is damaged, in use, or the disk refuses: less than was drawn is never
         served."""
         journal: Journal | None = None
@@ -54,11 +49,12 @@ class Money:
             raise ConfigError([f"var/money: {error}"]) from error
 
     def write(self, record: Record) -> None:
-        self.blocks.write(record)
+        self._blocks.write(record)
 
-    async def restore(self, budgets: Budgets, tenancy: Tenancy) -> None:
+    async def begin(self, plane: DataPlane) -> None:
         """What the journals say was spent in the running periods, and the first blocks. Damaged records are said, not
         guessed. Raises ConfigError."""
+        budgets, tenancy = plane.budgets, plane.configuration.snapshot.tenancy
         places, kept, self._kept = budgets.places(tenancy), self._kept, Kept()
         rows = await self._clock.offload(spent_rows, self._folder, *needed(places, kept, self._clock))
         self._others = dict(kept.seqs)
@@ -68,46 +64,55 @@ class Money:
         book_rows(budgets, self.store, tenancy, rows, lambda place, row: not kept.holds(place, row))
         kept.restore(self.store, self._clock.wall_ns())
         try:
-            await self.blocks.begin(self.store, places)
+            await self._blocks.begin(self.store, places)
         except StoreLostError as error:
             raise ConfigError([f"var/money: {error}"]) from error
+        self._keeping = asyncio.create_task(self._blocks.keep())
+        _log.info("limits and budgets live in this process, money in var/money; %d records were behind it", len(rows))
 
     async def close(self) -> None:
         """Once no request runs: what was drawn and not spent is given back."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         try:
-            await self.blocks.close()
+            await self._blocks.close()
         except StoreLostError as error:
             _log.error("what was drawn and not spent will be in doubt at the next start: %s", error)
         await self._clock.offload(self._journal.close)
 
+    def state(self) -> dict[str, Any]:
+        return {"name": self.store.name, "lost": self._blocks.refused}
+
     # --- budgets that are declared while it runs
 
-    async def begun(self, budgets: Budgets, before: Tenancy, after: Tenancy) -> Begun:
-        """What the periods of new budgets have cost so far. To be booked by `book` in the step that declares them."""
+    async def prepare(self, budgets: Budgets, before: Tenancy, after: Tenancy) -> Callable[[], Awaitable[None]]:
+        """What the periods of new budgets have cost so far is read now and booked then; what is written in between, a
+        moment later."""
         old = {place.account for place in budgets.places(before)}
         places = [
             place
             for place in budgets.places(after)
             if place.account not in old and self.store.find(place.account, place.window) is None
         ]
-        seq = self._written.state().seq
-        return Begun(places, await self._rows(places, {}), seq)
+        accounts = {place.account for place in places}
+        mine, first = self._written.worker, self._written.state().seq
+        rows = await self._rows(places, {})
 
-    async def book(self, budgets: Budgets, tenancy: Tenancy, begun: Begun) -> None:
-        """Up to its first wait one step with what called it; what was written since `begun` comes a moment later."""
-        accounts = {place.account for place in begun.places}
-        mine, seq = self._written.worker, self._written.state().seq
+        async def book() -> None:
+            last = self._written.state().seq
 
-        def earlier(place: Place, row: Record) -> bool:
-            return place.account in accounts and ((row.worker or 0) != mine or (row.seq or 0) <= begun.seq)
+            def earlier(place: Place, row: Record) -> bool:
+                return place.account in accounts and ((row.worker or 0) != mine or (row.seq or 0) <= first)
 
-        def later(place: Place, row: Record) -> bool:
-            return place.account in accounts and (row.worker or 0) == mine and begun.seq < (row.seq or 0) <= seq
+            def later(place: Place, row: Record) -> bool:
+                return place.account in accounts and (row.worker or 0) == mine and first < (row.seq or 0) <= last
 
-        book_rows(budgets, self.store, tenancy, begun.rows, earlier)
-        if seq > begun.seq:
-            rows = await self._rows(begun.places, {mine: begun.seq})
-            book_rows(budgets, self.store, tenancy, rows, later)
+            book_rows(budgets, self.store, after, rows, earlier)
+            if last > first:
+                book_rows(budgets, self.store, after, await self._rows(places, {mine: first}), later)
+
+        return book
 
     async def _rows(self, places: list[Place], after: Mapping[int, int]) -> list[Record]:
         """Of the periods of these places, those that are numbered by now included."""

@@ -25,7 +25,12 @@ curl --unix-socket workspace/run/admin.sock http://x/metrics
 Label values are names that the workspace declares or come from a closed list. What is neither is `other`, what is not
 known or does not apply is `none`. So no request can open a series of its own; a metric has at most 10,000 label
 combinations, and what comes beyond counts under `other`. Names that a reload removes keep their series until the next
-start. Counters begin at 0 with each start of the gateway process, except `trimtab_records_total`."""
+start. Counters begin at 0 with each start of the gateway process, except `trimtab_records_total`.
+
+With several `server.workers` one scrape, of whichever of them, has the series of all: each with one more label,
+`worker`, so that `sum without (worker)` is the whole and a restart of one resets its own counters only. Budgets and
+engines, of which all say the same, are shown once and without it. A gateway that is just being started again has
+`trimtab_worker_up` 0 and no other series."""
 
 LATENCY_S: Final = (0.005, *(round(0.01 * 2**power, 2) for power in range(14)))
 """10 ms doubling to 81.92 s (gen_ai.client.operation.duration), and 5 ms for answers from the cache."""
@@ -214,6 +219,19 @@ PROBLEMS = Family(
     kind="gauge",
     unit="problems",
     help="Problems that keep a changed workspace out; the last good one serves.",
+)
+WORKER_UP = Family(
+    name="trimtab_worker_up",
+    kind="gauge",
+    unit="0 or 1",
+    help="Whether a gateway process of the workspace answered this scrape.",
+    labels=(Label("worker", "0 to server.workers - 1"),),
+)
+STORE_LOST = Family(
+    name="trimtab_store_lost",
+    kind="gauge",
+    unit="0 or 1",
+    help="Whether the shared store of limits and budgets can't be reached; 0 where there is none.",
 )
 DRAINING = Family(name="trimtab_draining", kind="gauge", unit="0 or 1", help="Whether the gateway is going down.")
 CONNECTIONS = Family(
@@ -415,14 +433,29 @@ GC = Family(
     labels=(Label("generation", "0, 1, 2"),),
 )
 
+BUDGETS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDGET_ENDS)
+"""All of a budget."""
 FROM_RECORDS: Final = (
     *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
     *(REASONING_TOKENS, COST, BASELINE, COMPARED, ATTEMPTS, GUARD_HITS, HTTP_REFUSED, FOLDED, FAILED),
 )
 AT_SCRAPE: Final = (
-    *(INFO, PROBLEMS, DRAINING, CONNECTIONS, IN_FLIGHT, SLOTS, RUNNING, WAITING, EXPECTED_WAIT, REPLICAS),
+    *(
+        INFO,
+        WORKER_UP,
+        PROBLEMS,
+        STORE_LOST,
+        DRAINING,
+        CONNECTIONS,
+        IN_FLIGHT,
+        SLOTS,
+        RUNNING,
+        WAITING,
+        EXPECTED_WAIT,
+        REPLICAS,
+    ),
     *(ENGINE, RESTARTS, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
-    *(CACHE_ENTRIES, CACHE_BYTES, BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDGET_ENDS),
+    *(CACHE_ENTRIES, CACHE_BYTES, *BUDGETS),
     *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, MEMORY_STEP, MEMORY_USED),
     *(MEMORY_LIMIT, LOG_LOST, TASKS, CPU, RSS, FDS, MAX_FDS, STARTED, GC),
 )

@@ -7,7 +7,7 @@ with prometheus-client's own parser.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final, Literal
@@ -59,6 +59,38 @@ def histogram(family: Family, values: Sequence[str], counts: Sequence[int], tota
     return "".join(lines) + f"{family.name}_sum{braced} {total}\n{family.name}_count{braced} {seen[-1]}\n"
 
 
+def merged(texts: Mapping[int, bytes], own: int, shared: Collection[str]) -> Iterator[str]:
+    """One exposition of those of several workers: each sample with the label `worker`, but for families that are
+    `shared`, which are `own`'s alone."""
+    blocks = {worker: _blocks(text.decode()) for worker, text in sorted(texts.items())}
+    for name in dict.fromkeys(name for found in blocks.values() for name in found):
+        whose = [own] if name in shared else list(blocks)
+        head = next(found[name][0] for found in blocks.values() if name in found)
+        yield head
+        for worker in whose:
+            for line in blocks[worker].get(name, ("", []))[1]:
+                yield line if name in shared else _labelled(line, worker)
+
+
+def _blocks(text: str) -> dict[str, tuple[str, list[str]]]:
+    """By family: what stands above its samples, and these."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for block in text.split("# HELP ")[1:]:
+        what, kind, *samples = block.splitlines(keepends=True)
+        found[what.partition(" ")[0]] = (f"# HELP {what}{kind}", samples)
+    return found
+
+
+def _labelled(line: str, worker: int) -> str:
+    name, _, rest = line.partition(" ")
+    if '{worker="' in name:
+        return line
+    brace = name.find("{")
+    if brace < 0:
+        return f'{name}{{worker="{worker}"}} {rest}'
+    return f'{line[:brace]}{{worker="{worker}",{line[brace + 1 :]}'
+
+
 @lru_cache(maxsize=32768)
 def _labels(labels: tuple[Label, ...], values: tuple[str, ...]) -> str:
     return ",".join(f'{label.name}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True))
@@ -68,4 +100,4 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-__all__ = ["CONTENT_TYPE", "Family", "Label", "histogram", "sample"]
+__all__ = ["CONTENT_TYPE", "Family", "Label", "histogram", "merged", "sample"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,8 @@ from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, Varia
 from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.policy import PolicyDocument
 from trimtab.foundations.config import DocumentError, Problem, Reader, did_you_mean, read_text
+
+MEMORY: Final = "memory"
 
 
 class Server(Document, frozen=True):
@@ -29,7 +31,7 @@ class Server(Document, frozen=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, examples=[8388608])] = 8 * 1024 * 1024
     """The largest request body; a larger one gets 413 `body_too_large`."""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
-    """Gateway processes. Only 1 so far: more would need a shared store."""
+    """Gateway processes. More than 1 need a shared store (`storage.url`): limits and budgets then hold across them."""
     metrics: bool = True
     """Whether /metrics is served: to this machine only or, with `metrics_key`, to whoever sends that key."""
     metrics_key: str | None = None
@@ -50,11 +52,24 @@ class Engine(Document, frozen=True):
 
 
 class Storage(Document, frozen=True):
-    """Where fast state lives."""
+    """Where fast state lives: limits and budgets."""
 
-    url: str = "memory"
-    """Where limits and budgets are kept. Only `memory` (the gateway process) so far; budgets are rebuilt from the
-    records."""
+    url: Annotated[str, Meta(min_length=1, description="memory, or the URL of a Valkey or Redis server")] = MEMORY
+    """`memory` (the gateway process; budgets are rebuilt from the records at a start), or a Valkey or Redis server:
+    `redis://HOST:PORT/DB`, `rediss://` (TLS) or `unix://PATH`. `valkey://` and `valkeys://` mean the first two. Needs
+    the extra `shared`."""
+    password: str | None = None
+    """`env:NAME` or `file:PATH` of the server's password. A user name may stand in the URL, a password may not."""
+    on_loss: Literal["refuse", "leases"] = "refuse"
+    """While a shared store can't be reached: `refuse` answers 503 `store_lost` to whoever has a limit or a budget;
+    `leases` first spends what this gateway holds of it."""
+    stale_s: Annotated[int, Meta(ge=1, le=3600, description="seconds")] = 60
+    """With `leases`: how long a gateway goes on without the store."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether counters are kept outside of the gateway process."""
+        return self.url != MEMORY
 
 
 class Settings(Document, frozen=True):

@@ -2,27 +2,31 @@
 
 from trimtab.dataplane.spend.adapters.memory import MemoryStore
 from trimtab.dataplane.spend.adapters.vault import Blocks, Kept
-from trimtab.dataplane.spend.base import Account, Level, Place, Store, StoreLostError
+from trimtab.dataplane.spend.base import Account, Level, LostLease, Place, Store, StoreLostError
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
-from trimtab.dataplane.spend.lease import Lease
+from trimtab.dataplane.spend.lease import Holder, Lease
 from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
 from trimtab.dataplane.spend.meter import Lengths, Meter
 from trimtab.dataplane.spend.periods import Window, window_at
+from trimtab.dataplane.spend.standing import StandingStore
 
 __all__ = [
     "Account",
     "Blocks",
     "BudgetRow",
     "Budgets",
+    "Holder",
     "Kept",
     "Lease",
     "Lengths",
     "Level",
     "Limiter",
+    "LostLease",
     "MemoryStore",
     "Meter",
     "Place",
     "RateView",
+    "StandingStore",
     "Store",
     "StoreLostError",
     "Used",

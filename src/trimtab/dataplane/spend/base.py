@@ -83,12 +83,13 @@ class Charged(NamedTuple):
 
 
 class LostLease(NamedTuple):
-    """A lease whose holder did not end it: what it was granted counts as spent."""
+    """A lease whose holder did not end it: what it was granted counts as spent, in these windows of these accounts."""
 
     lease: str
     tenant: str
     granted: int
     accounts: tuple[Account, ...]
+    windows: tuple[Window, ...]
 
 
 class Store(Protocol):

@@ -29,7 +29,7 @@ from trimtab.core.errors import Refusal
 from trimtab.core.tenancy import Channel, KeyEntry, Tenancy
 from trimtab.dataplane.spend.accounts import Claim, Claims
 from trimtab.dataplane.spend.base import Account, Level, Place, Store
-from trimtab.dataplane.spend.lease import Hold, Lease, until_ns
+from trimtab.dataplane.spend.lease import Hold, Holder, Lease, until_ns
 from trimtab.dataplane.spend.queues import Asking, Queues
 from trimtab.dataplane.spend.refusals import Look, busy, exhausted, used_up
 
@@ -91,7 +91,8 @@ class Budgets:
         assert 0 <= least <= want, (least, want)
         claims = self._claims.of(entry, name, channel)
         ends_ns = until_ns(self._clock.wall_ns(), lasts_s)
-        asking = Asking(claims, want, least, instead_of, next(self._order), holder, ends_ns)
+        who = Holder(holder, name, entry.key.id)
+        asking = Asking(claims, want, least, instead_of, next(self._order), who, ends_ns)
         answer = await self._decide(asking, in_order=wait_s > 0)
         if isinstance(answer, list):
             return await self._wait(asking, answer, wait_s, on_wait) if wait_s > 0 else self._busy(asking, answer)
@@ -144,7 +145,7 @@ class Budgets:
     async def _decide(self, asking: Asking, *, in_order: bool = True) -> Lease | Refusal | list[Look]:
         """A lease, a refusal for good, or the accounts that are short."""
         wall_ns = self._clock.wall_ns()
-        lease = f"{asking.holder}.{next(self._order)}"
+        lease = asking.holder.lease(next(self._order))
         if not asking.claims:
             if asking.instead_of is not None:
                 asking.instead_of.release()

@@ -14,6 +14,24 @@ _GRACE_NS = 60 * 1_000_000_000
 """How long after its request's deadline a lease is still its holder's to settle."""
 
 
+class Holder(NamedTuple):
+    """Whose a lease is. A lease's id is made of it, so that one that is lost can still be booked on its request."""
+
+    record: str
+    channel: str
+    key: str
+
+    def lease(self, number: int) -> str:
+        """The id of its lease with this number."""
+        return f"{self.record}/{self.channel}/{self.key}.{number}"
+
+    @classmethod
+    def of(cls, lease: str) -> Holder:
+        """Who holds a lease of this id."""
+        record, channel, key = lease.rpartition(".")[0].split("/")
+        return cls(record, channel, key)
+
+
 class Hold(NamedTuple):
     """Where a lease holds its money: the window stays the same, whatever the calendar says by now."""
 

@@ -45,6 +45,13 @@ def window_at(period: Period, tz: str, wall_ns: int) -> Window:
     return Window(_begin_ns(first, zone), end_ns, first.isoformat() if period == "day" else f"{first:%Y-%m}")
 
 
+def window_named(period: Period, tz: str, id: str) -> Window:
+    """The window with this id. Raises ValueError for an id that is none, ZoneInfoNotFoundError for such a zone."""
+    zone = ZoneInfo(tz)
+    first = date.fromisoformat(id if period == "day" else f"{id}-01")
+    return Window(_begin_ns(first, zone), _begin_ns(_next(period, first), zone), id)
+
+
 def _next(period: Period, first: date) -> date:
     if period == "day":
         return first + _DAY

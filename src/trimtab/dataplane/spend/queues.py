@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from trimtab.dataplane.spend.accounts import Claim
 from trimtab.dataplane.spend.base import Account
-from trimtab.dataplane.spend.lease import Lease
+from trimtab.dataplane.spend.lease import Holder, Lease
 
 _order = attrgetter("order")
 
@@ -27,7 +27,7 @@ class Asking:
         least: int,
         instead_of: Lease | None,
         order: int,
-        holder: str,
+        holder: Holder,
         until_ns: int,
     ) -> None:
         self.claims, self.want, self.least, self.instead_of, self.order = claims, want, least, instead_of, order

@@ -26,6 +26,7 @@ from trimtab.surfaces import indexes
 from trimtab.surfaces.budgets import money_folder
 from trimtab.surfaces.doctor.finding import Finding, error, good, warning
 from trimtab.surfaces.doctor.machine import memory_left, mib
+from trimtab.surfaces.doctor.store import store
 from trimtab.surfaces.processes import ModelMissingError, PortTakenError, listen, model_file
 from trimtab.surfaces.processes.model import FILE, SHA256
 from trimtab.surfaces.server.ask import NotRunningError, admin_socket, ask
@@ -52,9 +53,12 @@ def installed(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield from _folders(folder)
         yield from _records(folder, clock)
     state = _state(folder)
-    if state is None and money_folder(folder).is_dir():
+    shared = loaded is not None and loaded.settings.storage.is_shared
+    if state is None and not shared and money_folder(folder).is_dir():
         yield _money(folder, clock)
     yield _gateway(folder, state)
+    if loaded is not None and loaded.settings.storage.is_shared:
+        yield from store(loaded.settings.storage, folder, clock)
     if loaded is not None:
         yield from _models(folder, loaded.settings, running=state is not None)
         yield from _indexes(folder, loaded)
@@ -148,7 +152,8 @@ def _gateway(folder: Path, state: dict[str, Any] | None) -> Finding:
     if state is None:
         return _left_behind(folder) or good("gateway", "does not run")
     engines = ", ".join(f"{one['name']} {one['state']}" for one in state["engines"]) or "none of its own"
-    said = f"serves at {state['url']}; engines: {engines}"
+    workers = f", {len(state['workers'])} gateways" if "workers" in state else ""
+    said = f"serves at {state['url']}{workers}; engines: {engines}"
     fix = "Its log on stderr says more; trimtab check for the documents."
     if state["problems"]:
         cause = f"{len(state['problems'])} problems keep a changed workspace out: the last good one serves."
@@ -159,8 +164,8 @@ def _gateway(folder: Path, state: dict[str, Any] | None) -> Finding:
     if state["journal"]["failing"]:
         cause = f"The disk refuses records ({state['journal']['failing']}); they wait in memory."
         return error("gateway", said, cause, "Make room, or mend the disk: it goes on by itself.")
-    if state["money"]:
-        cause = f"Requests with a budget are refused: {state['money']}"
+    if state["store"]["lost"] and state["store"]["name"] == "memory":
+        cause = f"Requests with a budget are refused: {state['store']['lost']}"
         return error("gateway", said, cause, "Make room, or mend the disk: it goes on by itself.")
     return good("gateway", said)
 

@@ -13,7 +13,7 @@ from trimtab.surfaces.processes.channel import (
 )
 from trimtab.surfaces.processes.cores import share_of_cores, usable_cores
 from trimtab.surfaces.processes.model import ModelMissingError, bundled_model, fetch_model, model_file
-from trimtab.surfaces.processes.supervisor import PortTakenError, Supervisor, listen
+from trimtab.surfaces.processes.supervisor import PortTakenError, Supervisor, listen, listen_together
 
 __all__ = [
     "Broken",
@@ -31,6 +31,7 @@ __all__ = [
     "bundled_model",
     "fetch_model",
     "listen",
+    "listen_together",
     "model_file",
     "share_of_cores",
     "usable_cores",

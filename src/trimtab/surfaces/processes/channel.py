@@ -152,12 +152,14 @@ class ChildEnd:
 
 class GatewayControl:
     """The gateway's side: `async for message in control` gives Engines (the first at once) and Drain; `send` answers.
+    It is `worker` (from 0) of `workers` gateways that serve the workspace.
 
     Make it inside the running event loop. SIGTERM to the gateway itself arrives as a Drain, like the supervisor's; a
     second one ends the process at once. (Some send it to every process: a Drain and a SIGTERM together are one drain.)
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, worker: int = 0, workers: int = 1) -> None:
+        self.worker, self.workers = worker, workers
         self._loop = asyncio.get_running_loop()
         self._messages: asyncio.Queue[Engines | Drain] = asyncio.Queue()
         self._end = ChildEnd(fd)

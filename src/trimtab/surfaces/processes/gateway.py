@@ -26,14 +26,17 @@ def main(body: Body | None = None) -> None:
     arguments.add_argument("--control", type=int, required=True)
     arguments.add_argument("--listen", type=int, required=True)
     arguments.add_argument("--workspace", type=Path, required=True)
+    arguments.add_argument("--worker", type=int, default=0)
+    arguments.add_argument("--workers", type=int, default=1)
     given = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all: the supervisor decides
-    log = set_up("gateway", LogSettings.told(), aside=True)
+    role = "gateway" if given.workers == 1 else f"gateway {given.worker}"
+    log = set_up(role, LogSettings.told(), aside=True)
     listen = socket.socket(fileno=given.listen)
     listen.set_inheritable(False)
     listen.setblocking(False)
     with asyncio.Runner(loop_factory=_loop) as runner:
-        status = runner.run(_run(body, given.workspace, listen, given.control))
+        status = runner.run(_run(body, given, listen))
     log.close()
     sys.exit(status)
 
@@ -44,10 +47,10 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _run(body: Body | None, workspace: Path, listen: socket.socket, control_fd: int) -> int:
-    control = GatewayControl(control_fd)
+async def _run(body: Body | None, given: argparse.Namespace, listen: socket.socket) -> int:
+    control = GatewayControl(given.control, given.worker, given.workers)
     try:
-        await (body or _composed())(workspace, listen, control)
+        await (body or _composed())(given.workspace, listen, control)
     except ConfigError as error:
         control.send(Broken(problems=error.problems))
         return 1

@@ -1,14 +1,13 @@
-"""The supervisor: holds the listening socket and the pipes, starts and restarts children, does no request's work.
+"""The supervisor: holds the listening sockets and the pipes, starts and restarts children, does no request's work.
 
-States: *starting* (until the gateway is ready and each engine has either come up or said why not), *serving*,
-*draining* (the gateway goes on accepting and answers 503 until its last stream ends; nobody is restarted), *ended*.
-The socket is held here, so that connections wait in its backlog while a gateway is started again.
+States: *starting* (until each gateway is ready and each engine has either come up or said why not), *serving*,
+*draining* (gateways go on accepting and answer 503 until their last stream ends; nobody is restarted), *ended*.
+The sockets are held here, one a gateway, so that connections wait in a backlog while theirs is started again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import signal
@@ -19,10 +18,8 @@ from typing import Final
 
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
-from trimtab.surfaces.processes.backoff import Backoff
 from trimtab.surfaces.processes.channel import (
     Broken,
-    Drain,
     Engines,
     EngineSpec,
     Ready,
@@ -30,8 +27,8 @@ from trimtab.surfaces.processes.channel import (
     StopEngine,
     ToSupervisor,
 )
-from trimtab.surfaces.processes.child import Child, how_it_ended
 from trimtab.surfaces.processes.keeper import EngineKeeper
+from trimtab.surfaces.processes.worker import Worker
 
 BACKLOG: Final = 4096
 GATEWAY_MODULE: Final = "trimtab.surfaces.processes.gateway"
@@ -44,12 +41,15 @@ class PortTakenError(TrimtabError):
     """Another process listens where we should."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The listening socket; port 0 takes a free one. Raises PortTakenError, OSError for a host that is not ours."""
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """The listening socket; port 0 takes a free one. `shared`: others may listen there, too, if they say so. Raises
+    PortTakenError, OSError for a host that is not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         sock.listen(BACKLOG)
     except OSError as error:
@@ -61,18 +61,35 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-class Supervisor:
-    """Runs one gateway and its engines until it is told to end.
+def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
+    """Listening sockets of one address, among which the kernel shares connections out. Raises as `listen`."""
+    if count == 1:
+        return [listen(host, port)]
+    with listen(host, port) as alone:  # sharing an address would share it with another supervisor of this user, too
+        port = alone.getsockname()[1]
+    found: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            found.append(listen(host, port, shared=True))
+    except BaseException:
+        for sock in found:
+            sock.close()
+        raise
+    return found
 
-    `say` gets the lines for the person who started it (the gateway's hints, once all is up). `gateway_module` and
-    `engine_module` are what `python -m` starts; `environment` is what the gateway is told beside ours. Takes `sock`
-    over.
+
+class Supervisor:
+    """Runs a gateway for each of `sockets`, and the engines, until it is told to end.
+
+    `say` gets the lines for the person who started it (the first gateway's hints, once all are up). `gateway_module`
+    and `engine_module` are what `python -m` starts; `environment` is what gateways are told beside ours. Takes the
+    sockets over.
     """
 
     def __init__(
         self,
         workspace: Path,
-        sock: socket.socket,
+        sockets: Sequence[socket.socket],
         engines: Sequence[EngineSpec],
         say: Callable[[str], None],
         *,
@@ -81,32 +98,38 @@ class Supervisor:
         engine_module: str = ENGINE_MODULE,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._workspace, self._socket, self._say = workspace, sock, say
-        self._clock = clock or SystemClock()
-        self._gateway_module, self._environment = gateway_module, environment
+        self._say = say
+        clock = clock or SystemClock()
         self._keepers = {
-            spec.name: EngineKeeper(spec, workspace, engine_module, self._clock, self._engines_changed)
-            for spec in engines
+            spec.name: EngineKeeper(spec, workspace, engine_module, clock, self._engines_changed) for spec in engines
         }
-        self._gateway: Child | None = None
-        self._ready: Ready | None = None
+        command = ["-m", gateway_module, "--workspace", str(workspace), "--workers", str(len(sockets))]
+        self._workers = [
+            Worker(
+                "gateway" if len(sockets) == 1 else f"gateway {index}",
+                [*command, "--worker", str(index)],
+                sock,
+                clock,
+                environment,
+                self._engines,
+                self._hear,
+            )
+            for index, sock in enumerate(sockets)
+        ]
         self._served = self._announced = self._draining = False
         self._broken: list[str] | None = None
-        self._backoff = Backoff(self._clock)
-        self._wake = asyncio.Event()
         self._killed_by: signal.Signals | None = None
 
     async def run(self) -> int:
         """The exit status: 0 after a clean stop, 128 + the signal where a second one cut it short.
 
-        Raises ConfigError if the gateway finds the workspace broken before it has ever served.
+        Raises ConfigError if a gateway finds the workspace broken before any has ever served.
         """
         self._catch_signals()
         keepers = [asyncio.ensure_future(keeper.keep()) for keeper in self._keepers.values()]
         try:
-            await self._keep_gateway()
+            await asyncio.gather(*(worker.keep() for worker in self._workers))
         finally:
-            self._socket.close()
             for task in keepers:
                 task.cancel()
             if keepers:
@@ -123,49 +146,18 @@ class Supervisor:
             return
         _log.info("supervisor: %s: draining; again to stop at once", number.name)
         self._draining = True
-        self._wake.set()
-        if self._gateway is not None:
-            self._gateway.tell(Drain())
+        for worker in self._workers:
+            worker.drain()
 
-    # The gateway
+    # Gateways
 
-    async def _keep_gateway(self) -> None:
-        while not self._draining:
-            status = await self._live()
-            self._gateway, self._ready = None, None
-            if self._is_over():
-                return
-            pause_s = self._backoff.pause_s()
-            _log.warning("gateway %s; starting it again in %g s", status, pause_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause_s)
-
-    def _is_over(self) -> bool:
-        return self._draining or self._broken is not None
-
-    async def _live(self) -> str:
-        """One gateway process from its start to its end; how it ended, in words."""
-        descriptor = self._socket.fileno()
-        command = ["-m", self._gateway_module, "--workspace", str(self._workspace), "--listen", str(descriptor)]
-        try:
-            self._gateway = child = await Child.start(command, self._hear, [descriptor], environment=self._environment)
-        except OSError as error:
-            return f"could not be started: {error}"
-        child.tell(self._engines())
-        if self._draining:  # asked for while it started
-            child.tell(Drain())
-        if self._killed_by is not None:
-            child.signal(signal.SIGKILL)
-        return how_it_ended(await child.ended())
-
-    def _hear(self, message: ToSupervisor) -> None:
+    def _hear(self, worker: Worker, message: ToSupervisor) -> None:
         match message:
             case Ready():
-                self._ready, self._served = message, True
-                self._backoff.started()
+                self._served = True
                 self._announce()
             case Broken(problems=problems):
-                self._refused(problems)
+                self._refused(worker, problems)
             case StopEngine(name=name) | StartEngine(name=name) if name not in self._keepers:
                 _log.error("supervisor: there is no engine %s; there are: %s", name, ", ".join(self._keepers) or "none")
             case StopEngine(name=name):
@@ -173,15 +165,17 @@ class Supervisor:
             case StartEngine(name=name):
                 self._keepers[name].start()
             case _:
-                _log.error("supervisor: the gateway said %s, which is an engine's word", type(message).__name__)
+                _log.error("supervisor: a gateway said %s, which is an engine's word", type(message).__name__)
 
-    def _refused(self, problems: list[str]) -> None:
+    def _refused(self, worker: Worker, problems: list[str]) -> None:
         """Broken from the first is our end; broken later (a restart after an edit) is tried again: engines are warm."""
         if not self._served:
             self._broken = problems
+            for one in self._workers:
+                one.drain()
             return
         for problem in problems:
-            _log.error("gateway: %s", problem)
+            _log.error("%s: %s", worker.name, problem)
 
     # Engines
 
@@ -189,18 +183,19 @@ class Supervisor:
         return Engines(engines=[keeper.status for keeper in self._keepers.values()])
 
     def _engines_changed(self) -> None:
-        if self._gateway is not None:
-            self._gateway.tell(self._engines())
+        for worker in self._workers:
+            worker.tell(self._engines())
         self._announce()
 
     def _announce(self) -> None:
-        """Once: when the gateway is ready and no engine is still on its way."""
+        """Once: when every gateway is ready and no engine is still on its way."""
         waiting = any(keeper.status.state in ("starting", "restarting") for keeper in self._keepers.values())
-        if self._announced or self._ready is None or waiting or self._draining:
+        ready = [worker.ready for worker in self._workers if worker.ready is not None]
+        if self._announced or len(ready) < len(self._workers) or waiting or self._draining:
             return
         self._announced = True
         try:
-            for line in (f"Trimtab serves at {self._ready.url}", *self._ready.hints):
+            for line in (f"Trimtab serves at {ready[0].url}", *ready[0].hints):
                 self._say(line)
         except OSError as error:  # a reader that has left is no reason to stop serving
             _log.warning("supervisor: nobody reads what it says: %s", error)
@@ -213,7 +208,7 @@ class Supervisor:
             loop.add_signal_handler(number, self.stop, number)
 
     def _kill(self) -> None:
-        if self._gateway is not None:
-            self._gateway.signal(signal.SIGKILL)
+        for worker in self._workers:
+            worker.kill()
         for keeper in self._keepers.values():
             keeper.kill()

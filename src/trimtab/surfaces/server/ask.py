@@ -29,25 +29,44 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def admin_socket(workspace: Path) -> Path:
+def socket_stem(worker: int) -> str:
+    """Of the files in `run/` that tell where a gateway's admin socket is."""
+    return "admin" if worker == 0 else f"admin.{worker}"
+
+
+def admin_socket(workspace: Path, worker: int = 0) -> Path:
     """Where a running gateway of this workspace listens."""
-    told = workspace / "run" / "admin.path"
-    return Path(told.read_text()) if told.is_file() else workspace / "run" / "admin.sock"
+    stem = socket_stem(worker)
+    told = workspace / "run" / f"{stem}.path"
+    return Path(told.read_text()) if told.is_file() else workspace / "run" / f"{stem}.sock"
 
 
 def ask(workspace: Path, method: str, path: str) -> Any:
-    """The JSON that the gateway answers. Raises NotRunningError where none is there, TrimtabError where it fails."""
-    connection = _Connection(admin_socket(workspace))
-    try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-        raise NotRunningError(f"no gateway serves {workspace}: start it by trimtab serve") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise TrimtabError(f"the gateway of {workspace} does not answer: {error}") from error
-    finally:
-        connection.close()
-    if answer.status >= 300:
-        raise TrimtabError(f"the gateway answered {answer.status}: {body[:300].decode(errors='replace')}")
-    return msgspec.json.decode(body)
+    """The JSON that a gateway answers, for all that serve the workspace: the first of them that can be reached. Raises
+    NotRunningError where none is there, TrimtabError where it fails."""
+    for sock in _sockets(workspace):
+        connection = _Connection(sock)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            continue  # it is being started again, or was killed
+        except (OSError, http.client.HTTPException) as error:
+            raise TrimtabError(f"the gateway of {workspace} does not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise TrimtabError(f"the gateway answered {answer.status}: {body[:300].decode(errors='replace')}")
+        return msgspec.json.decode(body)
+    raise NotRunningError(f"no gateway serves {workspace}: start it by trimtab serve")
+
+
+def _sockets(workspace: Path) -> list[Path]:
+    """Of all workers that there may be, the first one's first."""
+    names = [path.name.split(".") for path in (workspace / "run").glob("admin.*") if path.suffix in (".sock", ".path")]
+    others = sorted({int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal()})
+    return [admin_socket(workspace, worker) for worker in (0, *others)]
+
+
+__all__ = ["NotRunningError", "admin_socket", "ask", "socket_stem"]

@@ -9,20 +9,6 @@ from trimtab.foundations.config import Path, SecretError, is_reference, resolve_
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def workers(view: View) -> Found:
-    """Several workers without a shared store would each allow the whole limit and spend the whole budget."""
-    count = view.documents.settings.server.workers
-    if count > 1:
-        message = f"{count} workers need a shared store: each would allow every limit and spend every budget in full"
-        yield error(SETTINGS, ("server", "workers"), message, "Write workers: 1")
-
-
-def storage(view: View) -> Found:
-    """A store that nothing connects to must not look connected."""
-    if view.documents.settings.storage.url != "memory":
-        yield error(SETTINGS, ("storage", "url"), "only memory is supported so far", "Write url: memory")
-
-
 def demo(view: View) -> Found:
     """Behind a proxy every caller seems to come from loopback, so demo keys must not meet a public address."""
     settings = view.documents.settings
@@ -66,4 +52,4 @@ def idle_engines(view: View) -> Found:
             yield warning(SETTINGS, ("engines", name), "no model uses this engine", hint)
 
 
-CHECKS = (workers, storage, demo, metrics_key, engine_files, idle_engines)
+CHECKS = (demo, metrics_key, engine_files, idle_engines)

@@ -27,15 +27,18 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError, TryAgainError
 
 from trimtab.core.clock import Clock
 from trimtab.dataplane.spend.base import Account, Charge, Charged, Level, LostLease, Place, Reserved, StoreLostError
+from trimtab.dataplane.spend.periods import Period, window_named
 
 TIMEOUT_S: Final = 1.0
 """Within which the store must answer."""
 PROBE_S: Final = 0.5
 """Between two questions whether a lost store is back."""
+TIME_S: Final = 5.0
+"""Between two looks at the store's clock."""
 MOST_WAITING: Final = 65_536
 """Ends of leases that are kept while the store is lost; beyond it the oldest are left to run out there."""
 _BATCH: Final = 128
@@ -45,9 +48,13 @@ _NS_PER_US: Final = 1000
 _KEPT_MS: Final = 40 * 86_400_000
 """Books stay so long after their window's end, for reports."""
 _NAMES: Final = ("reserve", "extend", "settle", "levels", "lost", "charge")
+_SCHEMES: Final = {"valkey": "redis", "valkeys": "rediss"}
 _LOST: Final = (RedisError, OSError, TimeoutError)
-_NOT_NOW: Final = (BusyLoadingError, ReadOnlyError)
+_NOT_NOW: Final = (BusyLoadingError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 """Answers of a server that will take it later."""
+_NOT_NOW_WORDS: Final = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN")
+_MARK: Final = "tt:{trimtab}:since"
+"""When counters were first kept there, in microseconds: a store that comes back without it has lost them."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,17 +68,30 @@ class _Told(NamedTuple):
     again: bool
 
 
+class StoreFacts(NamedTuple):
+    """What a server says of itself. `appendfsync` is None where it does not tell; `max_bytes` 0: no limit."""
+
+    server: str
+    appendonly: bool
+    appendfsync: str | None
+    policy: str
+    max_bytes: int
+
+
 class ValkeyStore:
     """See the module, and `Store`. `open` before use, `close` after it. One for a process, on its event loop."""
 
     name = "valkey"
 
-    def __init__(self, url: str, clock: Clock, *, own_time: bool = False) -> None:
-        """`url`: redis://, rediss:// or unix://. `own_time`: go by this process's wall clock and not by the store's,
-        which is the same for all gateways. Raises ValueError for a URL that is none."""
+    def __init__(self, url: str, clock: Clock, *, password: str | None = None, own_time: bool = False) -> None:
+        """`url`: redis://, rediss:// or unix:// (valkey:// and valkeys:// are the first two). `own_time`: go by this
+        process's wall clock and not by the store's, which is the same for all gateways. Raises ValueError for a URL
+        that is none."""
         self._clock, self._own_time = clock, own_time
+        scheme, colon, rest = url.partition(":")
         pool = BlockingConnectionPool.from_url(
-            url,
+            _SCHEMES.get(scheme, scheme) + colon + rest,
+            password=password,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
@@ -85,6 +105,7 @@ class ValkeyStore:
         self._ahead_ns = 0
         """By how much the store's clock is ahead of ours."""
         self._lost: str | None = None
+        self._reached = False
         self._queue: deque[_Told] = deque()
         self._more = asyncio.Event()
         self._telling = asyncio.Lock()
@@ -104,7 +125,9 @@ class ValkeyStore:
     async def open(self) -> None:
         """Reach the store. One that is not there is waited for in the background."""
         await self._probe()
-        self._tasks = [asyncio.create_task(work()) for work in (self._keep_telling, self._keep_listening)]
+        self._tasks = [
+            asyncio.create_task(work()) for work in (self._keep_telling, self._keep_listening, self._keep_time)
+        ]
 
     async def close(self, timeout_s: float = 2.0) -> None:
         """What is still to be told, then the connections."""
@@ -125,6 +148,26 @@ class ValkeyStore:
 
     def listen(self, freed: Callable[[Iterable[Account]], None]) -> None:
         self._freed = freed
+
+    async def facts(self) -> StoreFacts:
+        """Raises StoreLostError."""
+        try:
+            server, memory, persistence = [await self._redis.info(part) for part in ("server", "memory", "persistence")]
+        except _LOST as error:
+            self._lose(error)
+            raise StoreLostError(str(error)) from error
+        try:
+            synced = (await self._redis.config_get("appendfsync")).get("appendfsync")
+        except _LOST:  # managed servers often keep CONFIG to themselves
+            synced = None
+        version = server.get("valkey_version")
+        return StoreFacts(
+            server=f"Valkey {version}" if version else f"Redis {server.get('redis_version', 'of no version')}",
+            appendonly=bool(persistence.get("aof_enabled")),
+            appendfsync=synced,
+            policy=str(memory.get("maxmemory_policy", "noeviction")),
+            max_bytes=int(memory.get("maxmemory", 0)),
+        )
 
     # --- rates
 
@@ -212,18 +255,35 @@ class ValkeyStore:
             self._more.set()
 
     async def _probe(self) -> None:
-        """Whether it is there, and what its clock says."""
+        """Whether it is there, and what its clock says. One that comes to be there gets all scripts at once, so that
+        its return is not met by each request's own."""
+        away = self._lost is not None or not self._reached
         try:
             before_ns = self._clock.wall_ns()
             seconds, micros = await self._redis.time()
+            middle_ns = (before_ns + self._clock.wall_ns()) // 2
+            if away:
+                is_new = await self._greet(seconds * 1_000_000 + micros)
         except _LOST as error:
             self._lose(error)
             return
-        middle_ns = (before_ns + self._clock.wall_ns()) // 2
         self._ahead_ns = 0 if self._own_time else (seconds * 1_000_000 + micros) * _NS_PER_US - middle_ns
+        if not away:
+            return
+        if self._reached and is_new:
+            _log.error("the shared store came back without its counters: what was spent before counts no more there")
         if self._lost is not None:
             self._lost = None
             _log.warning("the shared store is back, %d ends of leases wait for it", len(self._queue))
+        self._reached = True
+
+    async def _greet(self, now_us: int) -> bool:
+        """Whether it has never kept counters, or lost them."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for script in self._scripts.values():
+                pipe.script_load(script.script)
+            pipe.set(_MARK, now_us, nx=True)
+            return bool((await pipe.execute())[-1])
 
     def _now_us(self) -> int:
         return self._us(self._clock.wall_ns())
@@ -251,6 +311,13 @@ class ValkeyStore:
                 self._more.clear()
                 await self._more.wait()
 
+    async def _keep_time(self) -> None:
+        """A wall clock that is set, here or there, is noticed; and the loss of a store that nobody asks."""
+        while True:
+            await asyncio.sleep(TIME_S)
+            if self._lost is None:
+                await self._probe()
+
     async def _tell(self) -> None:
         """A batch in one exchange; what may not have arrived is told again, if it may be."""
         async with self._telling:
@@ -258,15 +325,15 @@ class ValkeyStore:
 
     async def _tell_batch(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-        pipe = self._redis.pipeline(transaction=False)
         if not batch:
             return
         try:
-            for told in batch:
-                await told.script(keys=told.keys, args=told.arguments, client=pipe)
-            answers = await pipe.execute(raise_on_error=False)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for told in batch:
+                    await told.script(keys=told.keys, args=told.arguments, client=pipe)
+                answers = await pipe.execute(raise_on_error=False)
             for told, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, ResponseError) and not isinstance(answer, _NOT_NOW):
+                if isinstance(answer, ResponseError) and not _later_again(answer):
                     self.dropped += 1  # asking again would change nothing, and hold up the others
                     _log.error("the shared store refuses %s: %s", told.arguments[:2], answer)
                 elif isinstance(answer, Exception):
@@ -294,6 +361,10 @@ class ValkeyStore:
                 self._freed([Account(tenant, "", "day", "")])
 
 
+def _later_again(answer: ResponseError) -> bool:
+    return isinstance(answer, _NOT_NOW) or str(answer).startswith(_NOT_NOW_WORDS)
+
+
 def _nobody(accounts: Iterable[Account]) -> None: ...
 
 
@@ -316,11 +387,13 @@ def _levels(rows: Sequence[str]) -> list[Level]:
 
 def _lost_lease(tenant: str, row: str) -> LostLease:
     lease, granted, *books = row.split("\n")
-    accounts = []
+    accounts, windows = [], []
     for book in books:
-        scope, period, tz, _ = book.partition("}:book:")[2].split("|")
-        accounts.append(Account(tenant, scope, "day" if period == "day" else "month", tz))
-    return LostLease(lease, tenant, int(granted), tuple(accounts))
+        scope, named, tz, id = book.partition("}:book:")[2].split("|")
+        period: Period = "day" if named == "day" else "month"
+        accounts.append(Account(tenant, scope, period, tz))
+        windows.append(window_named(period, tz, id))
+    return LostLease(lease, tenant, int(granted), tuple(accounts), tuple(windows))
 
 
-__all__ = ["ValkeyStore"]
+__all__ = ["StoreFacts", "ValkeyStore"]

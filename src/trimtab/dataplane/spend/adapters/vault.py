@@ -28,6 +28,7 @@ from trimtab.core.errors import TrimtabError
 from trimtab.core.record import Record
 from trimtab.dataplane.spend.adapters.memory import Book, MemoryStore
 from trimtab.dataplane.spend.base import Account, Place, StoreLostError
+from trimtab.dataplane.spend.lease import Holder
 from trimtab.dataplane.spend.periods import Window, window_at
 from trimtab.foundations.store import Journal
 
@@ -195,7 +196,7 @@ class Blocks:
         await self._written()
 
     def settled(self, lease: str, books: Sequence[Book], cost: int) -> None:
-        self._early.setdefault(lease.rpartition(".")[0], []).append((books, cost))
+        self._early.setdefault(Holder.of(lease).record, []).append((books, cost))
         self._changed.update(books)
 
     def restored(self, book: Book) -> None:
