@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from spend.world import HandClock, Purse, day, entry, in_memory
 from trimtab.core.money import NANO, Price
 from trimtab.dataplane.spend import Meter
 from trimtab.surfaces.twin import run_virtual
+
+
+def characters(pieces: Sequence[str]) -> int:
+    return sum(map(len, pieces))
+
 
 CENT_A_TOKEN = Price(input=0, output=NANO // 100 * 1_000_000)
 
@@ -20,7 +27,7 @@ def test_only_what_is_not_paid_for_is_over(usd: float, over: int) -> None:
     async def main() -> None:
         purse = Purse(in_memory(HandClock()), entry(day(str(usd))))
         lease = await purse.lease(0.2)
-        meter = Meter(lease, CENT_A_TOKEN, prompt=0, spent=0, most=100, count=len)
+        meter = Meter(lease, CENT_A_TOKEN, prompt=0, spent=0, most=100, count=characters)
         produced = ["x" * 10]
         assert await meter.over(produced) == 0
         produced.append("x" * 490)
@@ -35,7 +42,7 @@ def test_an_answer_that_heeds_no_cap_is_over_though_all_of_it_is_paid_for() -> N
 
     async def main() -> None:
         purse = Purse(in_memory(HandClock()), entry(day("1")))
-        meter = Meter(await purse.lease(1), CENT_A_TOKEN, prompt=0, spent=0, most=100, count=len)
+        meter = Meter(await purse.lease(1), CENT_A_TOKEN, prompt=0, spent=0, most=100, count=characters)
         produced = ["x" * 1600]
         assert await meter.over(produced) == 0
         produced.append("x")

@@ -30,6 +30,37 @@ def test_follows_a_change_of_traffic() -> None:
     assert estimator.chars_per_token < 1.2
 
 
+def test_a_server_that_sends_an_event_for_each_token_is_counted_by_events() -> None:
+    """Exactly, whatever the words; one that sends several at a time by characters, where those tell more; and an answer
+    that came whole by characters always."""
+    random = ClockIds(SystemClock(), 3).random
+
+    def answer(pieces: int, most: int) -> list[str]:
+        return ["x" * random.randint(1, 9) * random.randint(1, most) for _ in range(pieces)]
+
+    by_events = RatioEstimator()
+    for _ in range(100):
+        pieces = answer(random.randint(5, 80), 1)
+        by_events.observe_answer(pieces, len(pieces))
+    assert all(by_events.written(answer(count, 1)) == count for count in range(4, 200))
+    assert by_events.written(["x" * 500]) == pytest.approx(100, rel=0.2)
+
+    by_characters = RatioEstimator()
+    for _ in range(300):
+        pieces = answer(random.randint(5, 80), 30)
+        by_characters.observe_answer(pieces, sum(map(len, pieces)) // 4)
+    pieces = answer(50, 30)
+    assert by_characters.written(pieces) == pytest.approx(sum(map(len, pieces)) / 4, rel=0.02)
+
+
+def test_answers_are_counted_like_prompts_before_one_has_ended() -> None:
+    """By what prompts have taught."""
+    estimator = RatioEstimator()
+    for _ in range(300):
+        estimator.observe(500, 100)
+    assert estimator.written(["x" * 50] * 2) in (20, 21)
+
+
 def test_reports_that_no_tokenizer_makes_teach_nothing() -> None:
     """Zero, negative and absurd counts leave the estimate where it was."""
     estimator = RatioEstimator()

@@ -55,7 +55,7 @@ def _metered(run: Run, plan: Plan, lease: Lease, price: Price, spent: int) -> Pl
     affordable = price.tokens_for(reach, plan.prompt_bound) // plan.choices
     if affordable < plan.max_tokens:
         plan = settle.capped(plan, max(1, affordable))
-    count = run.configuration.counters[plan.variant.model].count
+    count = run.configuration.counters[plan.variant.model].written
     most = plan.max_tokens * plan.choices
     run.meter = Meter(lease, price, prompt=plan.prompt_bound, spent=spent, most=most, count=count)
     return plan

@@ -157,15 +157,17 @@ def count_usage(run: Run) -> None:
     if not answering.told and counter is not None:
         prompt = usage.prompt
         if prompt is None:
-            system = [answering.plan.variant.system or ""]
-            parts = [*system, *texts(run.sent)]
-            prompt = sum(counter.count(part) + _PER_MESSAGE_TOKENS for part in parts if part)
+            parts = [part for part in (answering.plan.variant.system or "", *texts(run.sent)) if part]
+            around = _PER_MESSAGE_TOKENS if counter.source == "counted" else 0  # an estimate has learnt that, too
+            prompt = sum(counter.count(part) + around for part in parts)
         completion = usage.completion
         if completion is None:
-            completion = counter.count("".join(answering.produced))
+            completion = counter.written(answering.produced)
         usage = msgspec.structs.replace(usage, prompt=prompt, completion=completion, source=counter.source)
     elif isinstance(counter, RatioEstimator) and usage.prompt:
         counter.observe(sum(map(len, texts(run.sent))), usage.prompt)
+        if usage.completion and not usage.reasoning:  # what was thought is billed, and not shown
+            counter.observe_answer(answering.produced, usage.completion)
     run.usage = run.record.attempts[-1].usage = usage
 
 

@@ -69,12 +69,12 @@ class Meter:
     `most`: tokens that all its choices may have together."""
 
     def __init__(
-        self, lease: Lease, price: Price, *, prompt: int, spent: int, most: int, count: Callable[[str], int]
+        self, lease: Lease, price: Price, *, prompt: int, spent: int, most: int, count: Callable[[Sequence[str]], int]
     ) -> None:
         self._lease, self._price, self._count = lease, price, count
         self._prompt, self._spent, self._most = prompt, spent, most
-        self._read = self._counted = self._pieces = self._bytes = 0
-        self._uncounted = ""
+        self._read = self._counted = self._bytes = self._uncounted_bytes = 0
+        self._uncounted: list[str] = []
         self._leased = self._paid()
 
     async def over(self, produced: Sequence[str]) -> int:
@@ -82,15 +82,15 @@ class Meter:
         StoreLostError."""
         new = produced[self._read :]
         self._read = len(produced)
-        text = "".join(new)
-        self._bytes += text_bytes(text)
+        more = text_bytes("".join(new))
+        self._bytes += more
         if not self.all_paid:
-            self._pieces += len(new)
-            self._uncounted += text
-            if self._counted + text_bytes(self._uncounted) + STEP <= self._leased:
+            self._uncounted += new
+            self._uncounted_bytes += more
+            if self._counted + self._uncounted_bytes + STEP <= self._leased:
                 return 0
-            self._counted += max(self._count(self._uncounted), self._pieces)
-            self._uncounted, self._pieces = "", 0
+            self._counted += max(self._count(self._uncounted), len(self._uncounted))
+            self._uncounted, self._uncounted_bytes = [], 0
             if self._counted + STEP > self._leased:
                 await self._grow(self._counted + STEP)
         if self.all_paid:
@@ -103,7 +103,7 @@ class Meter:
         return self._leased >= self._most
 
     def tokens(self, text: str) -> int:
-        return self._count(text)
+        return self._count([text])
 
     async def _grow(self, tokens: int) -> None:
         """To the next whole step, or as far as there is money."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 
@@ -16,6 +16,10 @@ class TokenCounter(Protocol):
 
     def count(self, text: str) -> int:
         """Tokens of `text` as the model would see it, special tokens written out in it included."""
+        ...
+
+    def written(self, pieces: Sequence[str]) -> int:
+        """Tokens of an answer that came in these pieces."""
         ...
 
     def upper_bound(self, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> int | None:
