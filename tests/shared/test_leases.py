@@ -1,4 +1,4 @@
-"""`on_loss: leases`: requests go on for a while on what their gateway holds, and the store hears of it at its return."""
+"""`on_loss: leases`: requests go on for a while on what their gateway holds, and the store hears of it later."""
 
 from __future__ import annotations
 
