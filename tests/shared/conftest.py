@@ -15,15 +15,16 @@ from support.valkey import ValkeyServer
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """As the test's module says in `WORKERS` and `STORAGE`, further lines of the document's `storage`."""
     folder = tmp_path_factory.mktemp("shared")
     (folder / "store").mkdir()
     with ValkeyServer(folder / "store", durable=True) as store, asyncio.Runner() as runner:
         bench = Bench(store, runner)
         bench.upstream = runner.run(ScriptedUpstream(bench.script).start())
-        workspace = write_workspace(
-            folder / "w", bench.upstream.url, bench.upstream.url, documents(store.url, workers=3)
-        )
+        url = bench.upstream.url
+        workers, storage = getattr(request.module, "WORKERS", 3), getattr(request.module, "STORAGE", "")
+        workspace = write_workspace(folder / "w", url, url, documents(store.url, workers, storage))
         try:
             with live(workspace) as server:
                 bench.server = server

@@ -126,6 +126,30 @@ def test_what_the_last_second_took_is_held_and_pays_while_the_store_is_lost(valk
     run(main)
 
 
+def test_an_exchange_in_doubt_counts_as_the_smaller_of_the_two(valkey: ValkeyServer) -> None:
+    """300 were held and 100 are to be from now on; whether that happened is not known when the store is lost."""
+
+    async def main() -> None:
+        async with gateways(valkey) as (one,):
+            for _ in range(3):
+                await one.spend(100)
+            await one.store.look()
+            await one.spend(100)
+            await one.inner.flush()
+            valkey.freeze()
+            with pytest.raises(StoreLostError):
+                await one.store.look()
+            await one.spend(70)
+            lease = await one.reserve(100, least=1)
+            assert lease is not None
+            assert one.open[lease] == 30
+            one.settle(lease, 30)
+            await back(valkey, one)
+            assert await one.level() == Level(500, 0)
+
+    run(main)
+
+
 def test_it_ends_after_the_stale_time(valkey: ValkeyServer) -> None:
     """Money that is there is not spent any more when the store has been away for too long."""
 

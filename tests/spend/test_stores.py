@@ -491,3 +491,14 @@ def test_a_store_that_comes_back_without_its_counters_is_said(
         await store.close()
 
     asyncio.run(main())
+
+
+def test_a_store_can_be_closed_as_soon_as_it_is_open(valkey: ValkeyServer) -> None:
+    """Its tasks are connecting then, and end all the same."""
+
+    async def main() -> None:
+        async with asyncio.timeout(5):
+            for _ in range(5):
+                await (await opened(valkey, HandClock())).close()
+
+    asyncio.run(main())

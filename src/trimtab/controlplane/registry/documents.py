@@ -55,7 +55,7 @@ class Storage(Document, frozen=True):
     """Where fast state lives: limits and budgets."""
 
     url: Annotated[str, Meta(min_length=1, description="memory, or the URL of a Valkey or Redis server")] = MEMORY
-    """`memory` (the gateway process; budgets are rebuilt from the records at a start), or a Valkey or Redis server:
+    """`memory` (the gateway process, money durable in var/money), or a Valkey or Redis server:
     `redis://HOST:PORT/DB`, `rediss://` (TLS) or `unix://PATH`. `valkey://` and `valkeys://` mean the first two. Needs
     the extra `shared`."""
     password: str | None = None

@@ -136,9 +136,10 @@ class ValkeyStore:
                 await self.flush()
         except TimeoutError:
             _log.warning("the shared store did not take %d ends of leases: they run out there", len(self._queue))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:  # once is not enough: the client's connecting takes a cancellation for its own
+                task.cancel()
+            await asyncio.wait(running, timeout=0.1)
         await self._redis.aclose()
 
     async def flush(self) -> None:
@@ -242,11 +243,16 @@ class ValkeyStore:
     async def _run(self, name: str, keys: list[str], arguments: Sequence[str | int]) -> Any:
         if self._lost is not None:
             raise StoreLostError(self._lost)
+        task = asyncio.current_task()
+        asked = 0 if task is None else task.cancelling()
         try:
-            return await self._scripts[name](keys=keys, args=list(arguments))
+            answer = await self._scripts[name](keys=keys, args=list(arguments))
         except _LOST as error:
             self._lose(error)
             raise StoreLostError(str(error)) from error
+        if task is not None and task.cancelling() > asked:
+            raise asyncio.CancelledError  # the client's connecting took it for its own
+        return answer
 
     def _lose(self, error: BaseException) -> None:
         if self._lost is None:
