@@ -258,13 +258,14 @@ class ValkeyStore:
 
     async def _tell_batch(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-        pipe = self._redis.pipeline(transaction=False)
         if not batch:
             return
         try:
-            for told in batch:
-                await told.script(keys=told.keys, args=told.arguments, client=pipe)
-            answers = await pipe.execute(raise_on_error=False)
+            # it gives its connection back however it ends: looking for the scripts is not covered by `execute`
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for told in batch:
+                    await told.script(keys=told.keys, args=told.arguments, client=pipe)
+                answers = await pipe.execute(raise_on_error=False)
             for told, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, ResponseError) and not isinstance(answer, _NOT_NOW):
                     self.dropped += 1  # asking again would change nothing, and hold up the others
