@@ -73,13 +73,13 @@ class Bench:
     ) -> tuple[str, Reserved]:
         self.count += 1
         lease = f"lease{self.count}"
-        until_ns = self.clock.wall + int(until_s * S)
+        until_ns = self.clock.now + int(until_s * S)
         least = want if least is None else least
         answer = self.run(self.store.reserve(lease, places, want, least, instead_of=old, until_ns=until_ns))
         return lease, answer
 
     def extend(self, lease: str, places: Sequence[Place], want: int) -> int:
-        return self.run(self.store.extend(lease, places, want, self.clock.wall + 60 * S))
+        return self.run(self.store.extend(lease, places, want, self.clock.now + 60 * S))
 
     def settle(self, lease: str, cost: int) -> None:
         self._tell(lambda: self.store.settle("shop", lease, cost))
@@ -398,7 +398,7 @@ def test_a_lost_store_is_said_at_once_and_what_ended_meanwhile_arrives(valkey: V
         store = await opened(valkey, clock)
         valkey.ask("FLUSHALL")
         place = Place(TENANT, window_at("day", "UTC", clock.wall), 1000)
-        until_ns = clock.wall + 60 * S
+        until_ns = clock.now + 60 * S
         await store.reserve("before", [place], 300, 300, instead_of=None, until_ns=until_ns)
         valkey.freeze()
         try:
@@ -430,7 +430,7 @@ def test_an_empty_store_after_a_restart_is_used_anew(valkey: ValkeyServer) -> No
         clock = HandClock()
         store = await opened(valkey, clock)
         place = Place(TENANT, window_at("day", "UTC", clock.wall), 1000)
-        until_ns = clock.wall + 60 * S
+        until_ns = clock.now + 60 * S
         await store.reserve("one", [place], 300, 300, instead_of=None, until_ns=until_ns)
         valkey.stop()
         valkey.start()
@@ -444,6 +444,34 @@ def test_an_empty_store_after_a_restart_is_used_anew(valkey: ValkeyServer) -> No
                     break
         assert answer.granted == 900
         await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_wall_clock_that_is_set_moves_no_lease(valkey: ValkeyServer) -> None:
+    """Leases and rates go by the store's time, carried on by a clock that nobody sets: an hour's correction of one
+    gateway's wall ends nobody's lease, and opens or shuts nobody's rate."""
+    valkey.ask("FLUSHALL")
+
+    async def main() -> None:
+        clock, still = HandClock(), HandClock()
+        set_one, other = ValkeyStore(valkey.url, clock), ValkeyStore(valkey.url, still)
+        await set_one.open()
+        await other.open()
+        place = Place(TENANT, window_at("day", "UTC", clock.wall), 1000)
+        rate = Charge("key k requests", AS, AS)
+        assert (await set_one.charge("shop", [rate])).ok
+        for step_s in (7200, -14400):
+            clock.wall += step_s * S
+            lease = f"lease{step_s}"
+            await set_one.reserve(lease, [place], 100, 100, instead_of=None, until_ns=clock.now + 60 * S)
+            assert await set_one.extend(lease, [place], 10, clock.now + 60 * S) == 10
+            assert not (await set_one.charge("shop", [rate])).ok
+            assert not (await other.charge("shop", [rate])).ok
+        assert await other.levels([place]) == [Level(0, 220)]
+        assert await set_one.take_lost("shop") == []
+        await set_one.close()
+        await other.close()
 
     asyncio.run(main())
 

@@ -83,7 +83,7 @@ class ValkeyStore:
         common = _source("common")
         self._scripts = {name: self._redis.register_script(common + _source(name)) for name in _NAMES}
         self._ahead_ns = 0
-        """By how much the store's clock is ahead of ours."""
+        """By how much the store's clock is ahead of our monotonic one: a wall clock that is set moves nothing here."""
         self._lost: str | None = None
         self._queue: deque[_Told] = deque()
         self._more = asyncio.Event()
@@ -214,22 +214,24 @@ class ValkeyStore:
     async def _probe(self) -> None:
         """Whether it is there, and what its clock says."""
         try:
-            before_ns = self._clock.wall_ns()
+            before_ns = self._clock.now_ns()
             seconds, micros = await self._redis.time()
         except _LOST as error:
             self._lose(error)
             return
-        middle_ns = (before_ns + self._clock.wall_ns()) // 2
-        self._ahead_ns = 0 if self._own_time else (seconds * 1_000_000 + micros) * _NS_PER_US - middle_ns
+        middle_ns = (before_ns + self._clock.now_ns()) // 2
+        self._ahead_ns = (seconds * 1_000_000 + micros) * _NS_PER_US - middle_ns
         if self._lost is not None:
             self._lost = None
             _log.warning("the shared store is back, %d ends of leases wait for it", len(self._queue))
 
     def _now_us(self) -> int:
-        return self._us(self._clock.wall_ns())
+        return self._us(self._clock.now_ns())
 
-    def _us(self, wall_ns: int) -> int:
-        return (wall_ns + self._ahead_ns) // _NS_PER_US
+    def _us(self, now_ns: int) -> int:
+        """The store's time at an instant of our monotonic clock."""
+        ahead_ns = self._clock.wall_ns() - self._clock.now_ns() if self._own_time else self._ahead_ns
+        return (now_ns + ahead_ns) // _NS_PER_US
 
     # --- telling
 
