@@ -69,6 +69,8 @@ class SimLoop(VirtualLoop):
         self.before_time_moves: Callable[[], None] = _nothing
         self.failure: BaseException | None = None
         self._lines: dict[str, list[asyncio.Transport]] = {}
+        self.contexts: dict[str, Context] = {}
+        """Of what was spawned, by its name."""
         self._tasks: list[asyncio.Task[Any]] = []
         """All that ever were: what a killed gateway left must not be collected, for that would run its `finally`s."""
         super().__init__(seed=seed, link=link)
@@ -177,6 +179,7 @@ class SimLoop(VirtualLoop):
         """A task of a gateway, or of the world (""). It and all it starts die with the gateway."""
         context = copy_of(self._neutral)
         context.run(PROCESS.set, process)
+        self.contexts[name] = context
         return self.create_task(work, name=name, context=context)
 
     def kill(self, process: str) -> None:

@@ -1,44 +1,63 @@
-"""Run a seed, and say what came of it."""
+"""Run a seed, and say what came of it.
+
+    result = run(7)
+    ... result.broken ... result.digest ... print(result)
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from sim.loop import Broken, SimLoop
-from sim.scenario import draw
+from sim.scenario import Scenario, draw
 from sim.verdict import judge
 from sim.world import World, link_of
+
+
+SEEDS: Final = 3000
+"""Of every `make test`."""
 
 
 class Result(msgspec.Struct, frozen=True):
     seed: int
     digest: str
+    """Of all that happened: one seed and one commit give one."""
     steps: int
     broken: str | None
     """What does not hold; None: all does."""
-    report: str
-    """For people: the faults, and the last of what happened."""
+    about: str
+    """What kind of world, and its faults."""
+    trace: str
+    """The last of what happened, and where an exception came from."""
 
     def __str__(self) -> str:
-        return (
-            f"seed {self.seed}: {self.broken}\n{self.report}\nreplay: make simulate-faults SEED={self.seed}"
-        )
+        said = f"seed {self.seed} ({self.about}), digest {self.digest}: "
+        if self.broken is None:
+            return said + "all holds"
+        return f"{said}\n{self.trace}\n{self.broken}\nreplay it: make simulate-faults SEED={self.seed}"
 
 
-def run(seed: int) -> Result:
-    """The whole life of one world."""
-    scenario = draw(seed)
+def run(seed: int, rows: int = 40) -> Result:
+    """The whole life of one world; `rows` of its trace are told."""
+    return live(draw(seed), rows, World)
+
+
+def live(scenario: Scenario, rows: int, make: Callable[[SimLoop, Scenario], World]) -> Result:
+    """The life of the world that `make` makes of this scenario."""
+    seed = scenario.seed
     loop = SimLoop(seed=seed, link=link_of(scenario), reorder=scenario.has("order"))
     loop.set_exception_handler(_unhandled)
     logging.disable(logging.CRITICAL)
     broken: BaseException | None = None
-    world = None
     try:
         asyncio.set_event_loop(loop)
-        world = World(loop, scenario)
+        world = make(loop, scenario)
         loop.run_until_complete(loop.spawn("", _live(world), "world"))
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
@@ -49,12 +68,13 @@ def run(seed: int) -> Result:
         asyncio.set_event_loop(None)
         loop.close()
         logging.disable(logging.NOTSET)
-    said = None
+    said, where = None, ""
     if broken is not None:
         said = str(broken) if isinstance(broken, Broken) else f"{type(broken).__name__}: {broken}"
+        where = "" if isinstance(broken, Broken) else "\n" + "".join(traceback.format_exception(broken))
     place = "a shared store" if scenario.shared else "memory"
-    about = f"{scenario.gateways} gateways, {place}; faults: {', '.join(sorted(scenario.faults))}"
-    return Result(seed, loop.trace.digest(), loop.steps, said, f"{about}\n{loop.trace.tail()}")
+    about = f"{scenario.gateways} gateways, {place}; {', '.join(sorted(scenario.faults)) or 'no faults'}"
+    return Result(seed, loop.trace.digest(), loop.steps, said, about, loop.trace.tail(rows) + where)
 
 
 async def _live(world: World) -> None:

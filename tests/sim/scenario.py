@@ -57,6 +57,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The client hangs up so long after it asked."""
     goes_after: int | None
     """... or when it has received so many pieces."""
+    goes_with: str | None
+    """... or in the very moment in which this other one has its answer."""
     reads_s: float
     """At most so long for each piece."""
 
@@ -88,6 +90,7 @@ def draw(seed: int) -> Scenario:
     if not shared:
         faults -= OF_THE_STORE
     gateways = random.choice((1, 2, 2, 3)) if shared else 1
+    equals = random.choice((0.1, 0.3, 0.8))
     return Scenario(
         seed=seed,
         shared=shared,
@@ -96,7 +99,7 @@ def draw(seed: int) -> Scenario:
         to_midnight_s=random.uniform(0.5, 6.0) if "midnight" in faults else 40_000.0,
         money=_money(random),
         rates=_rates(random),
-        asked=tuple(_asked(random, number, gateways, faults) for number in range(random.randint(3, 14))),
+        asked=tuple(_asked(random, number, gateways, faults, equals) for number in range(random.randint(3, 14))),
         delay_s=random.choice((0.002, 0.02, 0.2)) if "network" in faults else 0.0,
     )
 
@@ -113,7 +116,7 @@ def _money(random: Random) -> dict[str, list[Budget]]:
 
 
 def _budget(random: Random, period: Any, size: float) -> Budget:
-    nanousd = int(size * random.uniform(150_000, 3_000_000))
+    nanousd = int(size * random.uniform(200_000, 3_000_000))
     tz = "UTC" if random.random() < 0.8 else "Europe/Berlin"
     return Budget(period=period, usd=Decimal(nanousd) / 10**9, tz=tz)
 
@@ -130,27 +133,31 @@ def _rates(random: Random) -> dict[str, Limits]:
     return found
 
 
-def _asked(random: Random, number: int, gateways: int, faults: set[Fault]) -> Asked:
-    goes_at_s, goes_after = None, None
+def _asked(random: Random, number: int, gateways: int, faults: set[Fault], equals: float) -> Asked:
+    goes_at_s = goes_after = goes_with = None
     if "hang-ups" in faults and random.random() < 0.5:
-        if random.random() < 0.5:
+        how = random.random()
+        if how < 0.3:
+            goes_with = f"r{random.randrange(8)}"
+        elif how < 0.65:
             goes_at_s = random.choice((0.01, 0.2, 1.0, 4.0)) * random.random()
         else:
             goes_after = random.randint(1, 12)
-    equal = random.random() < 0.35
+    equal = random.random() < equals
     return Asked(
         id=f"r{number}",
         at_s=random.choice((0.0, 0.0, 0.5, LASTS_S)) * random.random(),
         gateway=random.randrange(gateways),
-        key=random.choice(("first", "first", "second", "other")),
-        channel=random.choice((None, "web", "line", "now", "calm")),
+        key=random.choice(("first", "first", "second", "other") if not equal else ("first", "second")),
+        channel=random.choice((None, "web", "line", "now", "calm") if not equal else ("web", "line")),
         text=f"the same {random.randrange(2)}" if equal else f"one of its own {number}",
         stream=random.random() < 0.6,
         n=1 if equal or random.random() < 0.85 else 2,
-        max_tokens=None if equal else random.choice((None, None, 5, 20, 60, 150)),
+        max_tokens=None if equal else random.choice((None, None, None, 5, 20, 150)),
         temperature=None if equal else random.choice((None, 1.0)),
         model=None if equal else random.choice((None, None, None, "whole-plain", "small-plain")),
         goes_at_s=goes_at_s,
         goes_after=goes_after,
+        goes_with=goes_with,
         reads_s=random.choice((0.05, 1.0)) if "slow clients" in faults and random.random() < 0.5 else 0.0,
     )

@@ -75,7 +75,7 @@ class Upstreams:
         served = Served(model, body.get("user", ""), prompt, cap, n)
         self.served.append(served)
         random = self._scenario.random(f"up/{model}/{seen.nth}")
-        wanted = random.choice((1, 4, 12, 40, 90, 200))
+        wanted = random.choice((1, 5, 20, 60, 150, 300, 600))
         said = min(cap, wanted)
         self._note("upstream", model, served.asked, f"cap {cap}", f"says {said}")
         self._arrived(served)
@@ -122,13 +122,14 @@ class Upstreams:
         yield Head(200, (EVENTS,))
         for index in range(served.n):
             yield chunk({"role": "assistant", "content": ""}, index=index)
+        step = max(1, said // 24)
         at = 0
         while at < said:
             if breaks_at is not None and at >= breaks_at:
                 yield Cut() if fault == "torn" else Hang()
             if pace:
                 yield Delay(pace * random.random())
-            size = min(said - at, random.choice((1, 3, 8)))
+            size = min(said - at, step * random.randint(1, 3))
             served.sent += size * served.n
             text = _words(at, size)
             at += size

@@ -5,10 +5,14 @@ from __future__ import annotations
 from sim.audit import Audit
 from sim.gateway import Gateway
 from sim.loop import Broken
+from sim.scenario import OF_THE_STORE
 from sim.world import Client, World
 from trimtab.core.money import settle
-from trimtab.core.record import Record
+from trimtab.core.record import Record, answering
 from trimtab.dataplane.routing import LEAST_OUTPUT
+
+
+AS_PER_US = 10**12
 
 
 def judge(world: World) -> None:
@@ -65,7 +69,7 @@ def _answered_once(world: World) -> None:
         if len({record.id for record in rows}) != len(rows):
             raise Broken(f"{gateway.name} wrote a record twice")
         asked = [one for one in world.clients.values() if one.gateway is gateway and not one.crashed]
-        whole = [one for one in asked if one.task is not None and one.task.done()]
+        whole = [one for one in asked if one.task is not None and one.task.done() and _began(one)]
         if gateway in world.gateways and len(rows) != len(whole):
             raise Broken(f"{gateway.name} wrote {len(rows)} records of {len(whole)} requests")
         for record in rows:
@@ -73,14 +77,17 @@ def _answered_once(world: World) -> None:
                 raise Broken(f"{gateway.name}: {record.id} failed inside")
 
 
+def _began(client: Client) -> bool:
+    """Not so if it hung up before anybody had looked at it."""
+    return client.world.loop.contexts[client.asked.id].get(answering) is not None
+
+
 def record_of(client: Client) -> Record | None:
     """The request's row; None: its gateway was killed before it was written."""
-    if client.task is None or not client.task.done() or client.gateway is None:
+    if client.gateway is None or client.task is None or not client.task.done():
         return None
-    if not client.task.cancelled():
-        return client.task.result()
-    holder = client.gateway.holders.get(client.asked.id)
-    return next((record for record in client.gateway.records if record.id == holder), None)
+    id = client.world.loop.contexts[client.asked.id].get(answering)
+    return next((record for record in client.gateway.records if record.id == id), None)
 
 
 def _money(world: World, client: Client) -> None:
@@ -150,10 +157,16 @@ def _followed(world: World, client: Client) -> None:
 
 
 def _lost_rows(world: World) -> None:
-    """What counts as spent without a record has a row; who turned up after all has it taken back."""
+    """What counts as spent without a record has a row; who turned up after all has it taken back. A gateway that lives
+    loses no lease: at most where the end of one overtook its beginning on the way."""
     if world.scripts is None:
         return
     audit = world.scripts.audit
+    if not world.scenario.faults & {"slow store", "network"}:
+        living = {id for gateway in world.gateways if gateway is not None for id in gateway.holders.values()}
+        for lease in audit.leases.values():
+            if lease.state == "lost" and lease.id.rpartition(".")[0] in living:
+                raise Broken(f"a gateway that lives has lost {lease}")
     for lease in audit.leases.values():
         rows = audit.told.get(lease.id, [])
         expected = lease.granted if lease.state == "lost" else 0
@@ -162,24 +175,31 @@ def _lost_rows(world: World) -> None:
 
 
 def _rates(world: World) -> None:
-    """Tokens are charged once, by what they were in the end; where the store may have lost a correction, nobody knows."""
-    if world.scripts is not None and world.scenario.faults & {"lost store", "gone store", "crashes", "slow store"}:
+    """Requests and tokens are charged once, tokens by what they were in the end. Where the store may have lost a
+    correction, or done what nobody heard of, nobody knows."""
+    shared = world.scripts is not None
+    if shared and world.scenario.faults & OF_THE_STORE:
         return
-    scopes = {"shop": "tenant shop", "shop/web": "channel shop/web"}
+    charged: dict[str, list[int]] = {}
+    for audit in world.audits:
+        charged |= audit.charged
     for scope, limits in world.scenario.rates.items():
-        if limits.tokens is None or scope not in scopes:
-            continue
-        name = f"{scopes[scope]} tokens"
-        charges = [cost for audit in world.audits for cost in audit.charged.get(name, ())]
-        step_as = -(-(10**18) // int(limits.tokens.per_s))
-        used = 0
-        for client in world.clients.values():
-            record = record_of(client)
-            if record is None or record.tenant != "shop" or (scope == "shop/web" and record.channel != "web"):
-                continue
-            if "classify" in record.stages or "guard_in" in record.stages:
-                used += (record.tokens.prompt or 0) + (record.tokens.completion or 0)
-        expected = used * step_as
-        total = sum(charges) * (10**12 if world.scripts is not None else 1)
-        if not 0 <= total - expected <= (len(charges) * 10**12 if world.scripts is not None else 0):
-            raise Broken(f"{name}: {total} were charged, {expected} were used")
+        kind = {"shop": "tenant shop", "shop/web": "channel shop/web"}.get(scope, "")
+        rows = [row for row in map(record_of, world.clients.values()) if row is not None and _is_of(row, scope)]
+        bound = [row for row in rows if "guard_in" in row.stages]
+        if kind and limits.requests is not None:
+            times = len(charged.get(f"{kind} requests", ()))
+            due = bound if scope == "shop/web" else [row for row in rows if "body" in row.stages]
+            if times != len(due):
+                raise Broken(f"{kind} requests: {len(due)} requests were charged {times} times")
+        if kind and limits.tokens is not None:
+            charges = charged.get(f"{kind} tokens", [])
+            total = sum(charges) * (AS_PER_US if shared else 1)
+            used = sum((row.tokens.prompt or 0) + (row.tokens.completion or 0) for row in bound)
+            beyond = total - used * -(-(10**18) // int(limits.tokens.per_s))
+            if not 0 <= beyond <= (len(charges) * AS_PER_US if shared else 0):  # rounded up to a microsecond, each
+                raise Broken(f"{kind} tokens: {total} attoseconds were charged for {used} tokens, {beyond} too many")
+
+
+def _is_of(record: Record, scope: str) -> bool:
+    return record.tenant == "shop" and (scope == "shop" or record.channel == "web")

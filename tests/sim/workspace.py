@@ -70,14 +70,14 @@ models:
   medium: {{endpoint: "http://127.0.0.1:{PORTS["medium"]}/v1", tier: M, context: 16384, slots: 1}}
   whole: {{endpoint: "http://127.0.0.1:{PORTS["whole"]}/v1", tier: M, context: 16384, slots: 2, streams: false}}
 variants:
-  small-plain: {{model: small, prompt: brief, max_tokens: 160}}
-  medium-plain: {{model: medium, prompt: brief, max_tokens: 160}}
+  small-plain: {{model: small, prompt: brief, max_tokens: 400}}
+  medium-plain: {{model: medium, prompt: brief, max_tokens: 400}}
   whole-plain: {{model: whole, prompt: brief, max_tokens: 80}}
 """,
         "prices.yaml": """
 small: {input_usd_per_mtok: "1", output_usd_per_mtok: "4"}
 medium: {input_usd_per_mtok: "3", output_usd_per_mtok: "12"}
-whole: {input_usd_per_mtok: "2", output_usd_per_mtok: "5"}
+whole: {input_usd_per_mtok: "5", output_usd_per_mtok: "15"}
 """,
         "prompts/brief.md": SYSTEM + "\n",
         "policy.yaml": EXAMPLE_POLICY,

@@ -82,14 +82,21 @@ class Client(asyncio.Future[None]):
 
     async def end(self) -> None:
         self._said("end")
-        self.ends += 1
+        self._ends()
 
     def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
         self._said("fail")
-        self.ends += 1
+        self._ends()
         if self.status is None:
             self.status = refusal.status
         self.code = refusal.code.wire
+
+    def _ends(self) -> None:
+        """What this request held comes free in the same turn of the loop: others go in just that moment."""
+        self.ends += 1
+        for other in self.world.clients.values():
+            if other.asked.goes_with == self.asked.id:
+                self.world.loop.call_soon(other.hang_up)
 
     def _said(self, what: str) -> None:
         if self.ends:
@@ -137,10 +144,9 @@ class Client(asyncio.Future[None]):
         return fields
 
     def hang_up(self) -> None:
-        if not (self.ends or self.gone or self.done()):
+        if self.task is not None and not (self.ends or self.gone or self.done()):
             self.gone = True
             self.world.loop.note("client", self.asked.id, "hangs up")
-            assert self.task is not None
             self.task.cancel()
 
     def _over(self, task: asyncio.Task[Record]) -> None:
@@ -245,7 +251,7 @@ class World:
         await self.valkey.start()
 
     def _fate(self, random: Random) -> Fate:
-        if self.calm or random.random() > 0.06:
+        if self.calm or random.random() > 0.025:
             return "done"
         fate: Fate = random.choice(("before", "after", "mute"))
         self.loop.note("store", fate)
