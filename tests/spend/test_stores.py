@@ -208,6 +208,21 @@ def test_windows_are_apart(bench: Bench) -> None:
     assert bench.levels(now) == [Level(0, 1000)]
 
 
+def test_yesterday_can_be_looked_at_today(bench: Bench) -> None:
+    """A lease of yesterday that asks how its accounts stand is told so, and today's accounts keep what is theirs."""
+    before = bench.place(TENANT, 1000)
+    lease, _ = bench.reserve([before], 400, until_s=200_000)
+    bench.clock.move(86_400 * S)
+    now = bench.place(TENANT, 1000)
+    spent, _ = bench.reserve([now], 600)
+    bench.settle(spent, 600)
+    bench.reserve([now], 300)
+    assert bench.levels(before) == [Level(0, 400)]
+    assert bench.extend(lease, [before], 700) == 600
+    assert bench.levels(now) == [Level(600, 300)]
+    assert bench.reserve([now], 101)[1].granted is None
+
+
 def test_large_amounts_are_exact(bench: Bench) -> None:
     """Up to 2^53 nano-dollars, to the nano-dollar."""
     place = bench.place(TENANT, 2**53 - 1)
