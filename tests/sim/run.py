@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +19,7 @@ import msgspec
 from sim.loop import Broken, SimLoop
 from sim.scenario import Scenario, draw
 from sim.verdict import judge
+from sim.workspace import loaded
 from sim.world import World, link_of
 
 
@@ -50,6 +53,21 @@ def run(seed: int, rows: int = 40) -> Result:
 
 def live(scenario: Scenario, rows: int, make: Callable[[SimLoop, Scenario], World]) -> Result:
     """The life of the world that `make` makes of this scenario."""
+    loaded()
+    gc.freeze()  # so that what this world leaves behind is soon found
+    gc.disable()  # what is collected while it runs is no part of the seed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what killed gateways never closed
+            result = _lived(scenario, rows, make)
+            gc.collect()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    return result
+
+
+def _lived(scenario: Scenario, rows: int, make: Callable[[SimLoop, Scenario], World]) -> Result:
     seed = scenario.seed
     loop = SimLoop(seed=seed, link=link_of(scenario), reorder=scenario.has("order"))
     loop.set_exception_handler(_unhandled)

@@ -176,9 +176,9 @@ def _lost_rows(world: World) -> None:
 
 def _rates(world: World) -> None:
     """Requests and tokens are charged once, tokens by what they were in the end. Where the store may have lost a
-    correction, or done what nobody heard of, nobody knows."""
+    correction, or has done what nobody stayed to hear of, nobody knows."""
     shared = world.scripts is not None
-    if shared and world.scenario.faults & OF_THE_STORE:
+    if shared and (world.scenario.faults & OF_THE_STORE or any(map(_left_while_charged, world.clients.values()))):
         return
     charged: dict[str, list[int]] = {}
     for audit in world.audits:
@@ -199,6 +199,11 @@ def _rates(world: World) -> None:
             beyond = total - used * -(-(10**18) // int(limits.tokens.per_s))
             if not 0 <= beyond <= (len(charges) * AS_PER_US if shared else 0):  # rounded up to a microsecond, each
                 raise Broken(f"{kind} tokens: {total} attoseconds were charged for {used} tokens, {beyond} too many")
+
+
+def _left_while_charged(client: Client) -> bool:
+    record = record_of(client)
+    return client.gone and (record is None or "guard_in" not in record.stages)
 
 
 def _is_of(record: Record, scope: str) -> bool:

@@ -124,8 +124,8 @@ MUTANTS: Final = (
         "money reserved before midnight is spent after it",
         _MEMORY,
         "                book.settled += cost\n",
-        "                page = self._pages[book.account.period, book.account.tz]\n"
-        "                page.books.get(book.account, book).settled += cost\n",
+        "                pages = [page for page in self._pages.values() if book.account in page.books]\n"
+        "                (pages[-1].books[book.account] if pages else book).settled += cost\n",
     ),
     Mutant(
         "what was produced before a hang-up is not billed",
