@@ -18,7 +18,7 @@ SWEPT_AT_ONCE = 16
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One account in one request for money. `most`: None, or as much as may be taken there. `ends_ns`: of its window."""
+    """One account in one request for money. `most`: None, or as much as may be taken. `ends_ns`: of its window."""
 
     book: str
     limit: int

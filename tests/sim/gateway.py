@@ -1,4 +1,4 @@
-"""One gateway process of a world: the real data plane, put together by the real wiring, and what the world listens to."""
+"""One gateway process of a world: the real data plane, put together by the real wiring, with the world listening."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ class Gateway:
         found = self.audit.found[holder]
         self._loop.note(self.name, "refuses", holder, refusal.code.wire, found.rooms)
         if refusal.code is Code.BUDGET_EXHAUSTED and found.unspent >= least:
-            raise Broken(f"{holder} was told budget_exhausted while {found.unspent} are unspent of the {least} it needs")
+            raise Broken(
+                f"{holder} was told budget_exhausted while {found.unspent} are unspent of the {least} it needs"
+            )
         if refusal.code is Code.BUDGET_BUSY and min(found.rooms) >= least:
             raise Broken(f"{holder} was told budget_busy while {min(found.rooms)} are there of the {least} it needs")
 
@@ -162,9 +164,9 @@ class Gateway:
         rooms = []
         for ask in found.asks:
             book = self.audit.books[ask.book]
-            own = sum(one.granted for one in self.audit.of.get(holder, ()) if one.state == "open" and ask.book in one.books)
+            own = sum(
+                one.granted for one in self.audit.of.get(holder, ()) if one.state == "open" and ask.book in one.books
+            )
             rooms.append(ask.limit - book.settled - book.reserved + own)
         if min(rooms) >= least:
             raise Broken(f"{holder} waits for {least}, and nobody calls it while {min(rooms)} are there")
-
-

@@ -1,7 +1,7 @@
 """Run a seed, and say what came of it.
 
-    result = run(7)
-    ... result.broken ... result.digest ... print(result)
+result = run(7)
+... result.broken ... result.digest ... print(result)
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from sim.scenario import Scenario, draw
 from sim.verdict import judge
 from sim.workspace import loaded
 from sim.world import World, link_of
-
 
 SEEDS: Final = 3000
 """Of every `make test`."""

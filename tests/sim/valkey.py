@@ -16,8 +16,8 @@ import hiredis
 from lupa.lua51 import LuaRuntime, lua_type
 
 Fate = Literal["done", "before", "after", "mute"]
-"""done: as it should be; before: the line breaks and nothing was done; after: it was done, and the line breaks; mute: it
-was done, and nobody is told."""
+"""done: as it should be; before: the line breaks and nothing was done; after: it was done, and the line breaks; mute:
+it was done, and nobody is told."""
 
 _LUA: Final = LuaRuntime(unpack_returned_tuples=True, register_eval=False, encoding="utf-8")
 _WRAP: Final = _LUA.execute(
@@ -92,7 +92,9 @@ class Data:
 
     def _exists(self, key: str) -> int:
         self._alive(key)
-        return int(any(key in cast(dict[str, Any], kind) for kind in (self.strings, self.hashes, self.sets, self.lists)))
+        return int(
+            any(key in cast(dict[str, Any], kind) for kind in (self.strings, self.hashes, self.sets, self.lists))
+        )
 
     def _pexpire(self, key: str, ms: str) -> int:
         if not self._exists(key):

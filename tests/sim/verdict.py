@@ -11,7 +11,6 @@ from trimtab.core.money import settle
 from trimtab.core.record import Record, answering
 from trimtab.dataplane.routing import LEAST_OUTPUT
 
-
 AS_PER_US = 10**12
 
 

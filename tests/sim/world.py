@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+import msgspec
+
 from sim.audit import Audit
 from sim.gateway import Gateway
 from sim.loop import PROCESS, Broken, SimClock, SimLoop
@@ -31,8 +33,6 @@ from trimtab.dataplane.plane import Headers
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 from trimtab.surfaces.server.openai import parse
 from trimtab.surfaces.twin.pipes import Direction, Link
-
-import msgspec
 
 MIDNIGHT_NS = instant_ns("2027-01-16T00:00:00Z")
 ENDS_WITHIN_S = 60.0

@@ -130,9 +130,8 @@ MUTANTS: Final = (
     Mutant(
         "what was produced before a hang-up is not billed",
         "dataplane/deliver.py",
-        '    """The client hung up: nobody is told anything, what was produced is settled."""\n    run.close_upstream()\n',
-        '    """The client hung up: nobody is told anything, what was produced is settled."""\n    run.close_upstream()\n'
-        "    run.answering = None\n",
+        'settled."""\n    run.close_upstream()\n',
+        'settled."""\n    run.close_upstream()\n    run.answering = None\n',
     ),
     Mutant(
         "the cap is not sent to the model's server",
