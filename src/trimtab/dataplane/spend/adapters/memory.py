@@ -225,7 +225,7 @@ class MemoryStore:
         return book
 
     def _drop(self, wall_ns: int) -> None:
-        """Books of windows that have ended, once no lease holds money in them: who holds some may ask how they stand."""
+        """Books of windows that have ended, once no lease holds money in them: who holds some may ask about it."""
         self._pages = {
             name: page
             for name, page in self._pages.items()
