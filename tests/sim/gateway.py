@@ -44,7 +44,7 @@ class Gateway:
         self._short_since: dict[str, float] = {}
         self.unspent: dict[str, int | None] = {}
         """By request: what was left of its budgets when it was routed."""
-        self._came = 0
+        self._came = self._latest_ns = 0
 
     async def boot(self, url: str) -> None:
         ready = loaded()
@@ -140,7 +140,8 @@ class Gateway:
 
     def check_idle(self) -> None:
         """Nothing is ready, and time is about to move: nobody waits for what is there, or holds what he can't use."""
-        used = sum(gate.slots - gate.free for gate in self.plane.gates.views().values())
+        self._latest_ns = max(self._latest_ns, self.clock.wall_ns())
+        used = sum(gate._used for gate in self.plane.gates._gates.values())
         waiting = [holder for holder in self.asking if self._waits(holder)]
         if self._scripts is not None:  # that it must wait may still be on its way to it
             now = self._loop.time()
@@ -159,8 +160,8 @@ class Gateway:
     def _check_first(self, holder: str) -> None:
         """Who has waited longest is overtaken by nobody: as soon as there is enough for it, it goes."""
         found, least = self.audit.found[holder], self.asking[holder][1]
-        if any(ask.ends_ns <= self.clock.wall_ns() for ask in found.asks):
-            return  # another window has begun, with room of its own
+        if any(ask.ends_ns <= self._latest_ns for ask in found.asks):
+            return  # another window has begun, with room of its own; it stays, wherever the clock is set
         rooms = []
         for ask in found.asks:
             book = self.audit.books[ask.book]
