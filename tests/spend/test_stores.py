@@ -393,6 +393,23 @@ def test_a_lease_that_nobody_ends_counts_as_spent_once(valkey: ValkeyServer) -> 
     bench.close()
 
 
+def test_a_lost_lease_that_is_exchanged_is_taken_back(valkey: ValkeyServer) -> None:
+    """Its holder has turned up: what it was granted is no longer spent, and counts as free for the exchange."""
+    bench = Bench(valkey)
+    store = bench.store
+    assert isinstance(store, ValkeyStore)
+    place = bench.place(TENANT, 1000)
+    old, _ = bench.reserve([place], 700, until_s=10)
+    bench.clock.move(11 * S)
+    assert bench.levels(place) == [Level(700, 0)]
+    new, answer = bench.reserve([place], 900, old=old)
+    assert answer == Reserved((Level(),), 900)
+    bench.settle(new, 60)
+    assert bench.levels(place) == [Level(60, 0)]
+    assert [one.granted for one in bench.run(store.take_lost("shop"))] == [700, -700]
+    bench.close()
+
+
 def test_who_settles_an_exchanged_lease_settles_its_successor(valkey: ValkeyServer) -> None:
     """The answer to an exchange was lost: the request knows only the old lease, and its money comes free by it."""
     bench = Bench(valkey)
