@@ -95,13 +95,14 @@ class Audit:
         """What the back-end must answer: granted, and the levels met. Takes the step."""
         self._sweep(tenant, now)
         own = self.leases.get(old) if old else None
-        if own is not None and own.state != "open":
+        if own is not None and own.state not in ("open", "lost"):
             own = None
         granted, levels = want, []
         for ask in asks:
             book = self._book(ask.book)
             mine = own.granted if own is not None and ask.book in own.books else 0
-            levels.append((book.settled, book.reserved - mine))
+            late = own is not None and own.state == "lost"
+            levels.append((book.settled - mine, book.reserved) if late else (book.settled, book.reserved - mine))
             room = max(0, ask.limit - book.settled - book.reserved + mine)
             granted = min(granted, room if ask.most is None else min(room, ask.most))
         holder = lease.rpartition(".")[0]
@@ -111,7 +112,13 @@ class Audit:
             return None, levels
         if own is not None:
             for name in own.books:
-                self._book(name).reserved -= own.granted
+                if own.state == "lost":
+                    self._book(name).settled -= own.granted
+                else:
+                    self._book(name).reserved -= own.granted
+            if own.state == "lost":
+                own.late = True
+                self._to_tell.setdefault(tenant, []).append((own.id, -own.granted))
             own.state, own.cost, own.to = "moved", 0, lease
             self._due.pop(own.id, None)
         if lease in self.leases:

@@ -64,6 +64,8 @@ class SimLoop(VirtualLoop):
         self._order = Random(f"{seed}/order") if reorder else None
         self._neutral = copy_context()
         self.dead: set[str] = set()
+        self._frozen: dict[str, list[asyncio.Handle]] = {}
+        """What gateways that stand still would have done meanwhile."""
         self.steps = 0
         self.trace = Trace()
         self.before_time_moves: Callable[[], None] = _nothing
@@ -121,6 +123,9 @@ class SimLoop(VirtualLoop):
                 ready.appendleft(handle)
         handle = ready.popleft()
         if handle._cancelled or (self.dead and handle._context.get(PROCESS) in self.dead):
+            return
+        if self._frozen and (waits := self._frozen.get(handle._context.get(PROCESS, ""))) is not None:
+            waits.append(handle)
             return
         self.steps += 1
         if self.steps > MOST_STEPS:
@@ -181,6 +186,16 @@ class SimLoop(VirtualLoop):
         context.run(PROCESS.set, process)
         self.contexts[name] = context
         return self.create_task(work, name=name, context=context)
+
+    def freeze(self, process: str) -> None:
+        """It does nothing until it is thawed, and does not notice."""
+        self._frozen[process] = []
+
+    def thaw(self, process: str) -> None:
+        self._ready.extend(self._frozen.pop(process))
+
+    def is_frozen(self, process: str) -> bool:
+        return process in self._frozen
 
     def kill(self, process: str) -> None:
         """Whoever it was connected to sees a reset."""

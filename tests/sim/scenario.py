@@ -31,10 +31,11 @@ Fault = Literal[
     "slow store",
     "lost store",  # single exchanges with the shared store break: before, after, or without an answer
     "gone store",  # it can't be reached for a while, now and then longer than a lease lasts
+    "pauses",  # a gateway stands still for a while, now and then longer than its leases last
     "crashes",  # gateways are killed, and started again
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-OF_THE_STORE = frozenset({"slow store", "lost store", "gone store", "crashes"})
+OF_THE_STORE = frozenset({"slow store", "lost store", "gone store", "pauses", "crashes"})
 LASTS_S = 4.0
 """How long requests come and faults begin."""
 
@@ -88,7 +89,7 @@ def draw(seed: int) -> Scenario:
     shared = random.random() < 0.5
     faults = {fault for fault in FAULTS if random.random() < 0.5}
     if not shared:
-        faults -= OF_THE_STORE
+        faults -= OF_THE_STORE - {"pauses"}
     gateways = random.choice((1, 2, 2, 3)) if shared else 1
     equals = random.choice((0.1, 0.3, 0.8))
     return Scenario(

@@ -37,7 +37,8 @@ from trimtab.surfaces.twin.pipes import Direction, Link
 MIDNIGHT_NS = instant_ns("2027-01-16T00:00:00Z")
 ENDS_WITHIN_S = 60.0
 """After the last request has come: the longest deadline, with all that may be slow."""
-FAULTS_STOP_S = LASTS_S + 4.0
+LONGEST_PAUSE_S = 90.0
+FAULTS_STOP_S = LASTS_S + LONGEST_PAUSE_S
 _count = Words().count
 
 
@@ -272,6 +273,8 @@ class World:
             found.append(("clocks are set", self._step()))
         if scenario.shared and scenario.has("gone store"):
             found.append(("the store is gone", self._gone()))
+        if scenario.has("pauses"):
+            found.append(("a gateway stands still", self._pause()))
         if scenario.shared and scenario.has("crashes"):
             found.append(("gateways are killed", self._crash()))
         return found
@@ -305,6 +308,17 @@ class World:
         await self.valkey.start()
         self.loop.note("store", "is back")
 
+    async def _pause(self) -> None:
+        random = self.scenario.random("pauses")
+        await asyncio.sleep(random.random() * LASTS_S / 2)
+        gateway = random.choice(self.gateways)
+        if gateway is not None:
+            self.loop.note(gateway.name, "stands still")
+            self.loop.freeze(gateway.name)
+            await asyncio.sleep(random.choice((0.3, 2.0, 8.0, LONGEST_PAUSE_S)))
+            self.loop.thaw(gateway.name)
+            self.loop.note(gateway.name, "goes on")
+
     async def _crash(self) -> None:
         random = self.scenario.random("crashes")
         for _ in range(random.randint(1, 2)):
@@ -326,7 +340,7 @@ class World:
 
     def _idle(self) -> None:
         for gateway in self.gateways:
-            if gateway is not None:
+            if gateway is not None and not self.loop.is_frozen(gateway.name):
                 gateway.check_idle()
 
     def _arrived(self, served: Served) -> None:
