@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := --no-deps --require-hashes --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check-code test-code package wheel bench soak clean
+.PHONY: help run install install-dev test check-code test-code simulate-faults package wheel bench soak clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 run: install ## install, write the example if there is none, serve on 127.0.0.1:$(PORT)
 	@test -f $(WORKSPACE)/trimtab.yaml || $(BIN)/trimtab init $(WORKSPACE)
@@ -49,6 +49,9 @@ check-code:
 
 test-code:
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+simulate-faults: install-dev ## worlds with faults: SEEDS=N of them (FIRST=K: from K on), or SEED=K again with its trace
+	@PYTHONPATH=tests $(BIN)/python -m sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000) --first $(or $(FIRST),0))
 
 package: install-dev ## build twice and compare, install elsewhere by wheel and by pip, serve an answer from each
 	$(BIN)/python scripts/package.py

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ from trimtab.dataplane.inference.dialer import (
     Origin,
     UpstreamError,
 )
-from trimtab.surfaces.twin import Direction, Link, run_virtual
+from trimtab.surfaces.twin import Direction, Link, VirtualLoop, run_virtual
 
 on_each_loop = pytest.mark.parametrize("loop", list(LOOPS))
 Ask = Callable[[], Awaitable[Answer]]
@@ -695,3 +696,26 @@ def test_the_default_script_is_an_openai_server() -> None:
             await dialer.close()
 
     run_virtual(main)
+
+
+def test_a_connection_that_is_lost_before_it_is_used_is_a_hang_up() -> None:
+    """Where the gateway stood still between connecting and sending, the connection may be gone by then: that is an
+    upstream's fault, which another replica may mend, and not one of ours."""
+
+    class Late(VirtualLoop):
+        async def create_connection(self, *args: Any, **more: Any) -> tuple[asyncio.Transport, Any]:
+            made = await super().create_connection(*args, **more)
+            made[0].abort()
+            await asyncio.sleep(1)
+            return made
+
+    async def main() -> None:
+        async with ScriptedUpstream() as up:
+            dialer = Http1Dialer()
+            with pytest.raises(ConnectionLost) as lost:
+                await dialer.send(Origin.parse(up.url), "POST", "/v1/chat/completions", [], b"{}")
+            assert not lost.value.sent
+            await dialer.close()
+
+    with asyncio.Runner(loop_factory=Late) as runner:
+        runner.run(main())

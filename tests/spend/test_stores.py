@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,13 +74,13 @@ class Bench:
     ) -> tuple[str, Reserved]:
         self.count += 1
         lease = f"lease{self.count}"
-        until_ns = self.clock.wall + int(until_s * S)
+        until_ns = self.clock.now + int(until_s * S)
         least = want if least is None else least
         answer = self.run(self.store.reserve(lease, places, want, least, instead_of=old, until_ns=until_ns))
         return lease, answer
 
     def extend(self, lease: str, places: Sequence[Place], want: int) -> int:
-        return self.run(self.store.extend(lease, places, want, self.clock.wall + 60 * S))
+        return self.run(self.store.extend(lease, places, want, self.clock.now + 60 * S))
 
     def settle(self, lease: str, cost: int) -> None:
         self._tell(lambda: self.store.settle("shop", lease, cost))
@@ -206,6 +207,21 @@ def test_windows_are_apart(bench: Bench) -> None:
     assert bench.reserve([now], 1000)[1].granted == 1000
     bench.settle(lease, 90)
     assert bench.levels(now) == [Level(0, 1000)]
+
+
+def test_yesterday_can_be_looked_at_today(bench: Bench) -> None:
+    """A lease of yesterday that asks how its accounts stand is told so, and today's accounts keep what is theirs."""
+    before = bench.place(TENANT, 1000)
+    lease, _ = bench.reserve([before], 400, until_s=200_000)
+    bench.clock.move(86_400 * S)
+    now = bench.place(TENANT, 1000)
+    spent, _ = bench.reserve([now], 600)
+    bench.settle(spent, 600)
+    bench.reserve([now], 300)
+    assert bench.levels(before) == [Level(0, 400)]
+    assert bench.extend(lease, [before], 700) == 600
+    assert bench.levels(now) == [Level(600, 300)]
+    assert bench.reserve([now], 101)[1].granted is None
 
 
 def test_large_amounts_are_exact(bench: Bench) -> None:
@@ -378,6 +394,23 @@ def test_a_lease_that_nobody_ends_counts_as_spent_once(valkey: ValkeyServer) -> 
     bench.close()
 
 
+def test_a_lost_lease_that_is_exchanged_is_taken_back(valkey: ValkeyServer) -> None:
+    """Its holder has turned up: what it was granted is no longer spent, and counts as free for the exchange."""
+    bench = Bench(valkey)
+    store = bench.store
+    assert isinstance(store, ValkeyStore)
+    place = bench.place(TENANT, 1000)
+    old, _ = bench.reserve([place], 700, until_s=10)
+    bench.clock.move(11 * S)
+    assert bench.levels(place) == [Level(700, 0)]
+    new, answer = bench.reserve([place], 900, old=old)
+    assert answer == Reserved((Level(),), 900)
+    bench.settle(new, 60)
+    assert bench.levels(place) == [Level(60, 0)]
+    assert [one.granted for one in bench.run(store.take_lost("shop"))] == [700, -700]
+    bench.close()
+
+
 def test_who_settles_an_exchanged_lease_settles_its_successor(valkey: ValkeyServer) -> None:
     """The answer to an exchange was lost: the request knows only the old lease, and its money comes free by it."""
     bench = Bench(valkey)
@@ -398,7 +431,7 @@ def test_a_lost_store_is_said_at_once_and_what_ended_meanwhile_arrives(valkey: V
         store = await opened(valkey, clock)
         valkey.ask("FLUSHALL")
         place = Place(TENANT, window_at("day", "UTC", clock.wall), 1000)
-        until_ns = clock.wall + 60 * S
+        until_ns = clock.now + 60 * S
         await store.reserve("before", [place], 300, 300, instead_of=None, until_ns=until_ns)
         valkey.freeze()
         try:
@@ -430,7 +463,7 @@ def test_an_empty_store_after_a_restart_is_used_anew(valkey: ValkeyServer) -> No
         clock = HandClock()
         store = await opened(valkey, clock)
         place = Place(TENANT, window_at("day", "UTC", clock.wall), 1000)
-        until_ns = clock.wall + 60 * S
+        until_ns = clock.now + 60 * S
         await store.reserve("one", [place], 300, 300, instead_of=None, until_ns=until_ns)
         valkey.stop()
         valkey.start()
@@ -500,5 +533,54 @@ def test_a_store_can_be_closed_as_soon_as_it_is_open(valkey: ValkeyServer) -> No
         async with asyncio.timeout(5):
             for _ in range(5):
                 await (await opened(valkey, HandClock())).close()
+
+    asyncio.run(main())
+
+
+def test_a_wall_clock_that_is_set_moves_no_lease(valkey: ValkeyServer) -> None:
+    """Leases and rates go by the store's time, carried on by a clock that nobody sets: an hour's correction of one
+    gateway's wall ends nobody's lease, and opens or shuts nobody's rate."""
+    valkey.ask("FLUSHALL")
+
+    async def main() -> None:
+        clock, still = HandClock(), HandClock()
+        set_one, other = ValkeyStore(valkey.url, clock), ValkeyStore(valkey.url, still)
+        await set_one.open()
+        await other.open()
+        place = Place(TENANT, window_at("day", "UTC", clock.wall), 1000)
+        rate = Charge("key k requests", AS, AS)
+        assert (await set_one.charge("shop", [rate])).ok
+        for step_s in (7200, -14400):
+            clock.wall += step_s * S
+            lease = f"lease{step_s}"
+            await set_one.reserve(lease, [place], 100, 100, instead_of=None, until_ns=clock.now + 60 * S)
+            assert await set_one.extend(lease, [place], 10, clock.now + 60 * S) == 10
+            assert not (await set_one.charge("shop", [rate])).ok
+            assert not (await other.charge("shop", [rate])).ok
+        assert await other.levels([place]) == [Level(0, 220)]
+        assert await set_one.take_lost("shop") == []
+        await set_one.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_is_lost_gives_its_connection_back(valkey: ValkeyServer) -> None:
+    """Where the store falls silent under a batch of ends, the connection goes back to its pool: one lost for each
+    outage would leave none in the end, and everybody waiting for one."""
+    valkey.ask("FLUSHALL")
+
+    async def main() -> None:
+        store = await opened(valkey, HandClock())
+        valkey.freeze()
+        try:
+            store.settle("shop", "some lease", 1)
+            async with asyncio.timeout(30):
+                while store.lost is None:
+                    await asyncio.sleep(0.01)
+            gc.collect()  # what nobody gave back complains here
+        finally:
+            valkey.thaw()
+        await store.close()
 
     asyncio.run(main())

@@ -238,7 +238,7 @@ class ScriptedUpstream:
     """What scripts raised; the first is raised again when the upstream is left."""
     accepted: int = 0
     """Connections ever accepted."""
-    _open: set[_Connection] = field(default_factory=set)
+    _open: dict[_Connection, None] = field(default_factory=dict)
     _changed: list[asyncio.Future[None]] = field(default_factory=list)
     _server: asyncio.AbstractServer | None = None
 
@@ -315,7 +315,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.upstream.accepted += 1
-        self.upstream._open.add(self)
+        self.upstream._open[self] = None
         self.worker = asyncio.get_running_loop().create_task(self.work())
         self.upstream.notify()
 
@@ -328,7 +328,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone()
-        self.upstream._open.discard(self)
+        self.upstream._open.pop(self, None)
         self.upstream.notify()
 
     def gone(self) -> None:

@@ -110,8 +110,8 @@ class Store(Protocol):
         self, lease: str, places: Sequence[Place], want: int, least: int, *, instead_of: str | None, until_ns: int
     ) -> Reserved:
         """`min(want, room)` of the tightest place, if that is at least `least`. `instead_of`: a lease that ends at cost
-        0 in the same step if this succeeds, and whose money counts as free. `until_ns`: wall time at which the lease is
-        taken for lost."""
+        0 in the same step if this succeeds, and whose money counts as free. `until_ns`: when the lease is taken for
+        lost, on the clock's `now_ns`."""
         ...
 
     async def extend(self, lease: str, places: Sequence[Place], want: int, until_ns: int) -> int:

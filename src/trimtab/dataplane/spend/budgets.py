@@ -90,7 +90,7 @@ class Budgets:
         """
         assert 0 <= least <= want, (least, want)
         claims = self._claims.of(entry, name, channel)
-        ends_ns = until_ns(self._clock.wall_ns(), lasts_s)
+        ends_ns = until_ns(self._clock.now_ns(), lasts_s)
         who = Holder(holder, name, entry.key.id)
         asking = Asking(claims, want, least, instead_of, next(self._order), who, ends_ns)
         answer = await self._decide(asking, in_order=wait_s > 0)

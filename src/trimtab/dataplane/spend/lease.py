@@ -120,6 +120,6 @@ class Lease:
         return f"<Lease ${usd(self.granted)} of {where}, {'open' if self._open else 'ended'}>"
 
 
-def until_ns(wall_ns: int, wait_s: float) -> int:
+def until_ns(now_ns: int, wait_s: float) -> int:
     """When a lease is taken for lost whose request must end within `wait_s` from now."""
-    return wall_ns + int(wait_s * 1e9) + _GRACE_NS
+    return now_ns + int(wait_s * 1e9) + _GRACE_NS

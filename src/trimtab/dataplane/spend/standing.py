@@ -312,7 +312,7 @@ class StandingStore:
         old, places = demand.held, demand.places
         tenant = places[0].account.tenant
         name = Holder.of(demand.lease)._replace(record=self._record_id()).lease(0)
-        until_ns = self._clock.wall_ns() + 2 * self._stale_ns + int(IDLE_S * NS_PER_S)
+        until_ns = self._clock.now_ns() + 2 * self._stale_ns + int(IDLE_S * NS_PER_S)
         if old is not None:
             old.busy = True
         try:

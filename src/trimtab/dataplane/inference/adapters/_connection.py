@@ -137,7 +137,8 @@ class Connection(asyncio.BufferedProtocol):
 
     async def request(self, data: bytes) -> Http1Answer:
         """Send a whole request and wait for the answer's head."""
-        assert self._transport is not None
+        if self._transport is None:  # lost before who waited for it could run
+            raise ConnectionLost("the connection closed as soon as it was made", sent=False, received=False)
         self._received = False
         self._slack = _MAX_FRAMING
         head: asyncio.Future[Http1Answer] = self._loop.create_future()

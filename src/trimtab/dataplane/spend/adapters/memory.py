@@ -1,7 +1,8 @@
 """Counters in this process: exact for one gateway, since a step between two awaits is atomic on one event loop.
 
 An account's state is a *book*, one a window. A lease holds on to its books, so what was reserved on Monday is settled
-on Monday. When a window ends its books are dropped whole, and with them the accounts that nobody declares any more.
+on Monday. When a window has ended, and nobody holds money in it any more, its books are dropped whole, and with them
+the accounts that nobody declares any more.
 
 Money is durable before it is spent where a `Vault` is given: what is reserved stays within what the vault says was
 drawn, and a step that needs more waits for it and then looks again.
@@ -85,7 +86,8 @@ class MemoryStore:
 
     def __init__(self, clock: Clock, vault: Vault | None = None) -> None:
         self._clock, self._vault = clock, vault
-        self._pages: dict[tuple[Period, str], _Page] = {}
+        self._pages: dict[tuple[Period, str, str], _Page] = {}
+        """By period, zone and window: the running one's, and those of ended ones in which leases still hold money."""
         self._leases: dict[str, _Held] = {}
         self._tats_as: OrderedDict[str, int] = OrderedDict()
         self._freed: Callable[[Iterable[Account]], None] = _nobody
@@ -208,8 +210,8 @@ class MemoryStore:
 
     def find(self, account: Account, window: Window) -> Book | None:
         """Its book of this window, if there is one."""
-        page = self._pages.get((account.period, account.tz))
-        return page.books.get(account) if page is not None and page.window == window else None
+        page = self._pages.get((account.period, account.tz, window.id))
+        return page.books.get(account) if page is not None else None
 
     def book(self, place: Place) -> Book:
         """For the vault: the account's book of now."""
@@ -232,9 +234,9 @@ class MemoryStore:
 
     def _book(self, place: Place) -> Book:
         account, window, limit, _ = place
-        name = account.period, account.tz
+        name = account.period, account.tz, window.id
         page = self._pages.get(name)
-        if page is None or page.window != window:
+        if page is None:
             self._drop(self._clock.wall_ns())
             page = self._pages[name] = _Page(window, {})
         book = page.books.get(account)
@@ -244,8 +246,12 @@ class MemoryStore:
         return book
 
     def _drop(self, wall_ns: int) -> None:
-        """Books of windows that have ended: leases hold on to theirs."""
-        self._pages = {name: page for name, page in self._pages.items() if wall_ns < page.window.end_ns}
+        """Books of windows that have ended, once no lease holds money in them: who holds some may ask about it."""
+        self._pages = {
+            name: page
+            for name, page in self._pages.items()
+            if wall_ns < page.window.end_ns or any(book.reserved for book in page.books.values())
+        }
 
 
 def _nobody(accounts: Iterable[Account]) -> None: ...

@@ -103,7 +103,7 @@ class ValkeyStore:
         common = _source("common")
         self._scripts = {name: self._redis.register_script(common + _source(name)) for name in _NAMES}
         self._ahead_ns = 0
-        """By how much the store's clock is ahead of ours."""
+        """By how much the store's clock is ahead of our monotonic one: a wall clock that is set moves nothing here."""
         self._lost: str | None = None
         self._reached = False
         self._queue: deque[_Told] = deque()
@@ -265,15 +265,15 @@ class ValkeyStore:
         its return is not met by each request's own."""
         away = self._lost is not None or not self._reached
         try:
-            before_ns = self._clock.wall_ns()
+            before_ns = self._clock.now_ns()
             seconds, micros = await self._redis.time()
-            middle_ns = (before_ns + self._clock.wall_ns()) // 2
+            middle_ns = (before_ns + self._clock.now_ns()) // 2
             if away:
                 is_new = await self._greet(seconds * 1_000_000 + micros)
         except _LOST as error:
             self._lose(error)
             return
-        self._ahead_ns = 0 if self._own_time else (seconds * 1_000_000 + micros) * _NS_PER_US - middle_ns
+        self._ahead_ns = (seconds * 1_000_000 + micros) * _NS_PER_US - middle_ns
         if not away:
             return
         if self._reached and is_new:
@@ -292,10 +292,12 @@ class ValkeyStore:
             return bool((await pipe.execute())[-1])
 
     def _now_us(self) -> int:
-        return self._us(self._clock.wall_ns())
+        return self._us(self._clock.now_ns())
 
-    def _us(self, wall_ns: int) -> int:
-        return (wall_ns + self._ahead_ns) // _NS_PER_US
+    def _us(self, now_ns: int) -> int:
+        """The store's time at an instant of our monotonic clock."""
+        ahead_ns = self._clock.wall_ns() - self._clock.now_ns() if self._own_time else self._ahead_ns
+        return (now_ns + ahead_ns) // _NS_PER_US
 
     # --- telling
 
@@ -334,6 +336,7 @@ class ValkeyStore:
         if not batch:
             return
         try:
+            # it gives its connection back however it ends: looking for the scripts is not covered by `execute`
             async with self._redis.pipeline(transaction=False) as pipe:
                 for told in batch:
                     await told.script(keys=told.keys, args=told.arguments, client=pipe)

@@ -4,11 +4,13 @@
 local prefix, id, now, until_us = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local granted, least, old = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 sweep(prefix, now)
-local own, own_books = 0, nil
+local own, own_books, held = 0, nil, "reserved" -- held: where its money stands, among what is spent once it was lost
 if old ~= "" then
   local ended
   own, own_books, ended = fields(prefix .. "lease:" .. old)
-  if ended then
+  if ended == "lost" then
+    held = "settled"
+  elseif ended then
     own, own_books = 0, nil
   end
 end
@@ -17,7 +19,9 @@ each(own_books, function(book) mine[book] = true end)
 local told = { 0 }
 for at, book in ipairs(KEYS) do
   local settled, reserved = level(book)
-  if mine[book] then
+  if mine[book] and held == "settled" then
+    settled = settled - own
+  elseif mine[book] then
     reserved = reserved - own
   end
   local limit, most = tonumber(ARGV[5 + 3 * at]), tonumber(ARGV[6 + 3 * at])
@@ -35,7 +39,10 @@ if granted < least then
   return told
 end
 if own_books then
-  each(own_books, function(book) redis.call("HINCRBY", book, "reserved", plain(-own)) end)
+  each(own_books, function(book) redis.call("HINCRBY", book, held, plain(-own)) end)
+  if held == "settled" then -- its holder has turned up
+    redis.call("RPUSH", prefix .. "lost", old .. "\n" .. plain(-own) .. "\n" .. own_books)
+  end
   redis.call("HSET", prefix .. "lease:" .. old, "ended", "moved", "to", id)
   redis.call("PEXPIRE", prefix .. "lease:" .. old, 86400000)
   redis.call("ZREM", prefix .. "due", old)
