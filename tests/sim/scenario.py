@@ -92,15 +92,22 @@ def draw(seed: int) -> Scenario:
         faults -= OF_THE_STORE - {"pauses"}
     gateways = random.choice((1, 2, 2, 3)) if shared else 1
     equals = random.choice((0.1, 0.3, 0.8))
+    money, asked = _money(random), [_asked(random, n, gateways, faults, equals) for n in range(random.randint(3, 14))]
+    if random.random() < 0.3:  # answers that outgrow, all at once, what there is for them
+        asked = [
+            msgspec.structs.replace(one, at_s=0.1 * one.at_s, stream=True, n=1, max_tokens=None, model="small-plain")
+            for one in asked[:6]
+        ]
+        money["shop"] = [_budget(random, "day", random.uniform(1.0, 1.5) + 1.0)]
     return Scenario(
         seed=seed,
         shared=shared,
         gateways=gateways,
         faults=frozenset(faults),
         to_midnight_s=random.uniform(0.5, 6.0) if "midnight" in faults else 40_000.0,
-        money=_money(random),
+        money=money,
         rates=_rates(random),
-        asked=tuple(_asked(random, number, gateways, faults, equals) for number in range(random.randint(3, 14))),
+        asked=tuple(asked),
         delay_s=random.choice((0.002, 0.02, 0.2)) if "network" in faults else 0.0,
     )
 
