@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, cast
 import hiredis
 from lupa.lua51 import LuaRuntime, lua_type
 
+from sim.loop import Broken, SimLoop
+
 Fate = Literal["done", "before", "after", "mute"]
 """done: as it should be; before: the line breaks and nothing was done; after: it was done, and the line breaks; mute:
 it was done, and nobody is told."""
@@ -264,6 +266,8 @@ class _Line(asyncio.Protocol):
                 return sha
             case "SCRIPT":
                 return [int(sha in server.data.scripts) for sha in arguments[1:]]
+            case "SET" if arguments[2:] == ["NX"]:
+                return None if server.data._exists(arguments[0]) else server.data._set(*arguments[:2])
             case "TIME":
                 return [str(part) for part in divmod(server._now_us(), 1_000_000)]
             case "PSUBSCRIBE":
@@ -278,6 +282,8 @@ class _Line(asyncio.Protocol):
                 return True
             case "PING":
                 return "PONG"
+        # a store that is always refused would look as if all held
+        cast(SimLoop, asyncio.get_running_loop()).fail(Broken(f"the simulated server does not know {name} {arguments}"))
         return hiredis.ReplyError(f"ERR unknown command '{name}'")
 
     def say(self, data: bytes) -> None:
