@@ -15,6 +15,7 @@ from benchmarks.budgets.judge import Run
 from benchmarks.budgets.subjects import SUBJECTS
 from benchmarks.gateway_overhead import processes
 from benchmarks.gateway_overhead import report as overhead
+from benchmarks.tables import table
 
 OURS = "trimtab"
 UNUSABLE_PCT = 0.1
@@ -114,15 +115,4 @@ def as_markdown(result: Result, given: argparse.Namespace) -> str:
     notes = [f"- {name}: {reason}" for name, reason in result.absent.items()]
     for run in result.runs:
         notes.append(f"- {run.subject}, seed {run.seed}: refusals {run.refusals}, outcomes {run.outcomes}")
-    return "\n\n".join([head, _table(rows(result)), _table(found), "\n".join(notes)])
-
-
-def _table(found: Sequence[Mapping[str, Any]]) -> str:
-    lines = [f"| {' | '.join(found[0])} |", "|" + "---|" * len(found[0])]
-    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row.values()))} |" for row in found)])
-
-
-def _cell(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return {True: "yes", False: "NO", None: "?"}[value]
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return "\n\n".join([head, table(rows(result)), table(found), "\n".join(notes)])

@@ -13,6 +13,7 @@ import msgspec
 from benchmarks.gateway_overhead import processes
 from benchmarks.gateway_overhead import report as overhead
 from benchmarks.soak.watch import MIB, Held, Told, is_back
+from benchmarks.tables import table
 from trimtab.controlplane.records.journal import GROUP_BYTES, SEGMENT_BYTES
 
 if TYPE_CHECKING:
@@ -221,18 +222,7 @@ def as_markdown(result: Result, requests: int) -> str:
         f"Linux {about['kernel']}, Python {platform.python_version()}; {requests:,} requests."
     )
     found = [msgspec.structs.asdict(claim) for claim in claims(result)]
-    return "\n\n".join([head, _table(found), _table(rows(result)), "\n".join(f"- {note}" for note in notes(result))])
-
-
-def _table(found: Sequence[Mapping[str, Any]]) -> str:
-    lines = [f"| {' | '.join(found[0])} |", "|" + "---|" * len(found[0])]
-    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row.values()))} |" for row in found)])
-
-
-def _cell(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return {True: "yes", False: "NO", None: "?"}[value]
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return "\n\n".join([head, table(found), table(rows(result)), "\n".join(f"- {note}" for note in notes(result))])
 
 
 __all__ = ["Claim", "Result", "as_json", "as_markdown", "claims", "is_back", "rows"]

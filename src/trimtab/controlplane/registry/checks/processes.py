@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from trimtab.controlplane.registry.checks.secrets import secret
 from trimtab.controlplane.registry.checks.view import Found, View, error, warning
 from trimtab.controlplane.registry.documents import SETTINGS
-from trimtab.foundations.config import Path, SecretError, is_reference, resolve_secret
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -20,19 +20,8 @@ def demo(view: View) -> Found:
 def metrics_key(view: View) -> Found:
     """A key of metrics stands here by reference only, and guards something."""
     server = view.documents.settings.server
-    if server.metrics_key is None:
-        return
-    path: Path = ("server", "metrics_key")
-    if not is_reference(server.metrics_key):
-        hint = "Write metrics_key: env:NAME or metrics_key: file:PATH, and choose another key: this one was seen."
-        yield error(SETTINGS, path, "holds a secret itself, or a reference that can't be read", hint)
-        return
-    if not server.metrics:
-        yield warning(SETTINGS, path, "guards nothing while metrics: false", "Delete one of the two lines.")
-    try:
-        resolve_secret(server.metrics_key, view.documents.folder)
-    except SecretError as problem:
-        yield warning(SETTINGS, path, str(problem), "The gateway needs it at its start.")
+    idle = None if server.metrics else "guards nothing while metrics: false"
+    yield from secret(view, ("server", "metrics_key"), server.metrics_key, idle)
 
 
 def engine_files(view: View) -> Found:

@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from trimtab.controlplane.registry.checks.secrets import secret, seen
 from trimtab.controlplane.registry.checks.view import Found, View, error, warning
 from trimtab.controlplane.registry.documents import SETTINGS, file_of
 from trimtab.core.tenancy import Budget, Limits, Tenant
-from trimtab.foundations.config import Path, SecretError, is_reference, resolve_secret
+from trimtab.foundations.config import Path
 
 SCHEMES: Final = ("redis", "rediss", "unix", "valkey", "valkeys")
 QUERY: Final = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
@@ -22,7 +23,6 @@ MOST_REFILL_S: Final = 3_000_000_000
 """Of a rate there: the time in which the whole burst comes back, in microseconds and behind today's, below 2^53."""
 _URL: Path = ("storage", "url")
 _WRITE = "Write url: memory, or e.g. url: redis://127.0.0.1:6379/0"
-_SEEN = "Write password: env:NAME or password: file:PATH, and choose another password: this one was seen."
 
 
 def workers(view: View) -> Found:
@@ -51,7 +51,7 @@ def url(view: View) -> Found:
     if parts.scheme not in SCHEMES:
         yield error(SETTINGS, _URL, f"is neither memory nor a URL of {', '.join(SCHEMES)}", _WRITE)
     elif parts.password is not None:
-        yield error(SETTINGS, _URL, "holds a password", _SEEN)
+        yield error(SETTINGS, _URL, "holds a password", seen("password"))
     elif strange := sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - QUERY):
         message = f"has {', '.join(strange)} behind the question mark"
         yield error(SETTINGS, _URL, message, f"Known there: {', '.join(sorted(QUERY))}")
@@ -65,18 +65,8 @@ def url(view: View) -> Found:
 def password(view: View) -> Found:
     """The store's password stands here by reference only, and is used."""
     storage = view.documents.settings.storage
-    if storage.password is None:
-        return
-    path: Path = ("storage", "password")
-    if not is_reference(storage.password):
-        yield error(SETTINGS, path, "holds a secret itself, or a reference that can't be read", _SEEN)
-        return
-    if not storage.is_shared:
-        yield warning(SETTINGS, path, "opens nothing while url: memory", "Delete one of the two lines.")
-    try:
-        resolve_secret(storage.password, view.documents.folder)
-    except SecretError as problem:
-        yield warning(SETTINGS, path, str(problem), "The gateway needs it at its start.")
+    idle = None if storage.is_shared else "opens nothing while url: memory"
+    yield from secret(view, ("storage", "password"), storage.password, idle)
 
 
 def on_loss(view: View) -> Found:
