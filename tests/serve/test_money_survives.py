@@ -151,6 +151,11 @@ def test_a_budget_that_comes_later_counts_what_its_period_has_cost(tmp_path: Pat
         assert ask(server) == 200
         row = shown(workspace, "shop/web")
         assert (row["settled_nanousd"], row["reserved_nanousd"]) == (3 * cost, 0)
+        trimtab("budget", "set", "shop/web", "--period", "month", "--remove", "--workspace", str(workspace))
+        assert ask(server) == 200
+        trimtab("budget", "set", "shop/web", "--period", "month", "--usd", "5", "--workspace", str(workspace))
+        row = shown(workspace, "shop/web")
+        assert row["settled_nanousd"] == 4 * cost, "what was spent while it was not declared, too"
     assert shown(workspace, "shop/web") == row
     with live(workspace):
         assert shown(workspace, "shop/web") == row

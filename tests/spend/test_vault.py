@@ -45,8 +45,9 @@ class Process:
                 place = self.place(account)
                 if place.window.holds(record.t_wall_ns) and not self.kept.holds(place, record):
                     self.store.restore(place, record.cost.settled_nanousd or 0)
-        self.kept.restore(self.store, self.clock.wall)
-        await self.blocks.begin(self.store, [self.place(account) for account in LIMITS])
+        places = [self.place(account) for account in LIMITS]
+        self.kept.restore(self.store, places)
+        await self.blocks.begin(self.store, places)
 
     def place(self, account: Account) -> Place:
         return Place(account, window_at(account.period, account.tz, self.clock.wall), LIMITS[account])

@@ -45,9 +45,10 @@ def budgets(workspace: Path) -> tuple[list[BudgetRow], Source]:
         kept = Kept(Journal.peek(money_folder(workspace)))
     except TrimtabError as error:
         raise ConfigError([f"var/money: {error}"]) from error
-    rows = spent_rows(workspace / "var" / "records", *needed(state.places(tenancy), kept, clock))
+    places = state.places(tenancy)
+    rows = spent_rows(workspace / "var" / "records", *needed(places, kept, clock))
     book_rows(state, store, tenancy, rows, lambda place, row: not kept.holds(place, row))
-    kept.restore(store, clock.wall_ns())
+    kept.restore(store, places)
     return asyncio.run(state.rows(tenancy)), "records"
 
 

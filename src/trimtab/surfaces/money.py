@@ -62,7 +62,7 @@ class InProcess:
             worker = row.worker or 0
             self._others[worker] = max(self._others.get(worker, 0), row.seq or 0)
         book_rows(budgets, self.store, tenancy, rows, lambda place, row: not kept.holds(place, row))
-        kept.restore(self.store, self._clock.wall_ns())
+        kept.restore(self.store, places)
         try:
             await self._blocks.begin(self.store, places)
         except StoreLostError as error:
@@ -88,19 +88,18 @@ class InProcess:
 
     async def prepare(self, budgets: Budgets, before: Tenancy, after: Tenancy) -> Callable[[], Awaitable[None]]:
         """What the periods of new budgets have cost so far is read now and booked then; what is written in between, a
-        moment later."""
+        moment later. Budgets that are gone are forgotten: who declares one again has spent what was spent meanwhile."""
         old = {place.account for place in budgets.places(before)}
-        places = [
-            place
-            for place in budgets.places(after)
-            if place.account not in old and self.store.find(place.account, place.window) is None
-        ]
+        new = budgets.places(after)
+        gone = old.difference(place.account for place in new)
+        places = [place for place in new if place.account not in old]
         accounts = {place.account for place in places}
         mine, first = self._written.worker, self._written.state().seq
         rows = await self._rows(places, {})
 
         async def book() -> None:
             last = self._written.state().seq
+            self.store.forget(gone)
 
             def earlier(place: Place, row: Record) -> bool:
                 return place.account in accounts and ((row.worker or 0) != mine or (row.seq or 0) <= first)

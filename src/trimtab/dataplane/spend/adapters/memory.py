@@ -11,7 +11,7 @@ drawn, and a step that needs more waits for it and then looks again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from trimtab.core.clock import Clock
@@ -24,11 +24,13 @@ _AS_PER_NS = 10**9
 class Book:
     """One account in one window, in nano-dollars. `drawn`: up to there it may be used; what is drawn is durable."""
 
-    __slots__ = ("account", "doubt", "drawn", "limit", "pace", "reserved", "settled", "spent_before", "window")
+    __slots__ = ("account", "doubt", "drawn", "gone", "limit", "pace", "reserved", "settled", "spent_before", "window")
 
     def __init__(self, account: Account, window: Window) -> None:
         self.account, self.window = account, window
         self.settled = self.reserved = self.doubt = self.drawn = self.limit = 0
+        self.gone = False
+        """Nobody declares it any more, and another may stand in its place."""
         self.spent_before = self.pace = 0
         """`settled` when the vault last looked, and how much of it came in the second before."""
 
@@ -208,10 +210,12 @@ class MemoryStore:
         if self._vault is not None:
             self._vault.restored(book)
 
-    def find(self, account: Account, window: Window) -> Book | None:
-        """Its book of this window, if there is one."""
-        page = self._pages.get((account.period, account.tz, window.id))
-        return page.books.get(account) if page is not None else None
+    def forget(self, accounts: Collection[Account]) -> None:
+        """Nobody declares them any more: who declares one again is told what it has cost. Leases hold on to theirs."""
+        for page in self._pages.values():
+            for account in accounts:
+                if (book := page.books.pop(account, None)) is not None:
+                    book.gone = True
 
     def book(self, place: Place) -> Book:
         """For the vault: the account's book of now."""

@@ -109,15 +109,14 @@ class Kept:
         """Whether what this record says was spent there is in the lines already."""
         return self.knows(place) and (record.seq or 0) <= self.seqs.get(record.worker or 0, 0)
 
-    def restore(self, store: MemoryStore, wall_ns: int) -> None:
-        """Once the records behind the balances are booked: add the balances. What nobody accounts for is in doubt."""
-        for entry in self.entries.values():
-            if entry.window.holds(wall_ns):
-                book = store.find(entry.account, entry.window)
-                settled = (book.settled if book else 0) + (entry.settled or 0)
-                doubt = max(entry.doubt, entry.drawn - settled)
-                limit = book.limit if book else 0
-                store.restore(Place(entry.account, entry.window, limit), entry.settled or 0, doubt)
+    def restore(self, store: MemoryStore, places: Iterable[Place]) -> None:
+        """Once the records behind the balances are booked: add the balances of what is declared. What nobody accounts
+        for is in doubt."""
+        for place in places:
+            entry = self.entries.get((place.account, place.window.start_ns))
+            if entry is not None:
+                settled = store.book(place).settled + (entry.settled or 0)
+                store.restore(place, entry.settled or 0, max(entry.doubt, entry.drawn - settled))
 
 
 class Blocks:
@@ -325,6 +324,8 @@ class Blocks:
         others = dict(wanted)
         entries = []
         for book in books:
+            if book.gone:
+                continue
             drawn = book.used if trim else max(book.used, book.drawn, others.pop(book, 0))
             entries.append(Entry(book.account, book.window, drawn, book.settled - early.get(book, 0), book.doubt))
         entries += [Entry(book.account, book.window, upto) for book, upto in others.items()]
