@@ -24,14 +24,16 @@ it was done, and nobody is told."""
 _LUA: Final = LuaRuntime(unpack_returned_tuples=True, register_eval=False, encoding="utf-8")
 _WRAP: Final = _LUA.execute(
     """
-return function(text)
+return function(call, text)
   local make = assert(loadstring("local redis, KEYS, ARGV = ...\\n" .. text))
-  return function(call, keys, argv)
+  return function(keys, argv)
     return make({ call = call }, keys, argv)
   end
 end
 """
 )
+# Lua, which collects when it pleases, holds no server: it calls whichever runs a script.
+_running: list[Data] = []
 _compiled: dict[str, Any] = {}
 
 
@@ -55,10 +57,15 @@ class Data:
     def eval(self, text: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
         run = _compiled.get(text)
         if run is None:
-            run = _compiled[text] = _WRAP(text)
-        return _from_lua(run(self._call, _LUA.table_from(keys), _LUA.table_from(arguments)))
+            run = _compiled[text] = _WRAP(_call, text)
+        _running.append(self)
+        try:
+            return _from_lua(run(_LUA.table_from(keys), _LUA.table_from(arguments)))
+        finally:
+            _running.pop()
 
-    def _call(self, name: str, *arguments: Any) -> Any:
+    def called(self, name: str, *arguments: Any) -> Any:
+        """A command of a script, answered as Lua wants it."""
         told = self.command(name.upper(), [_text(one) for one in arguments])
         if isinstance(told, list):
             return _LUA.table_from([False if one is None else one for one in told])
@@ -305,6 +312,10 @@ def _integer(text: str) -> int:
     if text != str(int(text)):
         raise ValueError(f"ERR value is not an integer or out of range: {text}")
     return int(text)
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    return _running[-1].called(name, *arguments)
 
 
 def _from_lua(value: Any) -> Any:
