@@ -28,6 +28,17 @@ LONG = "X-Long: " + "h" * 30_000
 
 
 @contextmanager
+def sockets() -> Iterator[list[socket.socket]]:
+    """To keep what was opened; all of it is closed at the end, however the test ends."""
+    opened: list[socket.socket] = []
+    try:
+        yield opened
+    finally:
+        for one in opened:
+            one.close()
+
+
+@contextmanager
 def growth(server: Live) -> Iterator[Callable[[], int]]:
     """By how many bytes the gateway's resident set has grown, once it stands still."""
     (pid,) = server.children()
@@ -55,8 +66,7 @@ def test_idle_connections_cost_less_than_10_kb(tmp_path: Path) -> None:
     """Of a real gateway, whether they asked nothing yet or have had an answer to a head of 30 KB."""
     nobody = f"http://127.0.0.1:{closed_port()}"
     write_workspace(tmp_path, nobody, nobody)
-    opened: list[socket.socket] = []
-    with live(tmp_path) as server:
+    with live(tmp_path) as server, sockets() as opened:
 
         def more(count: int) -> None:
             for number in range(count):
@@ -70,8 +80,6 @@ def test_idle_connections_cost_less_than_10_kb(tmp_path: Path) -> None:
         with growth(server) as grown:
             more(1000)
             assert grown() <= 1000 * 10 * KIB
-        for client in opened:
-            client.close()
 
 
 def test_a_stream_that_nobody_reads_costs_less_than_64_kib(tmp_path: Path) -> None:
@@ -89,10 +97,9 @@ def test_a_stream_that_nobody_reads_costs_less_than_64_kib(tmp_path: Path) -> No
         documents["tenants/shop.yaml"] = shop.replace('usd: "10"', 'usd: "1000"')
         documents["models.yaml"] = documents["models.yaml"].replace("slots: 4", "slots: 500")
 
-    opened: list[socket.socket] = []
     with upstream_aside(script) as url:
         write_workspace(tmp_path, url, url, patient)
-        with live(tmp_path) as server:
+        with live(tmp_path) as server, sockets() as opened:
 
             def more(count: int) -> None:
                 for _ in range(count):

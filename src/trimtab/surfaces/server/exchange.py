@@ -217,6 +217,7 @@ class HttpReply:
     async def write(self, data: bytes) -> None:
         """Send `data` now, as one chunk; waits while the client is too slow to take what was sent before."""
         self.push(data)
+        del data  # the transport has its copy; a client that does not read may keep this waiting for long
         await self._wire.writable()
 
     def push(self, data: bytes) -> None:

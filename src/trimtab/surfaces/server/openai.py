@@ -5,7 +5,7 @@ The way in of a request: `chat_completions` here, `pipeline.answer`, a stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -105,6 +105,10 @@ class OpenAIReply:
             assert isinstance(whole, Completion)
             self._whole = _encode(whole.data)
             return
+        await self._reply.write(self._encoded(items))
+
+    def _encoded(self, items: Sequence[Chunk | Text | Completion]) -> bytes:
+        """The events' bytes; a method of its own so that their pieces are gone while a slow client is waited for."""
         events: list[bytes] = []
         for item in items:
             if isinstance(item, Text):
@@ -115,7 +119,7 @@ class OpenAIReply:
                 events += (self._before, _encode(item.content), _AFTER[item.logprobs])
             else:
                 events += (b"data: ", _encode(item.data), b"\n\n")
-        await self._reply.write(b"".join(events))
+        return b"".join(events)
 
     async def end(self) -> None:
         if self._stream:
