@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.core.errors import ConfigError
-from trimtab.surfaces.processes import Drain, Engines, GatewayControl, Ready, StartEngine, StopEngine
+from trimtab.surfaces.processes import Drain, Drained, End, Engines, GatewayControl, Ready, StartEngine, StopEngine
 from trimtab.surfaces.processes.gateway import main
 
 
@@ -28,7 +28,7 @@ class Told:
 
 
 async def run_gateway(workspace: Path, listen: socket.socket, control: GatewayControl) -> None:
-    """Serve until told to drain and the last held connection has ended."""
+    """Serve until told to drain, the last held connection has ended and the supervisor says to end."""
     if (workspace / "broken").exists():
         raise ConfigError(["trimtab.yaml:1: engines: what is this?", "trimtab.yaml:2: server.port: expected a number"])
     told = Told()
@@ -60,6 +60,10 @@ async def run_gateway(workspace: Path, listen: socket.socket, control: GatewayCo
     told.draining = True
     while held:
         await asyncio.wait(held)
+    control.send(Drained())
+    async for message in control:
+        if isinstance(message, End):
+            break
     server.close()
 
 

@@ -38,7 +38,17 @@ from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
 from trimtab.surfaces.overload import Overload
-from trimtab.surfaces.processes import Drain, Engines, EngineStatus, GatewayControl, Ready, StartEngine, StopEngine
+from trimtab.surfaces.processes import (
+    Drain,
+    Drained,
+    End,
+    Engines,
+    EngineStatus,
+    GatewayControl,
+    Ready,
+    StartEngine,
+    StopEngine,
+)
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
@@ -170,9 +180,12 @@ class LiveGateway:
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self._url = url
             self._control.send(Ready(url=url, hints=hints(self._workspace, url)))
-            await self._obey()
+            await self._obey(Drain)
             self.plane.draining = True
             front.drain()
+            await front.drained()
+            self._control.send(Drained())
+            await self._obey(End)  # other gateways of this address may still have streams
             await front.drained()
         finally:
             self._corpora.close()
@@ -224,10 +237,10 @@ class LiveGateway:
             self._counts.refused(error.code)
         _report(request, error)
 
-    async def _obey(self) -> None:
-        """Take what the supervisor says, until it says to drain."""
+    async def _obey(self, last: type[Drain | End]) -> None:
+        """Take what the supervisor says, until it says `last`."""
         async for message in self._control:
-            if isinstance(message, Drain):
+            if isinstance(message, last):
                 return
             if isinstance(message, Engines):
                 self._engines = {engine.name: engine for engine in message.engines}

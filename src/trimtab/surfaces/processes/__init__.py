@@ -3,6 +3,8 @@
 from trimtab.surfaces.processes.channel import (
     Broken,
     Drain,
+    Drained,
+    End,
     Engines,
     EngineSpec,
     EngineStatus,
@@ -18,6 +20,8 @@ from trimtab.surfaces.processes.supervisor import PortTakenError, Supervisor, li
 __all__ = [
     "Broken",
     "Drain",
+    "Drained",
+    "End",
     "EngineSpec",
     "EngineStatus",
     "Engines",

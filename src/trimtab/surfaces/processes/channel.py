@@ -57,7 +57,11 @@ class Engines(Message, frozen=True, tag="engines"):
 
 
 class Drain(Message, frozen=True, tag="drain"):
-    """To the gateway: answer 503 to what is new, end when the last stream has ended."""
+    """To the gateway: answer 503 to what is new, and say Drained when the last stream has ended."""
+
+
+class End(Message, frozen=True, tag="end"):
+    """To a gateway that has drained: no other has a stream left either, so nobody need be answered any more."""
 
 
 class Run(Message, frozen=True, tag="run"):
@@ -92,6 +96,10 @@ class Broken(Message, frozen=True, tag="broken"):
     problems: list[str]
 
 
+class Drained(Message, frozen=True, tag="drained"):
+    """From the gateway: its last stream has ended. It goes on answering 503 until it is told to end."""
+
+
 class StopEngine(Message, frozen=True, tag="stop-engine"):
     """From the gateway (an admin asked): end this engine's process and leave it ended."""
 
@@ -104,8 +112,8 @@ class StartEngine(Message, frozen=True, tag="start-engine"):
     name: str
 
 
-ToChild = Engines | Drain | Run
-ToSupervisor = EngineReady | EngineFailed | Ready | Broken | StopEngine | StartEngine
+ToChild = Engines | Drain | End | Run
+ToSupervisor = EngineReady | EngineFailed | Ready | Broken | Drained | StopEngine | StartEngine
 
 _encode = msgspec.json.Encoder().encode
 decode_to_child: Final = msgspec.json.Decoder(ToChild).decode
@@ -151,8 +159,8 @@ class ChildEnd:
 
 
 class GatewayControl:
-    """The gateway's side: `async for message in control` gives Engines (the first at once) and Drain; `send` answers.
-    It is `worker` (from 0) of `workers` gateways that serve the workspace.
+    """The gateway's side: `async for message in control` gives Engines (the first at once), Drain and End; `send`
+    answers. It is `worker` (from 0) of `workers` gateways that serve the workspace.
 
     Make it inside the running event loop. SIGTERM to the gateway itself arrives as a Drain, like the supervisor's; a
     second one ends the process at once. (Some send it to every process: a Drain and a SIGTERM together are one drain.)
@@ -161,19 +169,19 @@ class GatewayControl:
     def __init__(self, fd: int, worker: int = 0, workers: int = 1) -> None:
         self.worker, self.workers = worker, workers
         self._loop = asyncio.get_running_loop()
-        self._messages: asyncio.Queue[Engines | Drain] = asyncio.Queue()
+        self._messages: asyncio.Queue[Engines | Drain | End] = asyncio.Queue()
         self._end = ChildEnd(fd)
         self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
         self._end.listen(self._receive)
 
-    def send(self, message: Ready | Broken | StopEngine | StartEngine) -> None:
+    def send(self, message: Ready | Broken | Drained | StopEngine | StartEngine) -> None:
         """Never waits, never raises."""
         self._end.send(message)
 
-    def __aiter__(self) -> AsyncIterator[Engines | Drain]:
+    def __aiter__(self) -> AsyncIterator[Engines | Drain | End]:
         return self
 
-    async def __anext__(self) -> Engines | Drain:
+    async def __anext__(self) -> Engines | Drain | End:
         return await self._messages.get()
 
     def _terminated(self) -> None:

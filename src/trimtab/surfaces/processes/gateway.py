@@ -17,7 +17,7 @@ from trimtab.surfaces.logs import LogSettings, set_up
 from trimtab.surfaces.processes.channel import Broken, GatewayControl
 
 Body: TypeAlias = Callable[[Path, socket.socket, GatewayControl], Awaitable[None]]
-"""`run_gateway(workspace, listen, control)`: serves until a Drain has come and the last stream has ended."""
+"""`run_gateway(workspace, listen, control)`: serves until a Drain has come, says Drained, and ends with End."""
 
 
 def main(body: Body | None = None) -> None:

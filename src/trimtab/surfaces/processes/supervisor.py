@@ -1,7 +1,8 @@
 """The supervisor: holds the listening sockets and the pipes, starts and restarts children, does no request's work.
 
 States: *starting* (until each gateway is ready and each engine has either come up or said why not), *serving*,
-*draining* (gateways go on accepting and answer 503 until their last stream ends; nobody is restarted), *ended*.
+*draining* (all gateways go on accepting and answer 503 until the last stream of any has ended, since the kernel shares
+new connections out among all of their sockets; nobody is restarted), *ended*.
 The sockets are held here, one a gateway, so that connections wait in a backlog while theirs is started again.
 """
 
@@ -20,6 +21,7 @@ from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.surfaces.processes.channel import (
     Broken,
+    Drained,
     Engines,
     EngineSpec,
     Ready,
@@ -116,6 +118,7 @@ class Supervisor:
             )
             for index, sock in enumerate(sockets)
         ]
+        self._living: set[Worker] = set()
         self._served = self._announced = self._draining = False
         self._broken: list[str] | None = None
         self._killed_by: signal.Signals | None = None
@@ -128,7 +131,7 @@ class Supervisor:
         self._catch_signals()
         keepers = [asyncio.ensure_future(keeper.keep()) for keeper in self._keepers.values()]
         try:
-            await asyncio.gather(*(worker.keep() for worker in self._workers))
+            await asyncio.gather(*(self._keep(worker) for worker in self._workers))
         finally:
             for task in keepers:
                 task.cancel()
@@ -151,6 +154,14 @@ class Supervisor:
 
     # Gateways
 
+    async def _keep(self, worker: Worker) -> None:
+        self._living.add(worker)
+        try:
+            await worker.keep()
+        finally:
+            self._living.discard(worker)
+        self._end_drained()
+
     def _hear(self, worker: Worker, message: ToSupervisor) -> None:
         match message:
             case Ready():
@@ -158,6 +169,8 @@ class Supervisor:
                 self._announce()
             case Broken(problems=problems):
                 self._refused(worker, problems)
+            case Drained():
+                self._end_drained()
             case StopEngine(name=name) | StartEngine(name=name) if name not in self._keepers:
                 _log.error("supervisor: there is no engine %s; there are: %s", name, ", ".join(self._keepers) or "none")
             case StopEngine(name=name):
@@ -176,6 +189,14 @@ class Supervisor:
             return
         for problem in problems:
             _log.error("%s: %s", worker.name, problem)
+
+    def _end_drained(self) -> None:
+        """All of them together, once none has a stream left. One that drains alone (it got the SIGTERM itself) ends
+        alone: another process takes its socket over."""
+        if not self._draining or all(worker.drained for worker in self._living):
+            for worker in self._living:
+                if worker.drained:
+                    worker.end()
 
     # Engines
 

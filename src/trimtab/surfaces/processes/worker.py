@@ -1,4 +1,4 @@
-"""Keeps one gateway process serving on its own listening socket, until it is told to drain."""
+"""Keeps one gateway process serving on its own listening socket, until it is told to drain and then to end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from trimtab.core.clock import Clock
 from trimtab.surfaces.processes.backoff import Backoff
-from trimtab.surfaces.processes.channel import Drain, Engines, Message, Ready, ToSupervisor
+from trimtab.surfaces.processes.channel import Drain, Drained, End, Engines, Message, Ready, ToSupervisor
 from trimtab.surfaces.processes.child import Child, how_it_ended
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 
 class Worker:
     """One gateway's life: it is started again when it dies, alone. `ready`: what the present process said once it
-    served; `hear` gets what it says. Takes `sock` over, in whose backlog callers wait while it is started again."""
+    served; `drained`: whether that process's last stream has ended; `hear` gets what it says. Takes `sock` over, in
+    whose backlog callers wait while it is started again."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.ready: Ready | None = None
+        self.drained = False
         self._command, self._socket, self._environment = command, sock, environment
         self._engines, self._hear = engines, hear
         self._backoff = Backoff(clock)
@@ -41,11 +43,11 @@ class Worker:
         self._draining = self._killed = False
 
     async def keep(self) -> None:
-        """Until it was drained and has ended."""
+        """Until it was told to drain and has ended."""
         try:
             while True:
                 status = await self._live()
-                self._child, self.ready = None, None
+                self._child, self.ready, self.drained = None, None, False
                 if self._draining:
                     return
                 pause_s = self._backoff.pause_s()
@@ -60,10 +62,14 @@ class Worker:
             self._child.tell(message)
 
     def drain(self) -> None:
-        """Let its last stream end, and start it no more."""
+        """Let its last stream end, and start it no more. It answers 503 until it is told to `end`."""
         self._draining = True
         self._wake.set()
         self.tell(Drain())
+
+    def end(self) -> None:
+        """End the process that has drained."""
+        self.tell(End())
 
     def kill(self) -> None:
         """At once, also one that is only being started."""
@@ -91,6 +97,8 @@ class Worker:
         if isinstance(message, Ready):
             self.ready = message
             self._backoff.started()
+        if isinstance(message, Drained):
+            self.drained = True
         self._hear(self, message)
 
 
