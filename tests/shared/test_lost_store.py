@@ -107,6 +107,7 @@ async def _reached(check: Callable[[], bool]) -> None:
 
 def test_what_is_spent_is_known_with_the_gateways_stopped(bench: Bench) -> None:
     """`budget show` asks the store itself then, and says so. The last test here: it stops what the others use."""
+    assert bench.run(bench.ask("spend something")).status == 200
     running = msgspec.json.decode(trimtab("budget", "show", "--json", "--workspace", str(bench.server.workspace)))
     end(bench.server.process)
     stopped = msgspec.json.decode(trimtab("budget", "show", "--json", "--workspace", str(bench.server.workspace)))
