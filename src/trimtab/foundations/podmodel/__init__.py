@@ -1,0 +1,32 @@
+"""The iteration model of an inference pod: fit, forecast, and how wrong forecasts have been."""
+
+from trimtab.foundations.podmodel.fit import Fit, FitState, fit
+from trimtab.foundations.podmodel.pod import Pod, Sample
+from trimtab.foundations.podmodel.predict import (
+    FIGURES,
+    Ask,
+    Figure,
+    Load,
+    Predictor,
+    PredictorState,
+    Times,
+    decode_pass_ms,
+    forecast,
+)
+
+__all__ = [
+    "FIGURES",
+    "Ask",
+    "Figure",
+    "Fit",
+    "FitState",
+    "Load",
+    "Pod",
+    "Predictor",
+    "PredictorState",
+    "Sample",
+    "Times",
+    "decode_pass_ms",
+    "fit",
+    "forecast",
+]

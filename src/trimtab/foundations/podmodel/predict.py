@@ -1,0 +1,146 @@
+"""What one more request would take on a pod as it is now, how sure that is, and how wrong it has been.
+
+`forecast` is the iteration model alone. Its error has two parts: what the coefficients have wrong, which `Fit` mends,
+and what the model can't know (other callers of the engine, the network, answers longer than expected). For the second, the
+share by which what happened exceeded what was forecast is kept as an adaptive conformal quantile for each figure and
+percentile (`stats.quantile`): the forecast times that share is exceeded with the wanted rate in the long run, whatever
+the load does. A predictor that is wrong by any factor is right again after some `needed` outcomes (19 at 95 %).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from typing import Final, Literal
+
+import msgspec
+
+from trimtab.foundations.podmodel.fit import Fit, FitState
+from trimtab.foundations.podmodel.pod import Pod
+from trimtab.foundations.stats import Certificate, Quantile, QuantileState
+
+Figure = Literal["ttft", "itl", "e2e"]
+FIGURES: Final[tuple[Figure, ...]] = ("ttft", "itl", "e2e")
+PERCENTILES: Final = (0.5, 0.8, 0.9, 0.95, 0.99)
+"""At which errors are kept; what is asked for is rounded up to one of them."""
+BUSIEST: Final = 0.9
+"""Largest share of passes that may be lost to other prompts: beyond it a forecast says no more than "long"."""
+UNSURE: Final = 1.25
+"""Share by which outcomes may exceed forecasts while too few of them are known."""
+WINDOW: Final = 300
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pod has before it. `running` sequences hold `held` tokens; `backlog` prompt tokens wait to be taken in.
+    `busy`: share of its time that prompts yet to come will take, as the last minutes were."""
+
+    running: float = 0.0
+    held: float = 0.0
+    backlog: float = 0.0
+    busy: float = 0.0
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, in tokens. `cached`: of the prompt, what needs no work."""
+
+    prompt: float
+    output: float
+    cached: float = 0.0
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one request, in ms from when the pod gets it: first token, mean time between tokens, end."""
+
+    ttft_ms: float
+    itl_ms: float
+    e2e_ms: float
+
+    def of(self, figure: Figure) -> float:
+        return self.ttft_ms if figure == "ttft" else self.itl_ms if figure == "itl" else self.e2e_ms
+
+
+def decode_pass_ms(pod: Pod, load: Load) -> float:
+    """The mean pass of what runs, with the prompts that come meanwhile."""
+    return pod.decode_ms(load.running, load.held) / (1 - min(load.busy, BUSIEST))
+
+
+def forecast(pod: Pod, load: Load, ask: Ask) -> Times:
+    """Of the request once it is sent: what runs and what waits there stays as it is meanwhile, ended by others like it.
+
+    Its first token comes after the pass under way, the prompts ahead of it and its own.
+    """
+    under_way = pod.decode_ms(load.running, load.held) / 2
+    ahead = pod.intake_ms(load.backlog, 0.0, load.running, load.held) if load.backlog else 0.0
+    ttft = under_way + ahead + pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held)
+    itl = decode_pass_ms(
+        pod,
+        Load(running=load.running + 1, held=load.held + ask.prompt + ask.output / 2, busy=load.busy),
+    )
+    return Times(ttft_ms=ttft, itl_ms=itl, e2e_ms=ttft + max(0.0, ask.output - 1) * itl)
+
+
+class PredictorState(msgspec.Struct, frozen=True, kw_only=True):
+    """A Predictor between two runs."""
+
+    fit: FitState
+    above: dict[str, list[QuantileState]]
+    """By figure, in the order of `PERCENTILES`."""
+
+
+class Predictor:
+    """Forecasts for one model on one kind of replica, with what it has been wrong by.
+
+    `at(times, figure, percentile)`: what the outcome exceeds with a long-run share of at most `1 - percentile`.
+    """
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self._above: dict[Figure, list[Quantile]] = {
+            figure: [Quantile(1 - percentile, window=WINDOW) for percentile in PERCENTILES] for figure in FIGURES
+        }
+
+    def __repr__(self) -> str:
+        return f"<Predictor {self.fit!r}>"
+
+    def forecast(self, load: Load, ask: Ask) -> Times:
+        return forecast(self.fit.pod, load, ask)
+
+    def share(self, figure: Figure, percentile: float) -> float:
+        """By which forecasts of `figure` are to be multiplied, so that outcomes stay below with `percentile`."""
+        found = self._quantile(figure, percentile)
+        told = found.predict()
+        return UNSURE if told is None else min(max(told, 0.05), 20.0)
+
+    def at(self, times: Times, figure: Figure, percentile: float) -> float:
+        """The corrected forecast, in ms."""
+        return times.of(figure) * self.share(figure, percentile)
+
+    def learn(self, times: Times, figure: Figure, outcome_ms: float) -> None:
+        """What was forecast at the start of a request, and what came. A forecast of nothing teaches nothing."""
+        if times.of(figure) > 0 and math.isfinite(outcome_ms):
+            for quantile in self._above[figure]:
+                quantile.observe(outcome_ms / times.of(figure))
+
+    def certificate(self, figure: Figure, percentile: float) -> Certificate:
+        """How often outcomes were above `at`."""
+        return self._quantile(figure, percentile).certificate()
+
+    def state(self) -> PredictorState:
+        return PredictorState(
+            fit=self.fit.state(),
+            above={figure: [one.state() for one in kept] for figure, kept in self._above.items()},
+        )
+
+    @classmethod
+    def from_state(cls, state: PredictorState, prior: Pod | None = None) -> Predictor:
+        """Goes on where `state()` was taken. Raises ValueError for a state of other figures or percentiles."""
+        made = cls(Fit.from_state(state.fit, prior))
+        for figure in FIGURES:
+            kept = [Quantile.from_state(one) for one in state.above.get(figure, [])]
+            if [one.alpha for one in kept] != [one.alpha for one in made._above[figure]]:
+                raise ValueError(f"the state holds other percentiles of {figure} than {PERCENTILES}")
+            made._above[figure] = kept
+        return made
+
+    def _quantile(self, figure: Figure, percentile: float) -> Quantile:
+        return self._above[figure][min(bisect_left(PERCENTILES, percentile - 1e-9), len(PERCENTILES) - 1)]
