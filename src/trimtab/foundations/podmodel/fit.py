@@ -33,7 +33,7 @@ _ZERO: Final = Pod(base_ms=0, sequence_ms=0, held_ms=0, prefill_ms=0, prompt_ms=
 
 
 class Moments(msgspec.Struct, kw_only=True):
-    """Of the rows of one linear form: `gram` = X'X, `target` = X'y, of `count` samples, the old ones partly forgotten."""
+    """Of the rows of one linear form: `gram` = X'X, `target` = X'y; `count` samples, the old ones partly forgotten."""
 
     gram: list[list[float]]
     target: list[float]
@@ -101,7 +101,8 @@ class FitState(msgspec.Struct, frozen=True, kw_only=True):
 class Fit:
     """The coefficients as learnt from all samples so far: `pod`. A Member of nothing: it claims nothing by itself.
 
-    `prior`: what is believed before; its `chunk` is kept. `memory`: in samples of one kind. Raises ValueError for settings that can't work.
+    `prior`: what is believed before; its `chunk` is kept. `memory`: in samples of one kind. Raises ValueError
+    for settings that can't work.
     """
 
     def __init__(self, prior: Pod | None = None, *, memory: float = MEMORY) -> None:

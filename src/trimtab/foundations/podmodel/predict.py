@@ -1,7 +1,7 @@
 """What one more request would take on a pod as it is now, how sure that is, and how wrong it has been.
 
 `forecast` is the iteration model alone. Its error has two parts: what the coefficients have wrong, which `Fit` mends,
-and what the model can't know (other callers of the engine, the network, answers longer than expected). For the second, the
+and what the model can't know (other callers of the engine, the network, long answers). For the second, the
 share by which what happened exceeded what was forecast is kept as an adaptive conformal quantile for each figure and
 percentile (`stats.quantile`): the forecast times that share is exceeded with the wanted rate in the long run, whatever
 the load does. A predictor that is wrong by any factor is right again after some `needed` outcomes (19 at 95 %).
