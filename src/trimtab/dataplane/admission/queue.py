@@ -1,16 +1,26 @@
 """The fair queue: by class, among tenants of a class by what they have had, within a tenant by what is due first.
 
 - **Classes** are strict, except that each has a least share of what is served: one that has had less of the last
-  `REMEMBERED` tokens goes first. So the lowest never starves, and the highest waits for little.
+  `REMEMBERED` tokens goes first. So the lowest never starves, and the highest waits for little. The past fades by what
+  is served since, not by time: a class that comes back after long has about its share of `REMEMBERED` ahead.
 - **Tenants** of a class take turns by the virtual token counter (Sheng et al., "Fairness in serving large language
   models", OSDI 2024): who has had least goes first. A counter grows by what a request costs, prompts once and answers
-  twice, when it is taken and, for what its answer had more or less than foreseen, at its end. A tenant that comes back
-  is lifted to the least of those who wait: it can't save up. Two tenants that always wait so never differ by more than
-  two of the dearest requests, whatever they send.
+  twice, when it is taken and, for what its answer had more or less than foreseen, at its end. Two tenants that always
+  wait so never differ by more than two of the dearest requests, whatever they send, and by what is learned of answers
+  only at their end.
 - **Within a tenant** the earliest deadline goes first. Who can't be served in time any more leaves unserved.
 
-Nothing here waits: `Gate` does. Entries are taken out in O(log n), and those who left are swept when they outnumber the
-rest, so that the queue of the impatient stays as long as its waiters.
+A tenant that comes back is lifted to the floor of its class: it can't save up. The floor is the least counter of those
+who waited just before the last charge (the paper takes those who wait now, which lifts a tenant with one request at a
+time to the others between two of its own: served in turns, not by tokens), and while nobody waits that of whoever is
+served (the start tag of Goyal, Vin and Cheng, "Start-time fair queuing", SIGCOMM 1996).
+
+Only differences between counters of a class matter. One that is not above the floor says nothing and is dropped with
+its last waiter, and all are lowered together before they outgrow what a float tells apart.
+
+Nothing here waits: `Gate` does. A pass sorts the tenants that wait, and an entry is taken out in O(log n) of its
+tenant's; those who left are swept when they outnumber the rest, so that the queue of the impatient stays as long as its
+waiters.
 """
 
 from __future__ import annotations
@@ -18,6 +28,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from itertools import count
+from math import fsum, isfinite
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -31,7 +42,9 @@ REMEMBERED: Final = 200_000.0
 ANSWER: Final = 2.0
 """Cost of an answer's token, in prompt tokens (the paper's weights)."""
 IDLE_TENANTS: Final = 4096
-"""Counters kept of tenants with nobody waiting."""
+"""Counters kept, in each class, of tenants with nobody waiting."""
+HIGH: Final = 2.0**40
+"""Floor from which on the counters of a class are lowered: a float tells 1/4096 of a token apart there."""
 
 
 def cost(prompt: float, output: float) -> float:
@@ -50,7 +63,9 @@ class Entry(msgspec.Struct, Generic[Item], eq=False, kw_only=True):
     gone: bool = False
 
 
-class _Tenant(Generic[Item]):
+class _Line(Generic[Item]):
+    """Who waits of one tenant."""
+
     __slots__ = ("entries", "waiting")
 
     def __init__(self) -> None:
@@ -68,14 +83,67 @@ class _Tenant(Generic[Item]):
             heapq.heapify(self.entries)
 
 
+class _Class(Generic[Item]):
+    """The tenants of one class. `had`: tokens, the past faded."""
+
+    __slots__ = ("counters", "floor", "had", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[str, _Line[Item]] = {}
+        self.counters: dict[str, float] = {}  # the newest last, so that a full table forgets the one longest unused
+        self.floor = 0.0
+        self.had = 0.0
+
+    def line(self, tenant: str) -> _Line[Item]:
+        """A tenant comes (back): what it did not use while it was away is nobody's debt."""
+        found = self.lines.get(tenant)
+        if found is None:
+            self.counters[tenant] = self._lifted(tenant)
+            found = self.lines[tenant] = _Line()
+        return found
+
+    def charge(self, tenant: str, tokens: float) -> None:
+        """The floor rises first: to the least of those who wait, or while nobody does to whoever is served."""
+        old = self.counters[tenant] if tenant in self.lines else self._lifted(tenant)
+        self.floor = min((self.counters[name] for name in self.lines), default=old)
+        self.counters.pop(tenant, None)
+        self.counters[tenant] = old + tokens
+        if tenant not in self.lines:
+            self._idle(tenant)
+        if self.floor > HIGH:
+            self._lower()
+
+    def end(self, tenant: str) -> None:
+        """The last of a tenant's waiters is gone."""
+        del self.lines[tenant]
+        self._idle(tenant)
+
+    def _lifted(self, tenant: str) -> float:
+        return max(self.counters.pop(tenant, self.floor), self.floor)
+
+    def _idle(self, tenant: str) -> None:
+        """Keep the counter of a tenant with nobody waiting only if it says more than the floor."""
+        if self.counters[tenant] <= self.floor:
+            del self.counters[tenant]
+        elif len(self.counters) - len(self.lines) > IDLE_TENANTS:
+            del self.counters[next(name for name in self.counters if name not in self.lines)]
+
+    def _lower(self) -> None:
+        """So many tokens off all counters that the floor is 0."""
+        off, self.floor = self.floor, 0.0
+        kept = ((name, own) for name, own in self.counters.items() if own > off or name in self.lines)
+        self.counters = {name: own - off for name, own in kept}
+
+
 class FairQueue(Generic[Item]):
-    """Who waits, in the order in which they should be served: `for entry in queue: ... queue.take(entry)`."""
+    """Who waits, in the order in which they should be served: `for entry in queue: ... queue.take(entry)`.
+
+    Whoever is taken changes the order: begin anew then. Not for threads: lives on the event loop.
+    """
 
     def __init__(self, least: Mapping[int, float] = LEAST) -> None:
         self._least = least
-        self._classes: dict[int, dict[str, _Tenant[Item]]] = {}
-        self._counters: dict[tuple[int, str], float] = {}
-        self._had: dict[int, float] = {}
+        self._classes: dict[int, _Class[Item]] = {}
         self._order = count()
         self._waiting = 0
 
@@ -83,22 +151,26 @@ class FairQueue(Generic[Item]):
         return self._waiting
 
     def __repr__(self) -> str:
-        return f"<FairQueue: {self._waiting} wait, of {sum(map(len, self._classes.values()))} tenants>"
+        return f"<FairQueue: {self._waiting} wait, of {sum(len(one.lines) for one in self._classes.values())} tenants>"
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Entries and counters in memory: at most 2 * waiters + 16 of each tenant that waits, and a counter of each of
+        these and of `IDLE_TENANTS` others of a class."""
+        classes = self._classes.values()
+        entries = sum(len(line.entries) for one in classes for line in one.lines.values())
+        return entries, sum(len(one.counters) for one in classes)
 
     def ahead_of(self, rank: int) -> int:
         """How many of this class and of higher ones wait."""
-        return sum(
-            tenant.waiting for own, tenants in self._classes.items() if own <= rank for tenant in tenants.values()
-        )
+        return sum(line.waiting for own, one in self._classes.items() if own <= rank for line in one.lines.values())
 
     def push(self, item: Item, *, rank: int, tenant: str, due: int, tokens: float) -> Entry[Item]:
-        """Stand in line; `tokens` is its `cost`."""
+        """Stand in line; `tokens` is its `cost`. Raises ValueError for tokens that are no finite number from 0 on."""
+        if not (isfinite(tokens) and tokens >= 0):
+            raise ValueError(f"a request costs a finite number of tokens from 0 on, got {tokens}")
         entry = Entry(item=item, rank=rank, tenant=tenant, due=due, tokens=tokens)
-        tenants = self._classes.setdefault(rank, {})
-        if tenant not in tenants:
-            self._lift(rank, tenant, tenants)
-            tenants[tenant] = _Tenant()
-        line = tenants[tenant]
+        line = self._class(rank).line(tenant)
         heapq.heappush(line.entries, (due, next(self._order), entry))
         line.waiting += 1
         self._waiting += 1
@@ -109,42 +181,40 @@ class FairQueue(Generic[Item]):
         if entry.gone:
             return
         entry.gone = True
-        tenants = self._classes[entry.rank]
-        line = tenants[entry.tenant]
+        own = self._classes[entry.rank]
+        line = own.lines[entry.tenant]
         line.waiting -= 1
         self._waiting -= 1
         line.sweep()
         if not line.waiting:
-            del tenants[entry.tenant]
-            if not tenants:
-                del self._classes[entry.rank]
+            own.end(entry.tenant)
 
     def take(self, entry: Entry[Item]) -> None:
-        """It is served: its tenant and its class have had its tokens."""
+        """It is served: its tenant and its class have had its tokens. Once, and not after it has left."""
+        assert not entry.gone, "an entry was taken that had left or been taken before"
+        self.charge(entry.rank, entry.tenant, entry.tokens)  # while it stands in line: who stays must not lift it
         self.leave(entry)
-        self.charge(entry.rank, entry.tenant, entry.tokens)
 
     def charge(self, rank: int, tenant: str, tokens: float) -> None:
-        """What somebody has had who did not wait, or what an answer had more (less: below 0) than foreseen."""
-        key = (rank, tenant)
-        old = self._counters.pop(key, None)
-        if old is None:
-            old = min((self._counters[rank, other] for other in self._classes.get(rank, ())), default=0.0)
-        self._counters[key] = old + tokens  # the newest last: the first of a full table is the one longest unused
-        if len(self._counters) > IDLE_TENANTS:
-            self._forget()
-        self._had[rank] = self._had.get(rank, 0.0) + tokens
-        total = sum(self._had.values())
+        """What somebody has had who did not wait, or what an answer had more (less: below 0) than foreseen. Raises
+        ValueError for what is no finite number."""
+        if not isfinite(tokens):
+            raise ValueError(f"what was had is a finite number of tokens, got {tokens}")
+        own = self._class(rank)
+        own.charge(tenant, tokens)
+        own.had = max(0.0, own.had + tokens)  # most of what is given back may have faded since
+        total = fsum(one.had for one in self._classes.values())
         if total > REMEMBERED:
-            self._had = {one: tokens * REMEMBERED / total for one, tokens in self._had.items()}
+            for one in self._classes.values():
+                one.had *= REMEMBERED / total
 
     def __iter__(self) -> Iterator[Entry[Item]]:
-        """One entry of each tenant, the first to be served first."""
+        """One entry of each tenant, the first to be served first. Entries may come and go meanwhile: who has gone does
+        not come, who came may be left to the next time."""
         for rank in self._ranks():
-            counters = self._counters
-            tenants = self._classes.get(rank, {})
-            for name in sorted(tenants, key=lambda tenant: counters[rank, tenant]):
-                line = tenants.get(name)
+            own = self._classes[rank]
+            for name in sorted(own.lines, key=own.counters.__getitem__):
+                line = own.lines.get(name)
                 head = line.head() if line is not None else None
                 if head is not None:
                     yield head
@@ -152,32 +222,25 @@ class FairQueue(Generic[Item]):
     def expired(self, now: int) -> list[Entry[Item]]:
         """Of each tenant those whose `due` has passed, taken out."""
         found = []
-        for tenants in list(self._classes.values()):
-            for line in list(tenants.values()):
+        for one in self._classes.values():
+            for line in list(one.lines.values()):
                 while (head := line.head()) is not None and head.due <= now:
                     found.append(head)
                     self.leave(head)
         return found
 
+    def _class(self, rank: int) -> _Class[Item]:
+        found = self._classes.get(rank)
+        if found is None:
+            found = self._classes[rank] = _Class()
+        return found
+
     def _ranks(self) -> list[int]:
         """Classes with waiters: first those that have had less than their share."""
-        total = sum(self._had.values())
+        total = fsum(one.had for one in self._classes.values())
 
         def place(rank: int) -> tuple[bool, int]:
-            short = total > 0 and self._had.get(rank, 0.0) < self._least.get(rank, 0.0) * total
+            short = self._classes[rank].had < self._least.get(rank, 0.0) * total
             return not short, rank
 
-        return sorted(self._classes, key=place)
-
-    def _lift(self, rank: int, tenant: str, tenants: Mapping[str, _Tenant[Item]]) -> None:
-        """A tenant comes (back): what it did not use while it was away is nobody's debt."""
-        least = min((self._counters[rank, other] for other in tenants), default=0.0)
-        key = (rank, tenant)
-        self._counters[key] = max(self._counters.pop(key, 0.0), least)
-
-    def _forget(self) -> None:
-        for key in list(self._counters):
-            if key[1] not in self._classes.get(key[0], {}):
-                del self._counters[key]
-                if len(self._counters) <= IDLE_TENANTS:
-                    return
+        return sorted((rank for rank, one in self._classes.items() if one.lines), key=place)

@@ -1,0 +1,415 @@
+"""The fair queue beside a list that is sorted anew for each question, and its promises to tenants and classes."""
+
+from __future__ import annotations
+
+from itertools import count
+from math import fsum, log1p
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from trimtab.dataplane.admission import queue as module
+from trimtab.dataplane.admission.queue import HIGH, IDLE_TENANTS, LEAST, REMEMBERED, Entry, FairQueue, cost
+
+EXACT = {0: 0.0, 1: 0.125, 2: 0.0625, 3: 0.03125}
+"""Least shares whose products with whole tokens are exact, so that queue and model can't part over a last digit."""
+RANKS = st.sampled_from(list(EXACT))
+TENANTS = st.sampled_from("abcd")
+TOKENS = st.integers(0, 50_000)
+
+
+class Naive:
+    """The definitions, word by word: every question looks at everybody, and nothing is ever forgotten."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Entry[int]] = []  # in order of arrival
+        self.lines: list[tuple[int, str]] = []  # tenants that wait, in the order in which they began to
+        self.counters: dict[tuple[int, str], float] = {}
+        self.floor = dict.fromkeys(EXACT, 0.0)
+        self.had: dict[int, float] = {}
+
+    def come(self, entry: Entry[int]) -> None:
+        line = (entry.rank, entry.tenant)
+        if line not in self.lines:
+            self.counters[line] = self.lifted(line)
+            self.lines.append(line)
+        self.waiting.append(entry)
+
+    def lifted(self, line: tuple[int, str]) -> float:
+        return max(self.counters.get(line, -1e300), self.floor[line[0]])
+
+    def go(self, entry: Entry[int]) -> None:
+        line = (entry.rank, entry.tenant)
+        self.waiting = [one for one in self.waiting if one is not entry]
+        if not any((one.rank, one.tenant) == line for one in self.waiting):
+            self.lines.remove(line)
+            self.idle(line)
+
+    def idle(self, line: tuple[int, str]) -> None:
+        if self.counters[line] <= self.floor[line[0]]:
+            del self.counters[line]
+
+    def charge(self, rank: int, tenant: str, tokens: float) -> None:
+        line = (rank, tenant)
+        old = self.counters[line] if line in self.lines else self.lifted(line)
+        self.floor[rank] = min([self.counters[one] for one in self.lines if one[0] == rank] or [old])
+        self.counters[line] = old + tokens
+        if line not in self.lines:
+            self.idle(line)
+        self.had[rank] = max(0.0, self.had.get(rank, 0.0) + tokens)
+        total = fsum(self.had.values())
+        if total > REMEMBERED:
+            self.had = {one: tokens * (REMEMBERED / total) for one, tokens in self.had.items()}
+
+    def order(self) -> list[Entry[int]]:
+        total = fsum(self.had.values())
+        ranks = sorted({rank for rank, _ in self.lines})
+        short = [rank for rank in ranks if self.had.get(rank, 0.0) < EXACT[rank] * total]
+        found = []
+        for rank in [*short, *(rank for rank in ranks if rank not in short)]:
+            for line in sorted((line for line in self.lines if line[0] == rank), key=lambda line: self.counters[line]):
+                own = [entry for entry in self.waiting if (entry.rank, entry.tenant) == line]
+                found.append(min(own, key=lambda entry: entry.due))  # of equal ones the first, as it came
+        return found
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of coming, leaving, being taken, being charged and being too late."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.queue: FairQueue[int] = FairQueue(EXACT)
+        self.naive = Naive()
+        self.names = count()
+        self.pushed: set[int] = set()
+        self.out: list[int] = []
+        self.all: list[Entry[int]] = []
+
+    @rule(rank=RANKS, tenant=TENANTS, due=st.integers(0, 9), tokens=TOKENS, times=st.integers(1, 3))
+    def push(self, rank: int, tenant: str, due: int, tokens: int, times: int) -> None:
+        for _ in range(times):
+            name = next(self.names)
+            entry = self.queue.push(name, rank=rank, tenant=tenant, due=due, tokens=tokens)
+            assert (entry.item, entry.gone) == (name, False)
+            self.naive.come(entry)
+            self.pushed.add(name)
+            self.all.append(entry)
+
+    @precondition(lambda self: self.all)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        """Also who has left or was taken before: nothing happens."""
+        entry = data.draw(st.sampled_from(self.all))
+        if not entry.gone:
+            self.naive.go(entry)
+            self.out.append(entry.item)
+        self.queue.leave(entry)
+
+    @precondition(lambda self: self.naive.waiting)
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        """Mostly the first; any other that is offered may be what fits."""
+        offered = list(self.queue)
+        entry = offered[data.draw(st.sampled_from([0, 0, 0, len(offered) - 1]))]
+        self.queue.take(entry)
+        self.naive.charge(entry.rank, entry.tenant, entry.tokens)
+        self.naive.go(entry)
+        self.out.append(entry.item)
+
+    @rule(rank=RANKS, tenant=TENANTS, tokens=st.integers(-20_000, 50_000))
+    def charge(self, rank: int, tenant: str, tokens: int) -> None:
+        self.queue.charge(rank, tenant, tokens)
+        self.naive.charge(rank, tenant, tokens)
+
+    @rule(now=st.integers(-1, 9))
+    def expire(self, now: int) -> None:
+        found = self.queue.expired(now)
+        late = [entry for entry in self.naive.waiting if entry.due <= now]
+        assert sorted(entry.item for entry in found) == sorted(entry.item for entry in late)
+        for entry in found:
+            self.naive.go(entry)
+            self.out.append(entry.item)
+
+    @rule(data=st.data())
+    def come_and_go_meanwhile(self, data: st.DataObject) -> None:
+        """During a pass some leave: who has gone does not come, nobody comes twice, and nothing raises."""
+        came: list[Entry[int]] = []
+        for entry in self.queue:
+            assert not entry.gone
+            came.append(entry)
+            others = [other for other in self.naive.waiting if other is not entry]
+            if others and data.draw(st.booleans()):
+                other = data.draw(st.sampled_from(others))
+                self.queue.leave(other)
+                self.naive.go(other)
+                self.out.append(other.item)
+        assert len({(entry.rank, entry.tenant) for entry in came}) == len(came)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert [entry.item for entry in self.queue] == [entry.item for entry in self.naive.order()]
+        assert len(self.queue) == len(self.naive.waiting)
+        for rank in EXACT:
+            assert self.queue.ahead_of(rank) == sum(entry.rank <= rank for entry in self.naive.waiting)
+
+    @invariant()
+    def loses_nobody(self) -> None:
+        """Who was pushed waits or has gone, once."""
+        assert sorted([*self.out, *(entry.item for entry in self.naive.waiting)]) == sorted(self.pushed)
+
+    @invariant()
+    def keeps_little(self) -> None:
+        entries, counters = self.queue.kept
+        lines = len(self.naive.lines)
+        assert entries <= 2 * len(self.naive.waiting) + 17 * lines
+        assert counters == len(self.naive.counters)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def serve(queue: FairQueue[int], rank: int, tenant: str, tokens: float) -> None:
+    """Stand in line, so that somebody of this tenant waits again."""
+    queue.push(0, rank=rank, tenant=tenant, due=0, tokens=tokens)
+
+
+def first(queue: FairQueue[int]) -> Entry[int]:
+    return next(iter(queue))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(1, 10_000), min_size=1, max_size=10),
+    st.lists(st.integers(1, 10_000), min_size=1, max_size=10),
+    st.lists(st.tuples(st.booleans(), st.integers(1, 10_000)), min_size=20, max_size=120),
+)
+def test_two_that_always_wait_are_served_alike(
+    mine: list[int], yours: list[int], others: list[tuple[bool, int]]
+) -> None:
+    """Over any stretch of time they differ by at most two of the dearest requests, whatever they send, also while
+    others come, go, and are served without waiting; also who has only one request at a time, as long as the next one
+    comes before anybody else is served."""
+    queue: FairQueue[int] = FairQueue()
+    sends = {"a": mine, "b": yours}
+    sent, had = {"a": 0, "b": 0}, {"a": 0.0, "b": 0.0}
+    for tenant in "ab":
+        serve(queue, 0, tenant, sends[tenant][0])
+    ahead = [0.0]
+    for waits, tokens in others:
+        if waits:
+            serve(queue, 0, "c", tokens)
+        else:
+            queue.charge(0, "d", tokens)
+        for _ in range(2):
+            entry = first(queue)
+            queue.take(entry)
+            if entry.tenant in sends:
+                had[entry.tenant] += entry.tokens
+                sent[entry.tenant] += 1
+                own = sends[entry.tenant]
+                serve(queue, 0, entry.tenant, own[sent[entry.tenant] % len(own)])
+            ahead.append(had["a"] - had["b"])
+    assert max(ahead) - min(ahead) <= 2 * max(*mine, *yours, *(tokens for _, tokens in others))
+
+
+@pytest.mark.parametrize("others_wait", [True, False])
+@pytest.mark.parametrize("how", ["new", "was here"])
+def test_who_comes_back_is_lifted(others_wait: bool, how: str) -> None:
+    """After hours in which one tenant was served alone, another that comes gets every second turn, not all of them:
+    neither with somebody waiting at the time nor with the queue just empty."""
+    queue: FairQueue[int] = FairQueue()
+    if how == "was here":
+        serve(queue, 1, "rare", 100)
+        queue.take(first(queue))
+    for _ in range(1000):
+        serve(queue, 1, "busy", 100)
+        queue.take(first(queue))
+    if others_wait:
+        serve(queue, 1, "busy", 100)
+    for _ in range(11):
+        serve(queue, 1, "rare", 100)
+        serve(queue, 1, "busy", 100)
+    turns = []
+    for _ in range(20):
+        entry = first(queue)
+        queue.take(entry)
+        turns.append(entry.tenant)
+    assert turns.count("rare") in (10, 11)
+
+
+def test_who_is_served_without_waiting_pays() -> None:
+    """A tenant far below the others can't have for nothing what it is given past the queue."""
+    queue: FairQueue[int] = FairQueue()
+    queue.charge(1, "sly", 10)
+    for tenant in ("a", "b"):
+        serve(queue, 1, tenant, 1000)
+    for tenant in ("a", "b"):
+        queue.charge(1, tenant, 50_000)
+    queue.charge(1, "sly", 1500)
+    serve(queue, 1, "sly", 1000)
+    assert [entry.tenant for entry in queue] == ["a", "b", "sly"]
+
+
+def test_what_an_answer_had_less_is_given_back() -> None:
+    """Who was charged for a long answer and had a short one is ahead by the difference."""
+    queue: FairQueue[int] = FairQueue()
+    for tenant in "ab":
+        for _ in range(5):
+            serve(queue, 0, tenant, cost(100, 200))
+    queue.take(first(queue))
+    assert first(queue).tenant == "b"
+    queue.charge(0, "a", -cost(0, 200))
+    assert first(queue).tenant == "b"  # a has had 100
+    queue.take(first(queue))
+    assert [first(queue).tenant, queue.take(first(queue)), first(queue).tenant] == ["a", None, "b"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([1, 2, 3]),
+    st.lists(st.integers(1, 5000), min_size=1, max_size=6),
+    st.lists(st.integers(1, 5000), min_size=1, max_size=6),
+)
+def test_the_lowest_has_its_share_of_a_flood_and_no_more(rank: int, flood: list[int], trickle: list[int]) -> None:
+    """While the highest class always has somebody waiting, a lower one gets its least share of all tokens, short of one
+    request, and not more than that and one request: beyond its share classes are strict."""
+    queue: FairQueue[int] = FairQueue()
+    sends, sent, had = {0: flood, rank: trickle}, {0: 0, rank: 0}, {0: 0.0, rank: 0.0}
+    dearest = max(*flood, *trickle)
+    for own in sends:
+        serve(queue, own, "t", sends[own][0])
+    for _ in range(1500):
+        entry = first(queue)
+        queue.take(entry)
+        had[entry.rank] += entry.tokens
+        sent[entry.rank] += 1
+        own = sends[entry.rank]
+        serve(queue, entry.rank, "t", own[sent[entry.rank] % len(own)])
+        total, off = sum(had.values()), dearest / REMEMBERED
+        assert had[rank] >= LEAST[rank] * total * (1 - off) - dearest
+        assert had[rank] <= (LEAST[rank] + off) * total + dearest
+
+
+def test_all_classes_have_their_shares_at_once() -> None:
+    """With everybody waiting, the lowest too; what is left over is the highest class's."""
+    queue: FairQueue[int] = FairQueue()
+    had = dict.fromkeys(LEAST, 0.0)
+    for rank in LEAST:
+        serve(queue, rank, "t", 100)
+    for _ in range(20_000):
+        entry = first(queue)
+        queue.take(entry)
+        had[entry.rank] += entry.tokens
+        serve(queue, entry.rank, "t", 100)
+    shares = {rank: tokens / sum(had.values()) for rank, tokens in had.items()}
+    for rank in (1, 2, 3):
+        assert LEAST[rank] - 0.001 <= shares[rank] <= LEAST[rank] + 0.001
+    assert shares[0] > 0.82
+
+
+def test_what_is_given_back_after_it_faded_makes_no_class_starve() -> None:
+    """A class is never below nothing: it isn't ahead for longer than its share."""
+    queue: FairQueue[int] = FairQueue()
+    queue.charge(1, "t", REMEMBERED)
+    queue.charge(0, "t", 10 * REMEMBERED)
+    queue.charge(1, "t", -REMEMBERED)
+    queue.charge(0, "t", 9 * REMEMBERED)
+    for rank in (0, 1):
+        for _ in range(400):
+            serve(queue, rank, "t", 100)
+    taken = 0.0
+    while first(queue).rank == 1:
+        taken += first(queue).tokens
+        queue.take(first(queue))
+    assert taken <= -log1p(-LEAST[1]) * REMEMBERED + 100
+
+
+def test_within_a_tenant_the_earliest_deadline_goes_first() -> None:
+    """At equal ones, who came first."""
+    queue: FairQueue[str] = FairQueue()
+    for item, due in (("late", 9), ("one", 5), ("soon", 1), ("two", 5), ("three", 5)):
+        queue.push(item, rank=0, tenant="t", due=due, tokens=1)
+    order = []
+    while len(queue):
+        entry = next(iter(queue))
+        queue.take(entry)
+        order.append(entry.item)
+    assert order == ["soon", "one", "two", "three", "late"]
+
+
+def test_an_entry_is_taken_once() -> None:
+    """Taking it again, or after it left, would be charged for nothing served: it is a mistake of the caller."""
+    queue: FairQueue[int] = FairQueue()
+    entry = queue.push(0, rank=0, tenant="t", due=0, tokens=1)
+    queue.take(entry)
+    queue.leave(entry)
+    with pytest.raises(AssertionError, match="taken that had left"):
+        queue.take(entry)
+
+
+@pytest.mark.parametrize("tokens", [float("nan"), float("inf"), -1.0])
+def test_what_is_no_cost_is_refused(tokens: float) -> None:
+    """It would stand in a counter for ever; nothing is changed by it."""
+    queue: FairQueue[int] = FairQueue()
+    with pytest.raises(ValueError, match="finite number"):
+        queue.push(0, rank=0, tenant="t", due=0, tokens=tokens)
+    if tokens != -1:
+        with pytest.raises(ValueError, match="finite number"):
+            queue.charge(0, "t", tokens)
+    assert (len(queue), queue.kept) == (0, (0, 0))
+
+
+def test_memory_is_that_of_who_waits() -> None:
+    """A crowd that comes and leaves, one tenant or many, leaves nothing; served tenants leave a bounded table."""
+    queue: FairQueue[int] = FairQueue()
+    for _ in range(10_000):
+        queue.leave(queue.push(0, rank=0, tenant="t", due=0, tokens=1))
+    patient = [queue.push(0, rank=0, tenant="t", due=due, tokens=1) for due in range(10)]
+    for index in range(10_000):
+        queue.leave(queue.push(0, rank=0, tenant="t", due=100 + index, tokens=1))
+    assert queue.kept[0] <= 2 * len(patient) + 16
+    for index in range(3 * IDLE_TENANTS):
+        queue.leave(queue.push(0, rank=0, tenant=f"leaves{index}", due=0, tokens=1))
+    assert queue.kept[1] == 1
+    for index in range(3 * IDLE_TENANTS):
+        queue.charge(0, f"served{index}", 5)
+    assert queue.kept[1] == IDLE_TENANTS + 1
+    assert [entry.item for entry in queue] == [0]
+
+
+def test_a_full_table_forgets_who_was_longest_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never one that waits, and not one that was just served."""
+    monkeypatch.setattr(module, "IDLE_TENANTS", 2)
+    queue: FairQueue[int] = FairQueue()
+    serve(queue, 0, "waits", 1)
+    for tenant in ("a", "b", "a", "c"):  # b is longest away
+        queue.charge(0, tenant, 10)
+    for tenant in "cba":
+        serve(queue, 0, tenant, 1)
+    assert [entry.tenant for entry in queue] == ["waits", "b", "c", "a"]
+
+
+def test_counters_stay_exact_over_years() -> None:
+    """The order after 2**60 tokens, when a float knows no single one any more, is that after none."""
+    queue: FairQueue[int] = FairQueue()
+    serve(queue, 0, "a", 3)
+    serve(queue, 0, "b", 3)
+    for _ in range(1 << 11):
+        for tenant in "ab":
+            queue.charge(0, tenant, HIGH / 2)
+    queue.charge(0, "a", 1)
+    queue.charge(0, "idle", 0.5)
+    assert [entry.tenant for entry in queue] == ["b", "a"]
+    serve(queue, 0, "idle", 3)
+    assert [entry.tenant for entry in queue] == ["b", "idle", "a"]
+
+
+def test_its_repr_says_who_waits() -> None:
+    """Entries and tenants."""
+    queue: FairQueue[int] = FairQueue()
+    for tenant in "aab":
+        serve(queue, 2, tenant, 1)
+    assert repr(queue) == "<FairQueue: 3 wait, of 2 tenants>"
