@@ -30,6 +30,8 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("explain",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("report",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--stages"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
+    ("report", "--predictions"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
+    ("report", "--recheck", "last"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("report", "--verify"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("eval",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1},
     ("doctor",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},

@@ -95,7 +95,7 @@ def test_a_row_that_has_no_json_is_lost_alone(tmp_path: Path, caplog: pytest.Log
     """One unencodable row is counted and logged; its neighbours are written and the chain holds."""
     journal = Journal(tmp_path, 0, CLOCK, group_s=0.001)
     journal.write(row())
-    journal.write(row(certificates=[{"x": "\ud800"}]))
+    journal.write(row(predicted={"\ud800": 1.0}))
     journal.write(row())
     assert journal.flush(10)
     journal.close()

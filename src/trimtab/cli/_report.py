@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trimtab.cli import _report_predictions
 from trimtab.cli._common import busy, emit, json_option, names, records_of, records_option, table, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from trimtab.controlplane.records.report import Line
     from trimtab.core.record import Record
@@ -22,64 +23,100 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 @click.command(short_help="Counts, latency, attainment, tokens and money from the records.")
 @records_option
-@click.option("--by", default="channel,path", show_default=True, help="Dimensions, with commas.")
+@click.option("--by", show_default="channel,path; with --predictions: tier", help="Dimensions, with commas.")
 @click.option(
     "--since", default="24h", show_default=True, help="90m, 24h, 7d, a time like 2026-11-24T09:00:00Z, or all."
 )
 @click.option("--tenant", help="Of this tenant only.")
 @click.option("--stages", is_flag=True, help="How long each stage took instead: median, p99, share of all.")
+@click.option("--predictions", is_flag=True, help="What was foreseen beside what came instead, by time.")
+@click.option("--recheck", metavar="ID", help="Compute the certificates of a record anew instead, from the records.")
 @click.option("--verify", is_flag=True, help="Check every row of every segment instead, and say what is damaged.")
 @json_option
-def report(workspace: Path, by: str, since: str, tenant: str | None, stages: bool, verify: bool, as_json: bool) -> None:
+def report(
+    workspace: Path,
+    by: str | None,
+    since: str,
+    tenant: str | None,
+    stages: bool,
+    predictions: bool,
+    recheck: str | None,
+    verify: bool,
+    as_json: bool,
+) -> None:
     """Sum up the records of a workspace. Works with the gateway stopped; every figure is exact over the rows asked for.
 
     Dimensions: tenant, channel, path, tier, variant, language, persona, market, code, day (UTC).
+
+    Exit code 1: --verify found damage; --recheck found another figure, or that rows are gone.
     """
+    if stages + predictions + verify + (recheck is not None) > 1:
+        raise click.UsageError("--stages, --predictions, --recheck and --verify each ask for another report: give one")
     with busy(f"Reading the records of {workspace}"):
         folder = records_of(workspace)
-        from trimtab.controlplane import records
-        from trimtab.controlplane.records.report import DIMENSIONS, KINDS, summarise
+        from trimtab.controlplane.records.report import DIMENSIONS
 
     if verify:
         _verify(folder, as_json)
         return
+    if recheck is not None:
+        _report_predictions.recheck(folder, recheck, as_json)
+        return
+    if by is None:
+        by = "tier" if predictions else "channel,path"
     wanted = names(by, DIMENSIONS, "dimension", "--by")
+    since_ns = _since(since)
+    damaged: list[str] = []
+    rows = _rows(workspace, folder, tenant, since_ns, damaged)
+    if stages:
+        _stages(rows, as_json, damaged)
+    elif predictions:
+        _report_predictions.predictions(rows, wanted, since_ns, as_json, damaged)  # type: ignore[arg-type]  # checked
+    else:
+        _sums(rows, wanted, since_ns, as_json, damaged)
+    for problem in [] if as_json else damaged:
+        click.echo(f"left out, damaged: {problem}", err=True)
+
+
+def _rows(workspace: Path, folder: Path, tenant: str | None, since_ns: int, damaged: list[str]) -> Iterator[Record]:
+    """Raises click.BadParameter for a tenant that neither the workspace nor the records have."""
+    from trimtab.controlplane import records
+    from trimtab.controlplane.records.report import KINDS
+
     if tenant is not None:
         known = [path.stem for path in (workspace / "tenants").glob("*.yaml")]
         if tenant not in known and next(records.query(folder, tenant=tenant), None) is None:
             raise unknown(tenant, known, "tenant", "--tenant")
-    since_ns = _since(since)
-    damaged: list[str] = []
-    rows = records.query(
+    return records.query(
         folder,
         kinds=KINDS,
         tenant=tenant,
         since_wall_ns=since_ns,
         on_corrupt=lambda corrupt: damaged.append(str(corrupt)),
     )
-    if stages:
-        _stages(rows, as_json)
-        return
-    with busy(f"Reading {folder}"):
-        summary = summarise(rows, wanted, since_ns)  # type: ignore[arg-type]  # names were checked above
+
+
+def _sums(rows: Iterable[Record], wanted: list[str], since_ns: int, as_json: bool, damaged: list[str]) -> None:
+    from trimtab.controlplane.records.report import summarise
+
+    with busy("Reading the records"):
+        summary = summarise(rows, wanted, since_ns)  # type: ignore[arg-type]  # names were checked
     if as_json:
         emit({"summary": summary, "damaged": damaged})
-    else:
-        head = [*(name.upper() for name in wanted), *_COLUMNS]
-        lines = [[_shown(value) for value in line.group.values()] + _cells(line) for line in summary.lines]
-        if wanted and len(lines) > 1:
-            lines.append(["all", *[""] * (len(wanted) - 1), *_cells(summary.total)])
-        table(head, lines or [[*["-"] * len(wanted), *_cells(summary.total)]])
-    for problem in damaged:
-        click.echo(f"left out, damaged: {problem}", err=True)
+        return
+    head = [*(name.upper() for name in wanted), *_COLUMNS]
+    lines = [[_shown(value) for value in line.group.values()] + _cells(line) for line in summary.lines]
+    if wanted and len(lines) > 1:
+        lines.append(["all", *[""] * (len(wanted) - 1), *_cells(summary.total)])
+    table(head, lines or [[*["-"] * len(wanted), *_cells(summary.total)]])
 
 
-def _stages(rows: Iterable[Record], as_json: bool) -> None:
+def _stages(rows: Iterable[Record], as_json: bool, damaged: list[str]) -> None:
     from trimtab.controlplane.records.report import stage_times
 
     found = stage_times(rows)
     if as_json:
-        emit({"stages": found})
+        emit({"stages": found, "damaged": damaged})
         return
     whole = sum(one.total_ms for one in found) or 1.0
     table(

@@ -6,7 +6,7 @@ Frozen by tests/golden: a change is a version step, a migration, and a line in t
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ from trimtab.core.decision import Features, Path, RuleTrace
 from trimtab.core.money import Usage
 
 Outcome = Literal["success", "dropped", "ignored"]
+Figure = Literal["ttft", "itl", "e2e"]
 
 answering: ContextVar[str | None] = ContextVar("answering", default=None)
 """Id of the record of the request that this task answers: what a log line says of whose it is."""
@@ -148,6 +149,44 @@ class GuardRow(msgspec.Struct, kw_only=True):
     """none, redacted, restored or blocked."""
 
 
+class Over(msgspec.Struct, kw_only=True):
+    """Where the observations of a certificate stand in the records: in the rows of the worker that wrote it, in the
+    order of `seq`, from one to another, both counted, those of this tier that `core.outcome` has an outcome of."""
+
+    figure: Figure
+    """ttft, itl or e2e."""
+    tier: str
+    """S, M or L."""
+    percentile: float
+    """What is promised, as a share."""
+    since: str | None = msgspec.field(name="from")
+    """Id of the first row that was learned from; null: none was. A gateway process knows of no row before: neither
+    counts nor errors are taken over from an earlier one, except by learning from its rows again."""
+    until: str | None
+    """Id of the last row that had been learned from when this was written."""
+
+
+class CertificateRow(msgspec.Struct, kw_only=True):
+    """What is claimed, by what theorem, from how many observations, and where these are found."""
+
+    claim: str
+    """What the figures are about."""
+    method: str
+    """The theorem's short name."""
+    estimate: float | None
+    """What was seen; null: nothing yet."""
+    lower: float
+    """The true figure is not below."""
+    upper: float
+    """Nor above."""
+    error: float
+    """Probability that this is false; 0: it holds whatever comes."""
+    observations: int
+    """How many."""
+    over: Over | None = None
+    """How to compute it anew (`report --recheck`); null: records alone can't."""
+
+
 class Record(msgspec.Struct, kw_only=True):
     """One row. `seq` orders a worker's rows; `prev` chains them (both set by the journal that writes the row)."""
 
@@ -220,11 +259,15 @@ class Record(msgspec.Struct, kw_only=True):
     cost: CostRow
     """Money."""
     predicted: dict[str, float]
-    """Nothing fills it yet."""
+    """What was foreseen of a request that a model ran for, when it was sent (`sent_ms` after arrival; what follows
+    counts from there): `ttft_ms`, `itl_ms` (mean), `e2e_ms`, which are kept with the share `percentile`;
+    `model_ttft_ms`, `model_itl_ms`, `model_e2e_ms` without the correction by earlier errors; `output_tokens`; and what
+    it was foreseen from, by llm-d's names: `input_token_length`, `num_request_running`, `num_request_waiting`,
+    `prefill_tokens_in_flight`, `decode_tokens_in_flight`."""
     guards: list[GuardRow]
     """Each check of each guard stage."""
-    certificates: list[dict[str, Any]]
-    """Nothing fills it yet."""
+    certificates: list[CertificateRow]
+    """What a decision about this request relied on."""
     status: int | None = None
     """HTTP status that was sent, or 499 where the caller hung up."""
     code: str | None = None

@@ -44,12 +44,15 @@ class Report(msgspec.Struct, kw_only=True):
     problems: list[str] = []
 
 
-def rows(folder: Path, *, verify: bool = True, on_corrupt: OnCorrupt | None = None) -> Iterator[Record]:
-    """Every row, one worker after another, each in `seq` order. Raises CorruptSegment unless `on_corrupt` takes it.
+def rows(
+    folder: Path, *, worker: int | None = None, verify: bool = True, on_corrupt: OnCorrupt | None = None
+) -> Iterator[Record]:
+    """Every row (of this worker), one worker after another, each in `seq` order. Raises CorruptSegment unless
+    `on_corrupt` takes it.
 
     `verify=False` checks each row's CRC and leaves out the chain between rows.
     """
-    return _Scan(segments(folder), verify, on_corrupt).rows()
+    return _Scan(segments(folder, worker), verify, on_corrupt).rows()
 
 
 def query(

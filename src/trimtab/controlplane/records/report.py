@@ -65,7 +65,7 @@ def summarise(rows: Iterable[Record], by: Sequence[Dimension], since_wall_ns: in
     groups: dict[tuple[str | None, ...], _Sum] = {}
     total = _Sum()
     for row in rows:
-        key = tuple(_value(row, dimension) for dimension in by)
+        key = tuple(value_of(row, dimension) for dimension in by)
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Sum()
@@ -173,7 +173,8 @@ class _Sum:
         )
 
 
-def _value(row: Record, dimension: Dimension) -> str | None:
+def value_of(row: Record, dimension: Dimension) -> str | None:
+    """What a row is grouped by."""
     if dimension == "language":
         feature = row.features.language if row.features is not None else None
         return None if feature is None or feature.value is None else str(feature.value)
