@@ -157,6 +157,17 @@ def test_every_row_is_in_one_line_and_lines_are_in_order(places: list[tuple[int,
     assert foreseen(reversed(rows), ["tier"]) == found
 
 
+@pytest.mark.parametrize(
+    ("hour", "begins"), [(47, ["2025-11-24T16:00Z", "2025-11-26T15:00Z"]), (48, ["2025-11-24", "2025-11-26"])]
+)
+def test_more_than_two_days_are_told_by_the_day(hour: int, begins: list[str]) -> None:
+    """The day on the calendar (UTC); what came at its first and last hour is one line."""
+    rows = [asked(), asked(at=(hour + 1) * HOUR - 1), asked(at=hour * HOUR)]
+    assert [line.begin for line in lines(rows)] == begins
+    last = asked(at=8 * HOUR - 1), asked(at=80 * HOUR)
+    assert [(line.begin, line.requests) for line in lines([asked(), *last])] == [("2025-11-24", 2), ("2025-11-28", 1)]
+
+
 def test_the_command_prints_a_table_and_an_object(tmp_path: Path) -> None:
     """By tier unless told otherwise; what is damaged is said; where there is nothing to compare, so is that."""
     arguments = ["report", "--predictions", "--since", "all", "--workspace", str(tmp_path)]

@@ -160,13 +160,14 @@ def test_rows_that_retention_took_are_named(tmp_path: Path) -> None:
     """The oldest segment moved away: it can't be computed anew, and the first that is left is said. Exit code 1."""
     folder = tmp_path / "var" / "records"
     found = certified(200)
-    journal = Journal(folder, 0, CLOCK, group_s=0.001, segment_bytes=20_000)
+    write(folder, traffic(3), worker=0)
+    journal = Journal(folder, 1, CLOCK, group_s=0.001, segment_bytes=20_000)
     for index, one in enumerate(found):
         journal.write(one)
         if index % 20 == 0:
             journal.flush()
     journal.close()
-    oldest, second, *_ = segments(folder)
+    oldest, second, *_ = segments(folder, worker=1)
     oldest.path.unlink()
     code, output = command(tmp_path)
     assert code == 1
