@@ -12,51 +12,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.records import CLOCK, IDS, row
+from support.records import CLOCK, HOUR, IDS, asked, row
 from trimtab.cli import cli
 from trimtab.controlplane.records import Journal
 from trimtab.controlplane.records.predictions import Foreseen, foreseen
 from trimtab.core.outcome import learnt_ms, outcome_ms
-from trimtab.core.record import Attempt, Record, Tokens
+from trimtab.core.record import Attempt, Record
 from trimtab.foundations.stats import at_most
-
-HOUR = 3600 * 10**9
-T0 = 490_000 * HOUR  # on a full hour, and 16 o'clock
-
-
-def asked(
-    ttft: float = 110.0,
-    e2e: float = 1110.0,
-    *,
-    tokens: int = 101,
-    at: int = 0,
-    promised: float = 120.0,
-    **fields: object,
-) -> Record:
-    """A stream that was sent 10 ms after arrival, of which 100 ms, gaps of 10 ms and 1100 ms were forecast."""
-    predicted = {
-        "sent_ms": 10.0,
-        "percentile": 0.95,
-        "ttft_ms": promised,
-        "itl_ms": 12.0,
-        "e2e_ms": 1300.0,
-        "model_ttft_ms": 100.0,
-        "model_itl_ms": 10.0,
-        "model_e2e_ms": 1100.0,
-    }
-    made = {
-        "t_wall_ns": T0 + at,
-        "path": "direct",
-        "tier": "S",
-        "status": 200,
-        "finish_reason": "stop",
-        "attempts": [Attempt(replica="r", start_ms=10.0, outcome="success")],
-        "ttft_ms": ttft,
-        "e2e_ms": e2e,
-        "tokens": Tokens(completion=tokens),
-        "predicted": predicted,
-    }
-    return row(**(made | fields))
 
 
 def lines(rows: Iterable[Record], figure: str = "ttft") -> list[Foreseen]:

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from records.test_predictions import asked
-from support.records import CLOCK, IDS, row
+from support.records import CLOCK, IDS, asked, row
 from trimtab.cli import cli
 from trimtab.controlplane.records import Journal, rows, segments
 from trimtab.controlplane.records.recheck import NotRecheckableError, Recheck, recheck

@@ -9,11 +9,13 @@ from pathlib import Path
 from trimtab.controlplane.records import Journal
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
-from trimtab.core.record import CostRow, Record, blank
+from trimtab.core.record import Attempt, CostRow, Record, Tokens, blank
 from trimtab.foundations.store import Disk
 
 CLOCK = SystemClock()
 IDS = ClockIds(CLOCK)
+HOUR = 3600 * 10**9
+T0 = 490_000 * HOUR  # on a full hour, and 16 o'clock
 
 
 def row(**fields: object) -> Record:
@@ -22,6 +24,41 @@ def row(**fields: object) -> Record:
     for name, value in fields.items():
         setattr(record, name, value)
     return record
+
+
+def asked(
+    ttft: float = 110.0,
+    e2e: float = 1110.0,
+    *,
+    tokens: int = 101,
+    at: int = 0,
+    promised: float = 120.0,
+    **fields: object,
+) -> Record:
+    """A stream that was sent 10 ms after arrival, of which 100 ms, gaps of 10 ms and 1100 ms were forecast."""
+    predicted = {
+        "sent_ms": 10.0,
+        "percentile": 0.95,
+        "ttft_ms": promised,
+        "itl_ms": 12.0,
+        "e2e_ms": 1300.0,
+        "model_ttft_ms": 100.0,
+        "model_itl_ms": 10.0,
+        "model_e2e_ms": 1100.0,
+    }
+    made = {
+        "t_wall_ns": T0 + at,
+        "path": "direct",
+        "tier": "S",
+        "status": 200,
+        "finish_reason": "stop",
+        "attempts": [Attempt(replica="r", start_ms=10.0, outcome="success")],
+        "ttft_ms": ttft,
+        "e2e_ms": e2e,
+        "tokens": Tokens(completion=tokens),
+        "predicted": predicted,
+    }
+    return row(**(made | fields))
 
 
 def spent(tenant: str, nanousd: int, **fields: object) -> Record:

@@ -23,7 +23,7 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 @click.command(short_help="Counts, latency, attainment, tokens and money from the records.")
 @records_option
-@click.option("--by", show_default="channel,path; with --predictions: tier", help="Dimensions, with commas.")
+@click.option("--by", help="Dimensions, with commas: else channel,path, and tier with --predictions.")
 @click.option(
     "--since", default="24h", show_default=True, help="90m, 24h, 7d, a time like 2026-11-24T09:00:00Z, or all."
 )
