@@ -1,0 +1,169 @@
+"""The fair queue beside a list that is sorted anew for each question."""
+
+from __future__ import annotations
+
+from itertools import count
+from math import fsum
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from trimtab.dataplane.admission.queue import REMEMBERED, Entry, FairQueue
+
+EXACT = {0: 0.0, 1: 0.125, 2: 0.0625, 3: 0.03125}
+"""Least shares whose products with whole tokens are exact, so that queue and model can't part over a last digit."""
+RANKS = st.sampled_from(list(EXACT))
+TENANTS = st.sampled_from("abcd")
+TOKENS = st.integers(0, 50_000)
+
+
+class Naive:
+    """The definitions, word by word: every question looks at everybody, and nothing is ever forgotten."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Entry[int]] = []  # in order of arrival
+        self.lines: list[tuple[int, str]] = []  # tenants that wait, in the order in which they began to
+        self.counters: dict[tuple[int, str], float] = {}
+        self.floor = dict.fromkeys(EXACT, 0.0)
+        self.had: dict[int, float] = {}
+
+    def come(self, entry: Entry[int]) -> None:
+        line = (entry.rank, entry.tenant)
+        if line not in self.lines:
+            self.counters[line] = self.lifted(line)
+            self.lines.append(line)
+        self.waiting.append(entry)
+
+    def lifted(self, line: tuple[int, str]) -> float:
+        return max(self.counters.get(line, -1e300), self.floor[line[0]])
+
+    def go(self, entry: Entry[int]) -> None:
+        line = (entry.rank, entry.tenant)
+        self.waiting = [one for one in self.waiting if one is not entry]
+        if not any((one.rank, one.tenant) == line for one in self.waiting):
+            self.lines.remove(line)
+            self.idle(line)
+
+    def idle(self, line: tuple[int, str]) -> None:
+        if self.counters[line] <= self.floor[line[0]]:
+            del self.counters[line]
+
+    def charge(self, rank: int, tenant: str, tokens: float) -> None:
+        line = (rank, tenant)
+        old = self.counters[line] if line in self.lines else self.lifted(line)
+        self.floor[rank] = min([self.counters[one] for one in self.lines if one[0] == rank] or [old])
+        self.counters[line] = old + tokens
+        if line not in self.lines:
+            self.idle(line)
+        self.had[rank] = max(0.0, self.had.get(rank, 0.0) + tokens)
+        total = fsum(self.had.values())
+        if total > REMEMBERED:
+            self.had = {one: tokens * (REMEMBERED / total) for one, tokens in self.had.items()}
+
+    def order(self) -> list[Entry[int]]:
+        total = fsum(self.had.values())
+        ranks = sorted({rank for rank, _ in self.lines})
+        short = [rank for rank in ranks if self.had.get(rank, 0.0) < EXACT[rank] * total]
+        found = []
+        for rank in [*short, *(rank for rank in ranks if rank not in short)]:
+            for line in sorted((line for line in self.lines if line[0] == rank), key=lambda line: self.counters[line]):
+                own = [entry for entry in self.waiting if (entry.rank, entry.tenant) == line]
+                found.append(min(own, key=lambda entry: entry.due))  # of equal ones the first, as it came
+        return found
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of coming, leaving, being taken, being charged and being too late."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.queue: FairQueue[int] = FairQueue(EXACT)
+        self.naive = Naive()
+        self.names = count()
+        self.pushed: set[int] = set()
+        self.out: list[int] = []
+        self.all: list[Entry[int]] = []
+
+    @rule(rank=RANKS, tenant=TENANTS, due=st.integers(0, 9), tokens=TOKENS, times=st.integers(1, 3))
+    def push(self, rank: int, tenant: str, due: int, tokens: int, times: int) -> None:
+        for _ in range(times):
+            name = next(self.names)
+            entry = self.queue.push(name, rank=rank, tenant=tenant, due=due, tokens=tokens)
+            assert (entry.item, entry.gone) == (name, False)
+            self.naive.come(entry)
+            self.pushed.add(name)
+            self.all.append(entry)
+
+    @precondition(lambda self: self.all)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        """Also who has left or was taken before: nothing happens."""
+        entry = data.draw(st.sampled_from(self.all))
+        if not entry.gone:
+            self.naive.go(entry)
+            self.out.append(entry.item)
+        self.queue.leave(entry)
+
+    @precondition(lambda self: self.naive.waiting)
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        """Mostly the first; any other that is offered may be what fits."""
+        offered = list(self.queue)
+        entry = offered[data.draw(st.sampled_from([0, 0, 0, len(offered) - 1]))]
+        self.queue.take(entry)
+        self.naive.charge(entry.rank, entry.tenant, entry.tokens)
+        self.naive.go(entry)
+        self.out.append(entry.item)
+
+    @rule(rank=RANKS, tenant=TENANTS, tokens=st.integers(-20_000, 50_000))
+    def charge(self, rank: int, tenant: str, tokens: int) -> None:
+        self.queue.charge(rank, tenant, tokens)
+        self.naive.charge(rank, tenant, tokens)
+
+    @rule(now=st.integers(-1, 9))
+    def expire(self, now: int) -> None:
+        found = self.queue.expired(now)
+        late = [entry for entry in self.naive.waiting if entry.due <= now]
+        assert sorted(entry.item for entry in found) == sorted(entry.item for entry in late)
+        for entry in found:
+            self.naive.go(entry)
+            self.out.append(entry.item)
+
+    @rule(data=st.data())
+    def come_and_go_meanwhile(self, data: st.DataObject) -> None:
+        """During a pass some leave: who has gone does not come, nobody comes twice, and nothing raises."""
+        came: list[Entry[int]] = []
+        for entry in self.queue:
+            assert not entry.gone
+            came.append(entry)
+            others = [other for other in self.naive.waiting if other is not entry]
+            if others and data.draw(st.booleans()):
+                other = data.draw(st.sampled_from(others))
+                self.queue.leave(other)
+                self.naive.go(other)
+                self.out.append(other.item)
+        assert len({(entry.rank, entry.tenant) for entry in came}) == len(came)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert [entry.item for entry in self.queue] == [entry.item for entry in self.naive.order()]
+        assert len(self.queue) == len(self.naive.waiting)
+        for rank in EXACT:
+            assert self.queue.ahead_of(rank) == sum(entry.rank <= rank for entry in self.naive.waiting)
+
+    @invariant()
+    def loses_nobody(self) -> None:
+        """Who was pushed waits or has gone, once."""
+        assert sorted([*self.out, *(entry.item for entry in self.naive.waiting)]) == sorted(self.pushed)
+
+    @invariant()
+    def keeps_little(self) -> None:
+        entries, counters = self.queue.kept
+        lines = len(self.naive.lines)
+        assert entries <= 2 * len(self.naive.waiting) + 17 * lines
+        assert counters == len(self.naive.counters)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
