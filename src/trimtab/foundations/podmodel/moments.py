@@ -1,0 +1,126 @@
+"""Non-negative least squares from moments: X'X and X'y of the rows of one linear form, no row is kept.
+
+What came before is forgotten by a constant factor with each row, two workers' moments add up, and if all targets had
+been f times as large, so would the coefficients be: `rescale`.
+
+Exact for three unknowns: the best of the eight subsets of them that may be above zero. Where rows don't tell two
+coefficients apart (all requests were alike) a slight pull decides: towards the prior, and where there is none towards 0,
+the more so the less a coefficient is likely to explain alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import msgspec
+
+
+class Moments(msgspec.Struct, kw_only=True):
+    """Of the rows of one linear form; the old ones are partly forgotten."""
+
+    gram: list[list[float]]
+    """X'X."""
+    target: list[float]
+    """X'y."""
+    count: float = 0.0
+    """Weight of all rows together."""
+    ratios: list[float] = []
+    """What the last rows were of what was expected of them: `Fit` watches them."""
+
+    @classmethod
+    def none(cls, size: int) -> Moments:
+        return cls(gram=[[0.0] * size for _ in range(size)], target=[0.0] * size)
+
+    def scale(self, gram: float, target: float, count: float) -> None:
+        """Multiply the parts."""
+        self.gram = [[value * gram for value in line] for line in self.gram]
+        self.target = [value * target for value in self.target]
+        self.count *= count
+
+    def add(self, row: Sequence[float], value: float, weight: float) -> None:
+        target = self.target
+        for index, one in enumerate(row):
+            line, scaled = self.gram[index], weight * one
+            for place, other in enumerate(row):
+                line[place] += scaled * other
+            target[index] += scaled * value
+        self.count += weight
+
+    def merge(self, other: Moments) -> None:
+        for line, theirs in zip(self.gram, other.gram, strict=True):
+            for index, value in enumerate(theirs):
+                line[index] += value
+        for index, value in enumerate(other.target):
+            self.target[index] += value
+        self.count += other.count
+
+    def check(self, size: int) -> None:
+        """Raises ValueError for what no rows of `size` numbers leave behind."""
+        if len(self.target) != size or [len(line) for line in self.gram] != [size] * size:
+            raise ValueError(f"the state holds moments of another size than {size}")
+        numbers = [*self.target, *(value for line in self.gram for value in line), self.count]
+        if not all(map(math.isfinite, numbers)) or min(self.count, *(self.gram[at][at] for at in range(size))) < 0:
+            raise ValueError("the state holds moments that no samples have")
+        if not all(math.isfinite(ratio) and ratio > 0 for ratio in self.ratios):
+            raise ValueError("the state holds ratios that no samples have")
+
+    def solve(self, prior: Sequence[float], pulls: Sequence[float]) -> list[float]:
+        """The coefficients, none below 0, of the least squared error. `pulls`: weight of each coefficient's prior, in
+        rows in which it explained all."""
+        size = len(self.target)
+        gram, target = [list(line) for line in self.gram], list(self.target)
+        for index, (before, pull) in enumerate(zip(prior, pulls, strict=True)):
+            unit = pull / before**2 if before > 0 else pull * gram[index][index] / self.count if self.count else 0.0
+            gram[index][index] += unit
+            target[index] += unit * before
+        # Unit diagonals: coefficients per token and per pass differ by many powers of ten.
+        units = [1 / math.sqrt(gram[index][index]) if gram[index][index] > 0 else 0.0 for index in range(size)]
+        for index, unit in enumerate(units):
+            target[index] *= unit
+            gram[index] = [value * unit * other for value, other in zip(gram[index], units, strict=True)]
+        found = _solved(gram, target)
+        if found is None or min(found) < 0:
+            found = _best(gram, target)
+        return [value * unit for value, unit in zip(found, units, strict=True)]
+
+
+def _best(gram: list[list[float]], target: list[float]) -> list[float]:
+    """Of all subsets whose own solution is not negative, that of the least loss."""
+    size = len(target)
+    best, least = [0.0] * size, 0.0
+    for taken in range(1, size + 1):
+        for chosen in combinations(range(size), taken):
+            found = _solved([[gram[i][j] for j in chosen] for i in chosen], [target[i] for i in chosen])
+            if found is None or min(found) < 0:
+                continue
+            loss = -sum(target[i] * value for i, value in zip(chosen, found, strict=True))
+            if loss < least:
+                least, best = loss, [0.0] * size
+                for index, value in zip(chosen, found, strict=True):
+                    best[index] = value
+    return best
+
+
+def _solved(gram: list[list[float]], target: list[float]) -> list[float] | None:
+    """By elimination on the diagonal, which needs no pivots where a matrix is positive definite; None where not."""
+    size = len(target)
+    rows = [[*line, value] for line, value in zip(gram, target, strict=True)]
+    for column in range(size):
+        head = rows[column]
+        if head[column] <= 1e-11:  # of 1: below it rounding decides
+            return None
+        for other in range(column + 1, size):
+            line = rows[other]
+            factor = line[column] / head[column]
+            for place in range(column, size + 1):
+                line[place] -= factor * head[place]
+    found = [0.0] * size
+    for index in reversed(range(size)):
+        line = rows[index]
+        rest = line[size]
+        for other in range(index + 1, size):
+            rest -= line[other] * found[other]
+        found[index] = rest / line[index]
+    return found
