@@ -1,7 +1,8 @@
 """Coefficients from samples: robust non-negative least squares on relative errors, at once or as they come.
 
-Each half of a pass is linear in its coefficients, so all that must be kept of its samples are their moments: three by
-three numbers (moments.py). Rows are divided by their time: an error of 10 % counts the same at 10 ms and at 10 s.
+A pass without a prompt is linear in its three coefficients, and one with a prompt in its three and in `serial`, the
+time of what runs beside it being known. So all that must be kept of samples are their moments (moments.py). Rows are
+divided by their time: an error of 10 % counts the same at 10 ms and at 10 s.
 
 Robust (Huber, 1964): an error beyond `TOLERANCE` counts with its size, not its square, so that a stall teaches little.
 By itself that is slow to believe in a machine that has become slower: 1,050 passes until the error is below 5 % at
@@ -31,8 +32,7 @@ ASTRAY: Final = 13
 KEPT: Final = 50.0
 """Samples' weight that is left of what came before a change."""
 DECODE_PULLS: Final = (1e-3, 1e-3, 1e-3)
-PREFILL_PULLS: Final = (1e-3, 1e-3, 1e-3)
-SERIAL_PULLS: Final = (1e-3,)
+PREFILL_PULLS: Final = (1e-3, 1e-3, 1e-3, 1e-3)
 PASSES: Final = 12
 
 _ZERO: Final = Pod(base_ms=0, sequence_ms=0, held_ms=0, prefill_ms=0, prompt_ms=0, attend_ms=0)
@@ -50,9 +50,7 @@ class FitState(msgspec.Struct, frozen=True, kw_only=True):
     decode: Moments
     """Of passes without a prompt."""
     prefill: Moments
-    """Of prompts."""
-    serial: Moments
-    """Of the overlap of both."""
+    """Of prompts, and of how both overlap."""
 
 
 class Fit:
@@ -68,7 +66,7 @@ class Fit:
         self.pod = self._prior = prior or _ZERO
         self._keep = 1 - 1 / memory
         self._memory = memory
-        self._decode, self._prefill, self._serial = Moments.none(3), Moments.none(3), Moments.none(1)
+        self._decode, self._prefill = Moments.none(3), Moments.none(4)
 
     def __repr__(self) -> str:
         return f"<Fit of {self._decode.count:.0f} passes, {self._prefill.count:.0f} with prompts: {self.pod}>"
@@ -90,8 +88,8 @@ class Fit:
 
     def merge(self, other: Fit) -> None:
         """Take over what another worker has seen of the same kind of replica."""
-        for mine, theirs in zip(self._moments(), other._moments(), strict=True):
-            mine.merge(theirs)
+        self._decode.merge(other._decode)
+        self._prefill.merge(other._prefill)
         self.pod = self._solved()
 
     def state(self) -> FitState:
@@ -103,7 +101,6 @@ class Fit:
                     memory=self._memory,
                     decode=self._decode,
                     prefill=self._prefill,
-                    serial=self._serial,
                 )
             ),
             type=FitState,
@@ -114,19 +111,16 @@ class Fit:
         """Goes on where `state()` was taken, with the state's prior unless another is given. The state is not changed.
         Raises ValueError for a state that no Fit has."""
         made = cls(prior or state.prior, memory=state.memory)
-        for moments, size in ((state.decode, 3), (state.prefill, 3), (state.serial, 1)):
-            moments.check(size)
+        state.decode.check(3)
+        state.prefill.check(4)
         own = msgspec.json.decode(msgspec.json.encode(state), type=FitState)
-        made._decode, made._prefill, made._serial = own.decode, own.prefill, own.serial
+        made._decode, made._prefill = own.decode, own.prefill
         made.pod = state.pod
         return made
 
-    def _moments(self) -> tuple[Moments, Moments, Moments]:
-        return self._decode, self._prefill, self._serial
-
     def _follow(self, moments: Moments, value: float, expected: float) -> None:
         """Where the last samples all went to one side, the machine has changed its pace, and so must what is known."""
-        if moments is self._serial or expected <= 0 or value <= 0:
+        if expected <= 0:
             return
         ratios = moments.ratios
         ratios.append(value / expected)
@@ -148,10 +142,9 @@ class Fit:
             base, sequence, held = self._decode.solve((prior.base_ms, prior.sequence_ms, prior.held_ms), DECODE_PULLS)
         starting, prompt, attend, serial = pod.prefill_ms, pod.prompt_ms, pod.attend_ms, pod.serial
         if prefill:
-            starting, prompt, attend = self._prefill.solve(
-                (prior.prefill_ms, prior.prompt_ms, prior.attend_ms), PREFILL_PULLS
+            starting, prompt, attend, serial = self._prefill.solve(
+                (prior.prefill_ms, prior.prompt_ms, prior.attend_ms, prior.serial), PREFILL_PULLS
             )
-            serial = min(1.0, self._serial.solve((prior.serial,), SERIAL_PULLS)[0])
         return Pod(
             base_ms=base,
             sequence_ms=sequence,
@@ -159,7 +152,7 @@ class Fit:
             prefill_ms=starting,
             prompt_ms=prompt,
             attend_ms=attend,
-            serial=serial,
+            serial=min(1.0, serial),
             chunk=prior.chunk,
         )
 
@@ -190,26 +183,20 @@ def _rows(fit: Fit, sample: Sample) -> list[Row]:
     """What a sample tells, of which half of a pass. Rows are relative: divided by the time that was seen."""
     pod, scale = fit.pod, 1 / sample.ms
     decode = pod.decode_ms(sample.running, sample.held)
+    of_decode = (scale, sample.running * scale, sample.held * scale)
     if not sample.prompt:
-        return [(fit._decode, (scale, sample.running * scale, sample.held * scale), 1.0, decode * scale)]
-    prompt = sample.prompt * scale
-    of_prompt = (scale, prompt, prompt * sample.attended)
+        return [(fit._decode, of_decode, 1.0, decode * scale)]
     prefill = pod.prompt_pass_ms(sample.prompt, sample.attended)
-    if not sample.running:
-        return [(fit._prefill, of_prompt, 1.0, prefill * scale)]
-    found: list[Row] = []
-    shorter, longer = min(decode, prefill), max(decode, prefill)
-    if shorter:
-        found.append((fit._serial, (shorter * scale,), (sample.ms - longer) * scale, pod.serial * shorter * scale))
     # Longer than the sequences alone explain: it tells of its prompt, also where that is not known yet. A pod that is
     # never idle has no pass with a prompt alone.
-    alone = sample.ms - pod.serial * decode
-    if alone > 0 and (prefill >= decode or alone > (1 + TOLERANCE) * decode):
-        found.append((fit._prefill, of_prompt, alone * scale, prefill * scale))
-        return found
-    alone = sample.ms - pod.serial * prefill
-    if alone > 0:
-        found.append((fit._decode, (scale, sample.running * scale, sample.held * scale), alone * scale, decode * scale))
+    if prefill >= decode or sample.ms > (1 + pod.serial + TOLERANCE) * decode:
+        prompt = sample.prompt * scale
+        of_prompt = (scale, prompt, prompt * sample.attended, decode * scale)
+        return [(fit._prefill, of_prompt, 1.0, (prefill + pod.serial * decode) * scale)]
+    overlap, alone = (sample.ms - decode) * scale, (sample.ms - pod.serial * prefill) * scale
+    found: list[Row] = [(fit._decode, of_decode, alone, decode * scale)] if alone > 0 else []
+    if prefill:
+        found.append((fit._prefill, (0.0, 0.0, 0.0, prefill * scale), overlap, 0.0))
     return found
 
 

@@ -3,9 +3,10 @@
 What came before is forgotten by a constant factor with each row, two workers' moments add up, and if all targets had
 been f times as large, so would the coefficients be: `rescale`.
 
-Exact for three unknowns: the best of the eight subsets of them that may be above zero. Where rows don't tell two
-coefficients apart (all requests were alike) a slight pull decides: towards the prior, and where there is none towards 0,
-the more so the less a coefficient is likely to explain alone.
+Exact: without those that came out negative, if that meets the conditions of an optimum; else the best of all subsets
+that may be above zero, which are few. Where rows don't tell two
+coefficients apart (all requests were alike) a slight pull decides: towards the prior, and
+where there is none towards 0.
 """
 
 from __future__ import annotations
@@ -80,10 +81,34 @@ class Moments(msgspec.Struct, kw_only=True):
         for index, unit in enumerate(units):
             target[index] *= unit
             gram[index] = [value * unit * other for value, other in zip(gram[index], units, strict=True)]
-        found = _solved(gram, target)
-        if found is None or min(found) < 0:
-            found = _best(gram, target)
-        return [value * unit for value, unit in zip(found, units, strict=True)]
+        seen = [index for index in range(size) if units[index]]
+        found = _least([[gram[i][j] for j in seen] for i in seen], [target[i] for i in seen])
+        made = [0.0] * size
+        for index, value in zip(seen, found, strict=True):
+            made[index] = value * units[index]
+        return made
+
+
+def _least(gram: list[list[float]], target: list[float]) -> list[float]:
+    found = _solved(gram, target)
+    if found is None:
+        return _best(gram, target)
+    return found if min(found, default=0.0) >= 0 else _without(found, gram, target) or _best(gram, target)
+
+
+def _without(found: list[float], gram: list[list[float]], target: list[float]) -> list[float] | None:
+    """The solution without the negative ones of `found`, None if it is not the best."""
+    chosen = [index for index, value in enumerate(found) if value >= 0]
+    kept = _solved([[gram[i][j] for j in chosen] for i in chosen], [target[i] for i in chosen])
+    if kept is None or any(value < 0 for value in kept):
+        return None
+    made = [0.0] * len(target)
+    for index, value in zip(chosen, kept, strict=True):
+        made[index] = value
+    for index in set(range(len(target))) - set(chosen):  # none of the others would lessen the error if it grew
+        if target[index] > sum(map(float.__mul__, gram[index], made)):
+            return None
+    return made
 
 
 def _best(gram: list[list[float]], target: list[float]) -> list[float]:
