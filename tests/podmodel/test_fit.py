@@ -39,10 +39,11 @@ def test_a_pod_is_recovered_from_its_passes(pod: Pod, seed: int) -> None:
 @given(pods(), seeds)
 @settings(deadline=None, max_examples=30)
 def test_the_overlap_is_recovered(pod: Pod, seed: int) -> None:
-    """Where passes with both halves are among them, the share that is not hidden comes out too."""
-    samples = passes(pod, seed, 300, kinds="dpm")
-    for found in (fit(samples), learnt(samples).pod):
-        assert found.serial == pytest.approx(pod.serial, abs=0.05)
+    """Where passes with both halves are among them, the share that is not hidden comes out too: at once from 300, and
+    one by one roughly after 900, when what was learnt by wrong coefficients has been forgotten."""
+    samples = passes(pod, seed, 900, kinds="dpm")
+    assert fit(samples[:300]).serial == pytest.approx(pod.serial, abs=0.05)
+    assert learnt(samples).pod.serial == pytest.approx(pod.serial, abs=0.1)
 
 
 @given(pods(serial=0.0), seeds)
