@@ -7,8 +7,8 @@ divided by their time: an error of 10 % counts the same at 10 ms and at 10 s.
 Robust (Huber, 1964): an error beyond `TOLERANCE` counts with its size, not its square, so that a stall teaches little.
 By itself that is slow to believe in a machine that has become slower: at twice the time it takes 1,550 passes until
 forecasts are within 5 %. So the last `RECENT` passes are watched: where `ASTRAY` of them err beyond the tolerance to
-the same side, all that is remembered is multiplied by their median error and mostly forgotten. That keeps what is known of
-the shape, and takes 13 passes. Stalls of every fifth pass never come to that.
+the same side, all that is remembered is multiplied by their median error and mostly forgotten. That keeps what is known
+of the shape, and takes 13 passes. Stalls of every fifth pass never come to that.
 """
 
 from __future__ import annotations
