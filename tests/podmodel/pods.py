@@ -20,6 +20,7 @@ def pods(draw: st.DrawFn, serial: float | None = None) -> Pod:
     scale = draw(st.floats(0.2, 50))
     return Pod(
         base_ms=scale * draw(st.floats(0.5, 2)),
+        spread_ms=scale * draw(st.sampled_from([0.0, 0.1, 0.3])),
         sequence_ms=scale * draw(st.floats(0.01, 0.1)),
         held_ms=scale * draw(st.floats(5e-6, 5e-5)),
         prefill_ms=scale * draw(st.floats(0.1, 2)),

@@ -1,6 +1,6 @@
 """Coefficients from samples: robust non-negative least squares on relative errors, at once or as they come.
 
-A pass without a prompt is linear in its three coefficients, and one with a prompt in its three and in `serial`, the
+A pass without a prompt is linear in its four coefficients, and one with a prompt in its three and in `serial`, the
 time of what runs beside it being known. So all that must be kept of samples are their moments (moments.py). Rows are
 divided by their time: an error of 10 % counts the same at 10 ms and at 10 s.
 
@@ -31,8 +31,8 @@ RECENT: Final = 16
 ASTRAY: Final = 13
 KEPT: Final = 50.0
 """Samples' weight that is left of what came before a change."""
-DECODE_PULLS: Final = (1e-3, 1e-3, 1e-3)
-PREFILL_PULLS: Final = (1e-3, 1e-3, 1e-3, 1e-3)
+PULL: Final = 1e-3
+"""Weight of the prior of each coefficient, in samples which that coefficient alone explained."""
 PASSES: Final = 12
 
 _ZERO: Final = Pod(base_ms=0, sequence_ms=0, held_ms=0, prefill_ms=0, prompt_ms=0, attend_ms=0)
@@ -47,6 +47,8 @@ class FitState(msgspec.Struct, frozen=True, kw_only=True):
     """What was believed before the first sample."""
     memory: float
     """In samples."""
+    pull: float
+    """Weight of the prior, in samples."""
     decode: Moments
     """Of passes without a prompt."""
     prefill: Moments
@@ -56,17 +58,19 @@ class FitState(msgspec.Struct, frozen=True, kw_only=True):
 class Fit:
     """The coefficients as learnt from all samples so far: `pod`.
 
-    `prior`: what is believed before; its `chunk` is kept. `memory`: in samples of one kind. Raises ValueError
-    for settings that can't work.
+    `prior`: what is believed before; its `chunk` is kept. `memory`: in samples of one kind. `pull`: weight of
+    the prior, in samples. Raises ValueError for settings that can't work.
     """
 
-    def __init__(self, prior: Pod | None = None, *, memory: float = MEMORY) -> None:
+    def __init__(self, prior: Pod | None = None, *, memory: float = MEMORY, pull: float = PULL) -> None:
         if not 1 <= memory < math.inf:
             raise ValueError(f"memory is at least 1 sample, got {memory}")
+        if not 0 < pull < math.inf:
+            raise ValueError(f"pull is a weight above 0, got {pull}")
         self.pod = self._prior = prior or _ZERO
         self._keep = 1 - 1 / memory
-        self._memory = memory
-        self._decode, self._prefill = Moments.none(3), Moments.none(4)
+        self._memory, self._pull = memory, pull
+        self._decode, self._prefill = Moments.none(4), Moments.none(4)
 
     def __repr__(self) -> str:
         return f"<Fit of {self._decode.count:.0f} passes, {self._prefill.count:.0f} with prompts: {self.pod}>"
@@ -99,6 +103,7 @@ class Fit:
                     pod=self.pod,
                     prior=self._prior,
                     memory=self._memory,
+                    pull=self._pull,
                     decode=self._decode,
                     prefill=self._prefill,
                 )
@@ -110,8 +115,8 @@ class Fit:
     def from_state(cls, state: FitState, prior: Pod | None = None) -> Fit:
         """Goes on where `state()` was taken, with the state's prior unless another is given. The state is not changed.
         Raises ValueError for a state that no Fit has."""
-        made = cls(prior or state.prior, memory=state.memory)
-        state.decode.check(3)
+        made = cls(prior or state.prior, memory=state.memory, pull=state.pull)
+        state.decode.check(4)
         state.prefill.check(4)
         own = msgspec.json.decode(msgspec.json.encode(state), type=FitState)
         made._decode, made._prefill = own.decode, own.prefill
@@ -137,16 +142,17 @@ class Fit:
     def _solved(self, *, decode: bool = True, prefill: bool = True) -> Pod:
         """The coefficients, anew where something has come to the moments behind them."""
         pod, prior = self.pod, self._prior
-        base, sequence, held = pod.base_ms, pod.sequence_ms, pod.held_ms
+        base, spread, sequence, held = pod.base_ms, pod.spread_ms, pod.sequence_ms, pod.held_ms
         if decode:
-            base, sequence, held = self._decode.solve((prior.base_ms, prior.sequence_ms, prior.held_ms), DECODE_PULLS)
+            before = (prior.base_ms, prior.spread_ms, prior.sequence_ms, prior.held_ms)
+            base, spread, sequence, held = self._decode.solve(before, self._pull)
         starting, prompt, attend, serial = pod.prefill_ms, pod.prompt_ms, pod.attend_ms, pod.serial
         if prefill:
-            starting, prompt, attend, serial = self._prefill.solve(
-                (prior.prefill_ms, prior.prompt_ms, prior.attend_ms, prior.serial), PREFILL_PULLS
-            )
+            before = (prior.prefill_ms, prior.prompt_ms, prior.attend_ms, prior.serial)
+            starting, prompt, attend, serial = self._prefill.solve(before, self._pull)
         return Pod(
             base_ms=base,
+            spread_ms=spread,
             sequence_ms=sequence,
             held_ms=held,
             prefill_ms=starting,
@@ -157,7 +163,7 @@ class Fit:
         )
 
 
-def fit(samples: Iterable[Sample], prior: Pod | None = None) -> Pod:
+def fit(samples: Iterable[Sample], prior: Pod | None = None, *, pull: float = PULL) -> Pod:
     """The coefficients that fit all samples at once; the result does not depend on their order. Raises ValueError for
     a sample that can't be."""
     rows = sorted(samples, key=msgspec.structs.astuple)
@@ -165,7 +171,7 @@ def fit(samples: Iterable[Sample], prior: Pod | None = None) -> Pod:
         _check(sample)
     pod = prior or _ZERO
     for _ in range(PASSES):  # each pass weighs the samples by the errors of the one before
-        made = Fit(prior)
+        made = Fit(prior, pull=pull)
         made.pod = pod
         for sample in rows:
             weight = sample.weight * _trust(pod, sample)
@@ -183,7 +189,7 @@ def _rows(fit: Fit, sample: Sample) -> list[Row]:
     """What a sample tells, of which half of a pass. Rows are relative: divided by the time that was seen."""
     pod, scale = fit.pod, 1 / sample.ms
     decode = pod.decode_ms(sample.running, sample.held)
-    of_decode = (scale, sample.running * scale, sample.held * scale)
+    of_decode = (scale, math.sqrt(sample.running) * scale, sample.running * scale, sample.held * scale)
     if not sample.prompt:
         return [(fit._decode, of_decode, 1.0, decode * scale)]
     prefill = pod.prompt_pass_ms(sample.prompt, sample.attended)

@@ -67,12 +67,12 @@ class Moments(msgspec.Struct, kw_only=True):
         if not all(math.isfinite(ratio) and ratio > 0 for ratio in self.ratios):
             raise ValueError("the state holds ratios that no samples have")
 
-    def solve(self, prior: Sequence[float], pulls: Sequence[float]) -> list[float]:
-        """The coefficients, none below 0, of the least squared error. `pulls`: weight of each coefficient's prior, in
-        rows in which it explained all."""
+    def solve(self, prior: Sequence[float], pull: float) -> list[float]:
+        """The coefficients, none below 0, of the least squared error. `pull`: weight of each coefficient's prior, in
+        rows which it alone explained."""
         size = len(self.target)
         gram, target = [list(line) for line in self.gram], list(self.target)
-        for index, (before, pull) in enumerate(zip(prior, pulls, strict=True)):
+        for index, before in enumerate(prior):
             unit = pull / before**2 if before > 0 else pull * gram[index][index] / self.count if self.count else 0.0
             gram[index][index] += unit
             target[index] += unit * before
