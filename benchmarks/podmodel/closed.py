@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from benchmarks.podmodel.sets import Point
 from trimtab.foundations.podmodel import Pod, Sample, fit
+from trimtab.foundations.podmodel.fit import PULL
 
 TURNS = 6
 LEFT = 0.2
@@ -33,21 +34,20 @@ class Options(NamedTuple):
     """What was chosen on the combinations for development."""
 
     waiting: float = 1.0
-    burst: float = 0.02
-    shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
-    pull: float = 1e-3
+    burst: float = 0.0
+    pull: float = PULL
+    prior: Pod | None = None
 
 
 class Loop(NamedTuple):
     """A pod, and what share of the prompts' time its running sequences lose."""
 
     pod: Pod
-    share: float
     options: Options
 
     def tpot_ms(self, point: Point) -> float:
         """Between two tokens, on average."""
-        return self.pod.decode_ms(point.concurrency, held(point)) + self.share * prompts_ms(self.pod, point)
+        return self.pod.decode_ms(point.concurrency, held(point)) + prompts_ms(self.pod, point)
 
     def ttft_ms(self, point: Point) -> float:
         """To the first token."""
@@ -78,24 +78,18 @@ def prompts_ms(pod: Pod, point: Point) -> float:
 
 
 def learn(points: Sequence[Point], options: Options) -> Loop:
-    """The pod behind the points, and the share that explains them best."""
-    loops = [_learn(points, share, options) for share in options.shares]
-    return min(loops, key=lambda loop: sum(min(0.3,abs(loop.tpot_ms(point) / point.tpot_ms - 1)) for point in points))
-
-
-def _learn(points: Sequence[Point], share: float, options: Options) -> Loop:
-    pod: Pod | None = None
+    """The pod behind the points."""
+    pod = options.prior
     for _ in range(TURNS):
-        pod = fit(
-            [sample for point in points for sample in _samples(pod, point, share, options)], pull=options.pull
-        )
+        samples = [sample for point in points for sample in _samples(pod, point, options)]
+        pod = fit(samples, options.prior, pull=options.pull)
     assert pod is not None
-    return Loop(pod, share, options)
+    return Loop(pod, options)
 
 
-def _samples(pod: Pod | None, point: Point, share: float, options: Options) -> tuple[Sample, Sample]:
+def _samples(pod: Pod | None, point: Point, options: Options) -> tuple[Sample, Sample]:
     running, beside = others(point)
-    prompts = share * prompts_ms(pod, point) if pod else 0.0
+    prompts = prompts_ms(pod, point) if pod else 0.0
     under_way = pod.decode_ms(running, beside) / 2 if pod else 0.0
     decode = max(point.tpot_ms - prompts, LEFT * point.tpot_ms)
     intake = max(point.ttft_ms - under_way, LEFT * point.ttft_ms) / ahead(point, options)

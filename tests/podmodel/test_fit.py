@@ -19,22 +19,24 @@ COEFFICIENTS = ("base_ms", "spread_ms", "sequence_ms", "held_ms", "prefill_ms", 
 seeds = st.integers(0, 10_000)
 
 
-def learnt(samples: list[Sample], prior: Pod | None = None, memory: float = 400.0) -> Fit:
-    made = Fit(prior, memory=memory)
+def learnt(samples: list[Sample], prior: Pod | None = None, memory: float = 400.0, pull: float = 1e-3) -> Fit:
+    made = Fit(prior, memory=memory, pull=pull)
     for sample in samples:
         made.observe(sample)
     return made
 
 
 @given(pods(serial=0.0), seeds)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_a_pod_is_recovered_from_its_passes(pod: Pod, seed: int) -> None:
-    """From 200 passes without noise, at once and one by one, each coefficient comes out to 2 %."""
+    """From 200 passes without noise, at once and one by one, forecasts come out to 2 %; and where the prior has no
+    weight, each coefficient to 0.1 %."""
     samples = passes(pod, seed, 200)
-    for found in (fit(samples), learnt(samples).pod):
+    assert mean_error(fit(samples), pod) < 0.02
+    assert mean_error(learnt(samples).pod, pod) < 0.02
+    for found in (fit(samples, pull=1e-9), learnt(samples, pull=1e-9).pod):
         for name in COEFFICIENTS:
-            near = 0.002 * pod.base_ms if name == "spread_ms" else None
-            assert getattr(found, name) == pytest.approx(getattr(pod, name), rel=0.02, abs=near), name
+            assert getattr(found, name) == pytest.approx(getattr(pod, name), rel=1e-3, abs=1e-3 * pod.base_ms), name
 
 
 @given(pods(), seeds)

@@ -22,6 +22,7 @@ import msgspec
 
 from trimtab.foundations.podmodel.moments import Moments
 from trimtab.foundations.podmodel.pod import Pod, Sample
+from trimtab.foundations.podmodel.typical import TYPICAL
 
 TOLERANCE: Final = 0.1
 """Relative error from which on a sample counts less than its square."""
@@ -43,8 +44,8 @@ class FitState(msgspec.Struct, frozen=True, kw_only=True):
 
     pod: Pod
     """The coefficients as they were."""
-    prior: Pod
-    """What was believed before the first sample."""
+    prior: Pod | None
+    """What was believed before the first sample; None: the typical shape, at the pace that samples say."""
     memory: float
     """In samples."""
     pull: float
@@ -58,8 +59,9 @@ class FitState(msgspec.Struct, frozen=True, kw_only=True):
 class Fit:
     """The coefficients as learnt from all samples so far: `pod`.
 
-    `prior`: what is believed before; its `chunk` is kept. `memory`: in samples of one kind. `pull`: weight of
-    the prior, in samples. Raises ValueError for settings that can't work.
+    `prior`: what is believed before; its `chunk` is kept. None: the shape of `TYPICAL`, at the pace that samples say.
+    `memory`: in samples of one kind. `pull`: weight of the prior, in samples. Raises ValueError for settings that can't
+    work.
     """
 
     def __init__(self, prior: Pod | None = None, *, memory: float = MEMORY, pull: float = PULL) -> None:
@@ -67,7 +69,8 @@ class Fit:
             raise ValueError(f"memory is at least 1 sample, got {memory}")
         if not 0 < pull < math.inf:
             raise ValueError(f"pull is a weight above 0, got {pull}")
-        self.pod = self._prior = prior or _ZERO
+        self._prior = prior
+        self.pod = prior or _ZERO
         self._keep = 1 - 1 / memory
         self._memory, self._pull = memory, pull
         self._decode, self._prefill = Moments.none(4), Moments.none(4)
@@ -141,15 +144,17 @@ class Fit:
 
     def _solved(self, *, decode: bool = True, prefill: bool = True) -> Pod:
         """The coefficients, anew where something has come to the moments behind them."""
-        pod, prior = self.pod, self._prior
+        pod, prior = self.pod, self._prior or TYPICAL
         base, spread, sequence, held = pod.base_ms, pod.spread_ms, pod.sequence_ms, pod.held_ms
         if decode:
-            before = (prior.base_ms, prior.spread_ms, prior.sequence_ms, prior.held_ms)
+            shape = (prior.base_ms, prior.spread_ms, prior.sequence_ms, prior.held_ms)
+            before = shape if self._prior else self._decode.paced(shape, 0.0)
             base, spread, sequence, held = self._decode.solve(before, self._pull)
         starting, prompt, attend, serial = pod.prefill_ms, pod.prompt_ms, pod.attend_ms, pod.serial
         if prefill:
-            before = (prior.prefill_ms, prior.prompt_ms, prior.attend_ms, prior.serial)
-            starting, prompt, attend, serial = self._prefill.solve(before, self._pull)
+            shape = (prior.prefill_ms, prior.prompt_ms, prior.attend_ms, 0.0)
+            before = shape if self._prior else self._prefill.paced(shape, prior.serial)
+            starting, prompt, attend, serial = self._prefill.solve((*before[:3], prior.serial), self._pull)
         return Pod(
             base_ms=base,
             spread_ms=spread,
@@ -159,7 +164,7 @@ class Fit:
             prompt_ms=prompt,
             attend_ms=attend,
             serial=min(1.0, serial),
-            chunk=prior.chunk,
+            chunk=pod.chunk,
         )
 
 

@@ -67,13 +67,27 @@ class Moments(msgspec.Struct, kw_only=True):
         if not all(math.isfinite(ratio) and ratio > 0 for ratio in self.ratios):
             raise ValueError("the state holds ratios that no samples have")
 
+    def paced(self, shape: Sequence[float], last: float) -> list[float]:
+        """The multiple of `shape` of the least squared error, where the last coefficient besides is `last`."""
+        over = [sum(map(float.__mul__, line, map(float, shape))) for line in self.gram]
+        square = sum(map(float.__mul__, over, map(float, shape)))
+        told = sum(map(float.__mul__, self.target, map(float, shape))) - last * over[-1]
+        pace = max(0.0, told / square) if square > 0 else 0.0
+        return [pace * one for one in shape]
+
     def solve(self, prior: Sequence[float], pull: float) -> list[float]:
         """The coefficients, none below 0, of the least squared error. `pull`: weight of each coefficient's prior, in
         rows which it alone explained."""
         size = len(self.target)
         gram, target = [list(line) for line in self.gram], list(self.target)
         for index, before in enumerate(prior):
-            unit = pull / before**2 if before > 0 else pull * gram[index][index] / self.count if self.count else 0.0
+            # In the coefficient's own unit, so that also what was hardly seen keeps near its prior; but never more than
+            # one row like those that came, or a prior of nearly nothing could not be overcome.
+            unit = gram[index][index] / self.count if self.count else 0.0
+            if before > 0:
+                unit = min(pull / before**2, unit) if unit else pull / before**2
+            else:
+                unit *= pull
             gram[index][index] += unit
             target[index] += unit * before
         # Unit diagonals: coefficients per token and per pass differ by many powers of ten.

@@ -10,10 +10,10 @@ lets them:
     pass    t = max(d, p) + serial min(d, p)                   serial 0: the roofline (a GPU); 1: in turns (a CPU)
 
 `spread` is for mixtures of experts: each further sequence needs weights that others need too, the fewer new ones the
-more there are. On 29 combinations of model and GPU (benchmarks/podmodel) it halved the error of the time between tokens,
-from 7.5 to 3.4 % (median of what was left out). `attend` is what makes long prompts dearer than their length. A model of
-kernels (Vidur, MLSys 2024) is finer, but has to be measured on the machine; these coefficients can be learnt from the
-times that a gateway sees anyway.
+more there are. On 29 combinations of model and GPU (benchmarks/podmodel) it halved the error of the time between
+tokens, from 7.5 to 3.4 % (median of what was left out). `attend` is what makes long prompts dearer than their length. A
+model of kernels (Vidur, MLSys 2024) is finer, but has to be measured on the machine; these coefficients can be learnt
+from the times that a gateway sees anyway.
 """
 
 from __future__ import annotations
