@@ -12,8 +12,8 @@ root of how many could (answers are equally long, so that callers stay together,
     first token = decode / 2 + (1 + sqrt(B - 1)) * intake(prompt)
 
 The other way round, points become samples by taking from each time what the pod as known so far says of the other half,
-until that no longer changes: what is left of the time between tokens is a pass without prompts, what is left of the time
-to the first token a pass with one.
+until that no longer changes: what is left of the time between tokens is a pass without prompts, what is left of the
+time to the first token a pass with one.
 """
 
 from __future__ import annotations
