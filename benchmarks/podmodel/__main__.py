@@ -172,7 +172,7 @@ class Bench:
             low, high = lower(inside, count, 0.995), upper(inside, count, 0.995)
             self.claims.append(
                 {
-                    "claim": f"held out: share of {figure} below its {percentile:.0%} of {count} (99 %: {low:.3f}-{high:.3f})",
+                    "claim": f"held out: {figure} below its {percentile:.0%}, share of {count} (99 %: {low:.3f}-{high:.3f})",
                     "ours": round(inside / count, 3),
                     "baseline": None,
                     "ratio": None,

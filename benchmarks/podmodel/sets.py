@@ -17,7 +17,7 @@ FILES = {
     "silicon": "i_gpu/aiconfigurator_silicon_sample.parquet",
 }
 SAME = {"deepseek-ai/DeepSeek-V3": "deepseek-ai/DeepSeek-R1"}
-"""The file calls some runs of R1 by the name of V3, which has the same shapes: both must lie on one side of the split."""
+"""The file calls some runs of R1 by the name of V3, of the same shapes: both must lie on one side of the split."""
 HELD_OUT_MODEL = "bloom-176b"
 """Of splitwise."""
 LARGEST_TP = 16

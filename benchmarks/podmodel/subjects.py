@@ -1,7 +1,7 @@
 """Who forecasts: the iteration model, and what it has to be better than. All learn from points and forecast a point.
 
-A forecast is (decode ms, prefill ms): of a closed loop the times between tokens and to the first one; of a pass its own,
-twice.
+A forecast is (decode ms, prefill ms): of a closed loop the times between tokens and to the first one; of a pass its own
+time, twice.
 """
 
 from __future__ import annotations
