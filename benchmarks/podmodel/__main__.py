@@ -172,7 +172,7 @@ class Bench:
             low, high = lower(inside, count, 0.995), upper(inside, count, 0.995)
             self.claims.append(
                 {
-                    "claim": f"held out: {figure} below its {percentile:.0%}, share of {count} (99 %: {low:.3f}-{high:.3f})",
+                    "claim": f"share: {figure} below its {percentile:.0%} of {count} (99 %: {low:.3f}-{high:.3f})",
                     "ours": round(inside / count, 3),
                     "baseline": None,
                     "ratio": None,
@@ -186,7 +186,7 @@ def shape(given: dict[str, str]) -> Pod:
     """The mean pod of the combinations for development, each scaled to a millisecond."""
     found = []
     for one in silicon(read("silicon", given)):
-        pod = None if one.held_out else closed.learn(one.points, NOTHING)
+        pod = None if one.held_out else closed.learn_first(one.points, NOTHING)
         if pod and pod.prompt_pass_ms(2000, 1000) > 0:
             found.append((pod, pod.decode_ms(16, 32_000), pod.prompt_pass_ms(2000, 1000)))
     decode = ("base_ms", "spread_ms", "sequence_ms", "held_ms")

@@ -13,16 +13,23 @@ root of how many could (answers are equally long, so that callers stay together,
 
 The other way round, points become samples by taking from each time what the pod as known so far says of the other half,
 until that no longer changes: what is left of the time between tokens is a pass without prompts, what is left of the
-time to the first token a pass with one.
+time to the first token a pass with one. That pod foretells first tokens.
+
+What prompts add to the passes of others is not what they take until their own first token, in which tokenizing, HTTP and
+queues are contained. So the pod of passes starts from that one, and learns decode and prompts (with serial 1: all they
+take is lost) from times between tokens together.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from benchmarks.podmodel.sets import Point
 from trimtab.foundations.podmodel import Pod, Sample, fit
+from trimtab.foundations.podmodel.fit import PULL, TOLERANCE
+from trimtab.foundations.podmodel.moments import Moments
 
 TURNS = 6
 LEFT = 0.2
@@ -61,8 +68,52 @@ def prompts_ms(pod: Pod, point: Point) -> float:
     return (point.concurrency - 1) / point.output * added
 
 
-def learn(points: Sequence[Point], prior: Pod | None = None) -> Pod:
-    """The pod behind the points."""
+class Loop(NamedTuple):
+    """Of one combination."""
+
+    passes: Pod
+    first: Pod
+
+    def times_ms(self, point: Point) -> tuple[float, float]:
+        """Between tokens and to the first one."""
+        return tpot_ms(self.passes, point), ttft_ms(self.first, point)
+
+
+def learn(points: Sequence[Point]) -> Loop:
+    """The pods behind the points."""
+    first = learn_first(points)
+    return Loop(_learn_passes(points, first), first)
+
+
+def _learn_passes(points: Sequence[Point], prior: Pod) -> Pod:
+    """Robust as `fit` is."""
+    before = (prior.base_ms, prior.spread_ms, prior.sequence_ms, prior.held_ms, prior.prefill_ms, prior.prompt_ms)
+    weights = [1.0] * len(points)
+    pod = prior
+    for _ in range(TURNS):
+        moments = Moments.none(len(before))
+        for point, weight in zip(points, weights, strict=True):
+            running, prompts = point.concurrency, (point.concurrency - 1) / point.output
+            row = (1.0, math.sqrt(running), running, held(point), prompts, prompts * point.prompt)
+            moments.add([one / point.tpot_ms for one in row], 1.0, weight)
+        base, spread, sequence, kept, prefill, prompt = moments.solve(before, PULL)
+        pod = Pod(
+            base_ms=base,
+            spread_ms=spread,
+            sequence_ms=sequence,
+            held_ms=kept,
+            prefill_ms=prefill,
+            prompt_ms=prompt,
+            attend_ms=0.0,
+            serial=1.0,
+        )
+        errors = [abs(tpot_ms(pod, point) / point.tpot_ms - 1) for point in points]
+        weights = [TOLERANCE / max(error, TOLERANCE) for error in errors]
+    return pod
+
+
+def learn_first(points: Sequence[Point], prior: Pod | None = None) -> Pod:
+    """The pod behind times to the first token, and roughly behind those between tokens."""
     pod = prior
     for _ in range(TURNS):
         pod = fit([sample for point in points for sample in _samples(pod, point)], prior)

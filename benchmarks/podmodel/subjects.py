@@ -23,8 +23,7 @@ Learn = Callable[[Sequence[Any]], Forecast]
 
 
 def loop_model(points: Sequence[Point]) -> Forecast:
-    pod = closed.learn(points)
-    return lambda point: (closed.tpot_ms(pod, point), closed.ttft_ms(pod, point))
+    return closed.learn(points).times_ms
 
 
 def loop_mean(points: Sequence[Point]) -> Forecast:
