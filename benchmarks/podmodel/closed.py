@@ -15,9 +15,9 @@ The other way round, points become samples by taking from each time what the pod
 until that no longer changes: what is left of the time between tokens is a pass without prompts, what is left of the
 time to the first token a pass with one. That pod foretells first tokens.
 
-What prompts add to the passes of others is not what they take until their own first token, in which tokenizing, HTTP and
-queues are contained. So the pod of passes starts from that one, and learns decode and prompts (with serial 1: all they
-take is lost) from times between tokens together.
+What prompts add to the passes of others is not what they take until their own first token, in which tokenizing, HTTP
+and queues are contained. So the pod of passes starts from that one, and learns decode and prompts (with serial 1: all
+they take is lost) from times between tokens together.
 """
 
 from __future__ import annotations
