@@ -76,7 +76,7 @@ def error(pod: Pod, truth: Pod) -> float:
     return max(abs(pod.pass_ms(*one) / truth.pass_ms(*one) - 1) for one in grid)
 
 
-def mean_error(pod: Pod, truth: Pod) -> float:
+def mean_error(pod: Pod, truth: Pod, kinds: str = "dp") -> float:
     """The mean relative error over passes as they come."""
-    fresh = passes(truth, 99, 200)
+    fresh = passes(truth, 99, 200, kinds=kinds)
     return sum(abs(pod.pass_ms(s.running, s.held, s.prompt, s.attended) / s.ms - 1) for s in fresh) / len(fresh)
