@@ -60,7 +60,7 @@ def test_nginx_stands_in_front(served: Session) -> None:
     assert served.follow(DOCS / "how-to" / "behind-a-balancer.md") > 3
 
 
-@pytest.mark.parametrize("page", ["policy", "statistics", "when-not-to-use-it"])
+@pytest.mark.parametrize("page", ["forecast", "policy", "statistics", "when-not-to-use-it"])
 def test_explanations_that_show_what_they_say(session: Session, page: str) -> None:
     """Their examples are run, without a gateway."""
     assert session.follow(DOCS / "explanation" / f"{page}.md")

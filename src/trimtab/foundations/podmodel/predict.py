@@ -4,7 +4,8 @@
 and what the model can't know (other callers of the engine, the network, long answers). For the second, the
 share by which what happened exceeded what was forecast is kept as an adaptive conformal quantile for each figure and
 percentile (`stats.quantile`): the forecast times that share is exceeded with the wanted rate in the long run, whatever
-the load does. A predictor that is wrong by any factor is right again after some `needed` outcomes (19 at 95 %).
+the load does. A predictor that is wrong from the start by any factor between `LEAST` and `MOST` is right after the
+`needed` outcomes (19 at 95 %); before that `UNSURE` is all there is.
 """
 
 from __future__ import annotations
@@ -22,38 +23,52 @@ from trimtab.foundations.stats import Certificate, Quantile, QuantileState
 Figure = Literal["ttft", "itl", "e2e"]
 FIGURES: Final[tuple[Figure, ...]] = ("ttft", "itl", "e2e")
 PERCENTILES: Final = (0.5, 0.8, 0.9, 0.95, 0.99)
-"""At which errors are kept; what is asked for is rounded up to one of them."""
+"""At which errors are kept; what is asked for is rounded up to one of them, and what lies above the last is not
+promised: it gets the last."""
 BUSIEST: Final = 0.9
 """Largest share of passes that may be lost to other prompts: beyond it a forecast says no more than "long"."""
 UNSURE: Final = 1.25
 """Share by which outcomes may exceed forecasts while too few of them are known."""
+LEAST: Final = 0.05
+MOST: Final = 20.0
+"""A forecast that is wrong by more than this is not corrected: something else is the matter."""
 WINDOW: Final = 300
+"""Outcomes that are remembered."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pod has before it. `running` sequences hold `held` tokens; `backlog` prompt tokens wait to be taken in.
-    `busy`: share of its time that prompts yet to come will take, as the last minutes were."""
+    """What a pod has before it."""
 
     running: float = 0.0
+    """Sequences that get a token with each pass."""
     held: float = 0.0
+    """Tokens that those hold together."""
     backlog: float = 0.0
+    """Prompt tokens that wait to be taken in."""
     busy: float = 0.0
+    """Share of its time that prompts yet to come will take, as the last minutes were."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, in tokens. `cached`: of the prompt, what needs no work."""
+    """One request, in tokens."""
 
     prompt: float
+    """All of it."""
     output: float
+    """As expected."""
     cached: float = 0.0
+    """Of the prompt, what needs no work."""
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one request, in ms from when the pod gets it: first token, mean time between tokens, end."""
+    """Of one request, in ms from when the pod gets it."""
 
     ttft_ms: float
+    """To the first token."""
     itl_ms: float
+    """Between two tokens, on average."""
     e2e_ms: float
+    """To the end."""
 
     def of(self, figure: Figure) -> float:
         return self.ttft_ms if figure == "ttft" else self.itl_ms if figure == "itl" else self.e2e_ms
@@ -83,6 +98,7 @@ class PredictorState(msgspec.Struct, frozen=True, kw_only=True):
     """A Predictor between two runs."""
 
     fit: FitState
+    """The coefficients."""
     above: dict[str, list[QuantileState]]
     """By figure, in the order of `PERCENTILES`."""
 
@@ -90,7 +106,7 @@ class PredictorState(msgspec.Struct, frozen=True, kw_only=True):
 class Predictor:
     """Forecasts for one model on one kind of replica, with what it has been wrong by.
 
-    `at(times, figure, percentile)`: what the outcome exceeds with a long-run share of at most `1 - percentile`.
+    `at(times, figure, percentile)`: what the outcome exceeds with a long-run share of `1 - percentile`.
     """
 
     def __init__(self, fit: Fit) -> None:
@@ -106,18 +122,19 @@ class Predictor:
         return forecast(self.fit.pod, load, ask)
 
     def share(self, figure: Figure, percentile: float) -> float:
-        """By which forecasts of `figure` are to be multiplied, so that outcomes stay below with `percentile`."""
-        found = self._quantile(figure, percentile)
-        told = found.predict()
-        return UNSURE if told is None else min(max(told, 0.05), 20.0)
+        """By which forecasts of `figure` are to be multiplied, so that outcomes stay below with `percentile`. Raises
+        ValueError for a percentile that is no share between 0 and 1."""
+        told = self._quantile(figure, percentile).predict()
+        return UNSURE if told is None else min(max(told, LEAST), MOST)
 
     def at(self, times: Times, figure: Figure, percentile: float) -> float:
         """The corrected forecast, in ms."""
         return times.of(figure) * self.share(figure, percentile)
 
     def learn(self, times: Times, figure: Figure, outcome_ms: float) -> None:
-        """What was forecast at the start of a request, and what came. A forecast of nothing teaches nothing."""
-        if times.of(figure) > 0 and math.isfinite(outcome_ms):
+        """What was forecast at the start of a request, and what came. A forecast of nothing teaches nothing, nor does
+        an outcome that is none."""
+        if times.of(figure) > 0 and 0 <= outcome_ms < math.inf:
             for quantile in self._above[figure]:
                 quantile.observe(outcome_ms / times.of(figure))
 
@@ -143,4 +160,6 @@ class Predictor:
         return made
 
     def _quantile(self, figure: Figure, percentile: float) -> Quantile:
+        if not 0 < percentile < 1:
+            raise ValueError(f"a percentile is a share between 0 and 1, got {percentile}")
         return self._above[figure][min(bisect_left(PERCENTILES, percentile - 1e-9), len(PERCENTILES) - 1)]
