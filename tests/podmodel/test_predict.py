@@ -61,10 +61,10 @@ def test_what_needs_no_work_takes_none() -> None:
         Load,
         running=st.integers(1, 64),
         held=st.integers(0, 100_000),
-        backlog=st.integers(0, 50_000),
+        ahead_ms=st.integers(0, 50_000),
         busy=st.floats(0, 0.8),
     ),
-    st.sampled_from(["running", "held", "backlog", "busy"]),
+    st.sampled_from(["running", "held", "ahead_ms", "busy"]),
     st.builds(Ask, prompt=st.integers(1, 8000), output=st.integers(1, 2000)),
 )
 def test_a_fuller_pod_never_forecasts_less(pod: Pod, load: Load, what: str, ask: Ask) -> None:

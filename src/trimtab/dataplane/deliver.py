@@ -147,6 +147,7 @@ async def _paid(run: Run, answering: Answering) -> list[Chunk | Text]:
     if run.cut:
         return []
     some = await answering.some()
+    run.note_written()
     meter = run.meter
     if meter is None or not some or answering.is_whole:
         return some

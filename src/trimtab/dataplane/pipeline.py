@@ -16,7 +16,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import PlanRow, Record, answering
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import deliver, embeddings, hold, ingress, policy, routing, settle
+from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, policy, routing, settle
 from trimtab.dataplane.admission import Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
@@ -66,6 +66,7 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
         with run.ledger.stage("settle"):  # 12
             settle.close(run)
         settle.write(run)
+        foresee.learn(run)
     return run.record
 
 
@@ -303,6 +304,7 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             await deliver.unasked(run)
             return None
         run.sentences = among or ()
+    foresee.sent(run, plan, bound)
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     begun = await generate(
         plan,

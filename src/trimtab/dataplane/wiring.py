@@ -78,7 +78,7 @@ def set_fleet(
     models = plane.configuration.catalogue.models
     known = {name: tuple(found) for name, found in replicas.items() if name in models}
     plane.fleet.update(known)
-    plane.gates.resize({name: share(models[name].slots * len(found)) for name, found in known.items()})
+    plane.gates.resize({name: (share(models[name].slots * len(found)), len(found)) for name, found in known.items()})
 
 
 def _need(policy: Policy) -> frozenset[Name]:

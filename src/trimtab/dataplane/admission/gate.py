@@ -2,8 +2,9 @@
 
 A ticket ends in exactly one of three ways: *success* and *dropped* teach the estimate of service time, *ignored* (the
 request never ran, or failed fast) does not, so that quick failures can't fake a fast tier (Netflix
-concurrency-limits). The expected wait is `ceil((waiting + 1) / slots)` services of exponentially averaged length: a
-first form, until the iteration model predicts it.
+concurrency-limits). The expected wait is `ceil((waiting + 1) / slots)` services of exponentially averaged length.
+
+Beside that the gate has its `tier` foresee how long requests take. Nothing is decided by it yet.
 
 A token that comes free goes to the first waiter in the same turn of the loop, so that nobody overtakes the queue.
 """
@@ -19,6 +20,9 @@ from typing import Literal
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
+from trimtab.dataplane.admission.replica import Running
+from trimtab.dataplane.admission.tier import Tier
+from trimtab.foundations.podmodel import Ask, Fit, Predictor
 
 Ending = Literal["success", "dropped", "ignored"]
 _WEIGHT = 0.1  # of the newest service time in the average
@@ -36,24 +40,40 @@ class GateView(msgspec.Struct, frozen=True):
 class Ticket:
     """Permission to run one request; give it back by `end`, at any time and any number of times."""
 
-    __slots__ = ("_ended", "_gate", "_since_ns")
+    __slots__ = ("_ended", "_gate", "_running", "_since_ns")
 
     def __init__(self, gate: Gate, since_ns: int) -> None:
         self._gate, self._since_ns, self._ended = gate, since_ns, False
+        self._running: Running | None = None
+
+    def sent(self, ask: Ask) -> None:
+        """It is sent to a replica now, for the first time or once more; its times teach."""
+        if not self._ended:
+            self._gate.stop(self._running, whole=False)
+            self._running = self._gate.send(ask)
+
+    def wrote(self, tokens: int) -> None:
+        """So many tokens of its answer have come in all."""
+        if self._running is not None and not self._ended:
+            if self._running.first_ns is None:
+                self._gate.begun(self._running)
+            self._running.wrote = tokens
 
     def end(self, how: Ending = "ignored") -> None:
         """Synchronous, idempotent: the first ending counts."""
         if not self._ended:
             self._ended = True
+            self._gate.stop(self._running, whole=how == "success")
             self._gate.give_back(self._since_ns, how)
 
 
 class Gate:
     """The tokens of one model. `slots` may change at any time; a smaller number takes effect as tickets end."""
 
-    def __init__(self, clock: Clock, slots: int) -> None:
+    def __init__(self, clock: Clock, slots: int, replicas: int = 1) -> None:
         self._clock = clock
         self.slots = slots
+        self.tier = Tier(Predictor(Fit()), replicas)
         self._used = 0
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waiting = 0
@@ -70,8 +90,9 @@ class Gate:
             wait = rounds * self._service_ms
         return GateView(max(0, self.slots - self._used), self.slots, self._waiting, wait)
 
-    def resize(self, slots: int) -> None:
+    def resize(self, slots: int, replicas: int = 1) -> None:
         self.slots = slots
+        self.tier.resize(replicas)
         self._hand_out()
 
     async def admit(self, rank: int, wait_s: float) -> Ticket | None:
@@ -96,6 +117,19 @@ class Gate:
                 return None
             raise
         return Ticket(self, self._clock.now_ns())
+
+    def send(self, ask: Ask) -> Running:
+        """A ticket's request goes to a replica."""
+        return self.tier.begin(ask, self._clock.now_ns())
+
+    def begun(self, running: Running) -> None:
+        """Its first token has come."""
+        self.tier.first(running, self._clock.now_ns())
+
+    def stop(self, running: Running | None, *, whole: bool) -> None:
+        """It is with its replica no more."""
+        if running is not None:
+            self.tier.end(running, self._clock.now_ns(), whole=whole)
 
     def give_back(self, since_ns: int, how: Ending) -> None:
         """A ticket has ended."""
@@ -141,13 +175,13 @@ class Gates:
         self._clock = clock
         self._gates: dict[str, Gate] = {}
 
-    def resize(self, slots: Mapping[str, int]) -> None:
-        """Tokens per model as of now; a model that is not named has none. Tickets already given go on."""
+    def resize(self, slots: Mapping[str, tuple[int, int]]) -> None:
+        """Tokens and replicas per model as of now; a model that is not named has none. Tickets already given go on."""
         for name, gate in self._gates.items():
-            gate.resize(slots.get(name, 0))
-        for name, number in slots.items():
+            gate.resize(*slots.get(name, (0, 1)))
+        for name, (number, replicas) in slots.items():
             if name not in self._gates:
-                self._gates[name] = Gate(self._clock, number)
+                self._gates[name] = Gate(self._clock, number, replicas)
         for name in [name for name, gate in self._gates.items() if name not in slots and gate.is_empty]:
             del self._gates[name]
 

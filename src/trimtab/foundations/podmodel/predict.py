@@ -43,8 +43,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """Sequences that get a token with each pass."""
     held: float = 0.0
     """Tokens that those hold together."""
-    backlog: float = 0.0
-    """Prompt tokens that wait to be taken in."""
+    ahead_ms: float = 0.0
+    """Until the prompts that it has not taken in yet are in."""
     busy: float = 0.0
     """Share of its time that prompts yet to come will take, as the last minutes were."""
 
@@ -85,8 +85,7 @@ def forecast(pod: Pod, load: Load, ask: Ask) -> Times:
     Its first token comes after the pass under way, the prompts ahead of it and its own.
     """
     under_way = pod.decode_ms(load.running, load.held) / 2
-    ahead = pod.intake_ms(load.backlog, 0.0, load.running, load.held) if load.backlog else 0.0
-    ttft = under_way + ahead + pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held)
+    ttft = under_way + load.ahead_ms + pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held)
     itl = decode_pass_ms(
         pod,
         Load(running=load.running + 1, held=load.held + ask.prompt + ask.output / 2, busy=load.busy),
