@@ -155,6 +155,6 @@ def _sample(intake: _Intake, pod: Pod) -> Sample | None:
 
 def _taken_ms(pod: Pod, ask: Ask, work: float, load: Load) -> float:
     """What those who decode lose to a prompt."""
-    if work <= 0:
+    if work <= 0 or load.running <= 0:
         return 0.0
     return max(0.0, pod.added_ms(load.running, load.held, work, ask.cached + work / 2))

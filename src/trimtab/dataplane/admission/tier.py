@@ -47,6 +47,9 @@ class Expected:
         self._share = PROMPT
         self._outputs: OrderedDict[tuple[str, str], float] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._outputs)
+
     def ask(self, caller: tuple[str, str], bound: int, most: int) -> Ask:
         """Of a prompt that has at most `bound` tokens and an answer of at most `most`."""
         return Ask(prompt=max(1.0, bound * self._share), output=max(1.0, min(most, self._outputs.get(caller, OUTPUT))))

@@ -123,8 +123,13 @@ class Predictor:
     def share(self, figure: Figure, percentile: float) -> float:
         """By which forecasts of `figure` are to be multiplied, so that outcomes stay below with `percentile`. Raises
         ValueError for a percentile that is no share between 0 and 1."""
-        told = self._quantile(figure, percentile).predict()
-        return UNSURE if told is None else min(max(told, LEAST), MOST)
+        found = self._quantile(figure, percentile)
+        told, largest = found.predict(), found.largest
+        if told is None or largest is None:
+            return UNSURE
+        if told == math.inf:  # no value seen would do: somewhat more than any
+            told = largest * UNSURE
+        return min(max(told, LEAST), MOST)
 
     def at(self, times: Times, figure: Figure, percentile: float) -> float:
         """The corrected forecast, in ms."""

@@ -115,6 +115,11 @@ class Quantile:
             return math.inf
         return kept[rank - 1] if rank > 0 else -math.inf
 
+    @property
+    def largest(self) -> float | None:
+        """Of the values kept; None while there are none. What a caller without a cap of its own may take for +inf."""
+        return self._sorted[-1] if self._sorted else None
+
     def observe(self, value: float) -> None:
         """A value has come: the levels learn from whether they covered it, the window takes it. Raises ValueError for
         what is not finite."""
