@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from itertools import count
-from math import fsum
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trimtab.dataplane.admission.queue import REMEMBERED, Entry, FairQueue
+from trimtab.dataplane.admission.queue import Entry, FairQueue
 
 EXACT = {0: 0.0, 1: 0.125, 2: 0.0625, 3: 0.03125}
 """Least shares whose products with whole tokens are exact, so that queue and model can't part over a last digit."""
@@ -26,7 +25,7 @@ class Naive:
         self.lines: list[tuple[int, str]] = []  # tenants that wait, in the order in which they began to
         self.counters: dict[tuple[int, str], float] = {}
         self.floor = dict.fromkeys(EXACT, 0.0)
-        self.had: dict[int, float] = {}
+        self.owed: dict[int, float] = {}
 
     def come(self, entry: Entry[int]) -> None:
         line = (entry.rank, entry.tenant)
@@ -56,20 +55,22 @@ class Naive:
         self.counters[line] = old + tokens
         if line not in self.lines:
             self.idle(line)
-        self.had[rank] = max(0.0, self.had.get(rank, 0.0) + tokens)
-        total = fsum(self.had.values())
-        if total > REMEMBERED:
-            self.had = {one: tokens * (REMEMBERED / total) for one, tokens in self.had.items()}
+        for own in {own for own, _ in self.lines}:
+            self.owed[own] = max(0.0, self.owed.get(own, 0.0) + EXACT[own] * tokens)
+        if tokens > 0:
+            self.owed[rank] = max(0.0, self.owed.get(rank, 0.0) - tokens)
 
     def order(self) -> list[Entry[int]]:
-        total = fsum(self.had.values())
         ranks = sorted({rank for rank, _ in self.lines})
-        short = [rank for rank in ranks if self.had.get(rank, 0.0) < EXACT[rank] * total]
+        heads = {rank: self._heads(rank) for rank in ranks}
+        owed = [rank for rank in ranks if 0 < self.owed.get(rank, 0.0) >= heads[rank][0].tokens]
+        return [entry for rank in [*owed, *(rank for rank in ranks if rank not in owed)] for entry in heads[rank]]
+
+    def _heads(self, rank: int) -> list[Entry[int]]:
         found = []
-        for rank in [*short, *(rank for rank in ranks if rank not in short)]:
-            for line in sorted((line for line in self.lines if line[0] == rank), key=lambda line: self.counters[line]):
-                own = [entry for entry in self.waiting if (entry.rank, entry.tenant) == line]
-                found.append(min(own, key=lambda entry: entry.due))  # of equal ones the first, as it came
+        for line in sorted((line for line in self.lines if line[0] == rank), key=lambda line: self.counters[line]):
+            own = [entry for entry in self.waiting if (entry.rank, entry.tenant) == line]
+            found.append(min(own, key=lambda entry: entry.due))  # of equal ones the first, as it came
         return found
 
 

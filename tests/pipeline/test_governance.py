@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.gateway import Gateway, chat, events, replaced, text_of
+from support.gateway import KEY, OTHER_KEY, Gateway, chat, events, replaced, text_of
 from support.rawhttp import RawClient
 from support.upstream import EVENTS, Head, Pause, ScriptedUpstream, Seen, Sse, Step, chunk, openai, stream, usage
 from trimtab.surfaces.twin import run_virtual
@@ -345,6 +345,35 @@ def test_more_urgent_classes_go_first(tmp_path: Path) -> None:
                 await asyncio.gather(*running, *waiting)
                 order = [seen.json["messages"][-1]["content"] for seen in up.requests[4:]]
                 assert order == ["now", "batch"]
+
+    run_virtual(main)
+
+
+def test_tenants_of_a_class_take_turns(tmp_path: Path) -> None:
+    """Who fills the queue keeps nobody else waiting: the other tenant's request came last of 20 and is served next."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+        async with ScriptedUpstream(lambda seen: held(seen, gate)) as up:
+            async with Gateway(tmp_path, up.url) as gateway:
+
+                async def ask(name: str, key: str) -> None:
+                    async with RawClient(gateway.port) as client:
+                        client.send(chat(name, "trimtab-priority: batch", key=key, model="tier:S", temperature=1))
+                        assert (await client.answer()).status == 200
+
+                asked = [asyncio.create_task(ask(f"flood {at}", KEY)) for at in range(24)]
+                await up.asked(4)
+                while gateway.plane.gates.views()["small"].waiting < 20:
+                    await asyncio.sleep(0)
+                asked.append(asyncio.create_task(ask("other", OTHER_KEY)))
+                while gateway.plane.gates.views()["small"].waiting < 21:
+                    await asyncio.sleep(0)
+                gate.set()
+                await asyncio.gather(*asked)
+                order = [seen.json["messages"][-1]["content"] for seen in up.requests[4:]]
+                assert order[0] == "other"
+                gateway.assert_nothing_held()
 
     run_virtual(main)
 

@@ -16,12 +16,15 @@ from trimtab.core.request import EmbeddingTerms
 from trimtab.dataplane import deliver, hold, settle
 from trimtab.dataplane.run import Run, Wanted
 from trimtab.foundations.embed import MAX_CHARACTERS, Vectors
+from trimtab.foundations.podmodel import Ask
 
 _PLACE: Final = "the embedder"
 _FREE: Final = Price(input=0, output=0)
 """Our own machine's work costs nothing unless prices.yaml has a price under the embedder's name."""
 _ENCODE_ASIDE: Final = 16_384
 """More numbers than these are written as JSON off the event loop."""
+_CHARACTERS: Final = 4
+"""Of a token, about: by whose texts are how long tenants take turns."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,7 +57,8 @@ async def _vectors(wanted: Wanted, run: Run) -> msgspec.Raw | Refusal:
             message = f"input[{index}] has {len(text)} characters, the model reads {MAX_CHARACTERS}: send it in parts"
             return Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=message, param="input")
     with ledger.stage("admit"):
-        run.ticket = await plane.embedding_gate.admit(int(bound.contract.rank), hold.wait_s(run, bound))
+        read = Ask(prompt=sum(map(len, wanted.texts)) / _CHARACTERS, output=0)
+        run.ticket = await plane.embedding_gate.admit(hold.turn(run, bound, read), hold.wait_s(run, bound))
         if run.ticket is None:
             return hold.full(_PLACE, plane.embedding_gate)
     with ledger.stage("reserve"):
@@ -83,7 +87,8 @@ async def _reserve(wanted: Wanted, run: Run) -> Usage | Refusal:
         message = f"{tokens} tokens cost ${usd(exact)}, the cap of a request is ${cap}"
         return Refusal(code=Code.COST_CAP, message=message)
     gate = run.plane.embedding_gate
-    lease = await hold.money(run, bound, want=exact, least=exact, gate=lambda: gate, place=_PLACE)
+    assert run.ticket is not None
+    lease = await hold.money(run, bound, run.ticket.turn, want=exact, least=exact, gate=lambda: gate, place=_PLACE)
     if isinstance(lease, Refusal):
         return lease
     cost.reserved_nanousd = lease.granted

@@ -17,8 +17,7 @@ def sent(run: Run, plan: Plan, bound: Bound) -> None:
     gate = run.plane.gates.of(plan.variant.model)
     if gate is None or run.ticket is None:
         return
-    tier, record = gate.tier, run.record
-    ask = tier.expected.ask((bound.tenant.id, bound.name), plan.prompt_bound, plan.max_tokens)
+    tier, record, ask = gate.tier, run.record, run.ticket.turn.ask
     foreseen = tier.foresee(ask, bound.contract.latency.percentile, run.ledger.clock.now_ns())
     record.predicted = {}
     if foreseen is not None:
@@ -42,7 +41,7 @@ def sent(run: Run, plan: Plan, bound: Bound) -> None:
         if not _leaves_as_it_comes(run, plan, bound):  # what is seen of its tokens is when they were let go
             for name in ("ttft_ms", "itl_ms", "model_ttft_ms", "model_itl_ms"):
                 del record.predicted[name]
-    run.ticket.sent(ask)
+    run.ticket.sent()
 
 
 def _leaves_as_it_comes(run: Run, plan: Plan, bound: Bound) -> bool:

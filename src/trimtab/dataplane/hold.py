@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trimtab.core.clock import NS_PER_S
+from trimtab.core.clock import NS_PER_MS, NS_PER_S
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Price
 from trimtab.dataplane import settle
-from trimtab.dataplane.admission import Gate, retry_after_s
+from trimtab.dataplane.admission import Gate, Turn, retry_after_s
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.routing import LEAST_OUTPUT
 from trimtab.dataplane.run import Run
 from trimtab.dataplane.spend import Lease, Meter
+from trimtab.foundations.podmodel import Ask
 
 STORE_RETRY_S = 2.0
 """When to come back where the shared store is lost: it is asked again more often than that."""
@@ -38,7 +39,8 @@ async def reserve(run: Run, plan: Plan, bound: Bound) -> Plan | Refusal:
     def gate() -> Gate | None:
         return run.plane.gates.of(plan.variant.model)
 
-    lease = await money(run, bound, want=want, least=least, gate=gate, place=f"tier {plan.tier}")
+    assert run.ticket is not None
+    lease = await money(run, bound, run.ticket.turn, want=want, least=least, gate=gate, place=f"tier {plan.tier}")
     if isinstance(lease, Refusal):
         return lease
     run.record.cost.estimate_nanousd = plan.estimate_nanousd
@@ -62,10 +64,10 @@ def _metered(run: Run, plan: Plan, lease: Lease, price: Price, spent: int) -> Pl
 
 
 async def money(
-    run: Run, bound: Bound, *, want: int, least: int, gate: Callable[[], Gate | None], place: str
+    run: Run, bound: Bound, turn: Turn, *, want: int, least: int, gate: Callable[[], Gate | None], place: str
 ) -> Lease | Refusal:
     """Between `least` and `want` on every budget at once. Who must wait for money holds no token that others could run
-    with, and asks its gate for another one after it."""
+    with, and stands in its gate's line once more after it, in `turn`."""
     lease = await run.plane.budgets.reserve(
         bound.entry,
         bound.name,
@@ -82,10 +84,17 @@ async def money(
         run.lease = lease
         if run.ticket is None:  # given back while money was waited for
             now = gate()
-            run.ticket = None if now is None else await now.admit(int(bound.contract.rank), wait_s(run, bound))
+            run.ticket = None if now is None else await now.admit(turn, wait_s(run, bound))
             if run.ticket is None:
                 return Refusal(code=Code.QUEUE_FULL, message=f"{place} is full", retry_after_s=1.0)
     return lease
+
+
+def turn(run: Run, bound: Bound, ask: Ask) -> Turn:
+    """Where a request stands in a gate's line."""
+    contract = bound.contract
+    due_ns = run.ledger.arrival.at_ns + int(contract.latency.ttft_ms * NS_PER_MS)
+    return Turn(rank=int(contract.rank), tenant=bound.tenant.id, due_ns=due_ns, ask=ask)
 
 
 def full(place: str, gate: Gate) -> Refusal:

@@ -350,7 +350,8 @@ async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | No
     if effects.on_full is not None:
         wait_s = min(effects.on_full.wait_ms / 1000, wait_s)
         reroute = reroute and effects.on_full.reroute
-    ticket = await gate.admit(int(bound.contract.rank), wait_s)
+    ask = gate.tier.expected.ask((bound.tenant.id, bound.name), plan.prompt_bound, plan.max_tokens)
+    ticket = await gate.admit(hold.turn(run, bound, ask), wait_s)
     if ticket is not None:
         return ticket
     return NotAnswered(hold.full(f"tier {plan.tier}", gate), "queue full", last=not (reroute and others))

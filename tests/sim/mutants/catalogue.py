@@ -31,8 +31,8 @@ MUTANTS: Final = (
     Mutant(
         "a token handed over to a waiter that was just leaving is nobody's",
         "dataplane/admission/gate.py",
-        "            if turn.done() and not turn.cancelled():  #",
-        "            if turn is None:  #",
+        "            if told.done() and not told.cancelled():  #",
+        "            if told is None:  #",
     ),
     Mutant(
         "a lease that never expires",

@@ -1,6 +1,6 @@
 """Admission: concurrency tokens per model, with a bounded wait in order of class."""
 
-from trimtab.dataplane.admission.gate import Ending, Gate, Gates, GateView, Ticket, retry_after_s
+from trimtab.dataplane.admission.gate import Ending, Gate, Gates, GateView, Ticket, Turn, retry_after_s
 from trimtab.dataplane.admission.tier import Foreseen
 
-__all__ = ["Ending", "Foreseen", "Gate", "GateView", "Gates", "Ticket", "retry_after_s"]
+__all__ = ["Ending", "Foreseen", "Gate", "GateView", "Gates", "Ticket", "Turn", "retry_after_s"]

@@ -1,4 +1,4 @@
-"""Concurrency tokens: so many requests at once per model, the rest in a bounded queue by class, then by arrival.
+"""Concurrency tokens: so many requests at once per model, the rest waits for a bounded time in the fair queue.
 
 A ticket ends in exactly one of three ways: *success* and *dropped* teach the estimate of service time, *ignored* (the
 request never ran, or failed fast) does not, so that quick failures can't fake a fast tier (Netflix
@@ -12,14 +12,13 @@ A token that comes free goes to the first waiter in the same turn of the loop, s
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Mapping
-from itertools import count
 from typing import Literal
 
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
+from trimtab.dataplane.admission.queue import Entry, FairQueue, cost
 from trimtab.dataplane.admission.replica import Running
 from trimtab.dataplane.admission.tier import Tier
 from trimtab.foundations.podmodel import Ask, Fit, Predictor
@@ -37,20 +36,36 @@ class GateView(msgspec.Struct, frozen=True):
     expected_wait_ms: float | None
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """Who stands in line for one request: its class (the smaller `rank` goes first), its tenant, when its first token
+    is due on the clock's `now_ns`, and how many tokens it is expected to have."""
+
+    rank: int
+    tenant: str
+    due_ns: int
+    ask: Ask
+
+    @property
+    def tokens(self) -> float:
+        """What it costs its tenant's turn."""
+        return cost(self.ask.prompt, self.ask.output)
+
+
 class Ticket:
     """Permission to run one request; give it back by `end`, at any time and any number of times."""
 
-    __slots__ = ("_ended", "_gate", "_running", "_since_ns")
+    __slots__ = ("_ended", "_gate", "_running", "_since_ns", "turn")
 
-    def __init__(self, gate: Gate, since_ns: int) -> None:
+    def __init__(self, gate: Gate, turn: Turn, since_ns: int) -> None:
         self._gate, self._since_ns, self._ended = gate, since_ns, False
         self._running: Running | None = None
+        self.turn = turn
 
-    def sent(self, ask: Ask) -> None:
+    def sent(self) -> None:
         """It is sent to a replica now, for the first time or once more; its times teach."""
         if not self._ended:
             self._gate.stop(self._running, whole=False)
-            self._running = self._gate.send(ask)
+            self._running = self._gate.send(self.turn.ask)
 
     def wrote(self, tokens: int) -> None:
         """So many tokens of its answer have come in all."""
@@ -64,7 +79,8 @@ class Ticket:
         if not self._ended:
             self._ended = True
             self._gate.stop(self._running, whole=how == "success")
-            self._gate.give_back(self._since_ns, how)
+            wrote = self._running.wrote if self._running is not None else None
+            self._gate.give_back(self.turn, self._since_ns, how, wrote)
 
 
 class Gate:
@@ -75,48 +91,48 @@ class Gate:
         self.slots = slots
         self.tier = Tier(Predictor(Fit()), replicas)
         self._used = 0
-        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._waiting = 0
-        self._order = count()
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._service_ms: float | None = None
 
     def __repr__(self) -> str:
-        return f"<Gate {self._used} of {self.slots} used, {self._waiting} waiting>"
+        return f"<Gate {self._used} of {self.slots} used, {len(self._queue)} waiting>"
 
     def view(self) -> GateView:
         wait = None
         if self._service_ms is not None and self.slots:
-            rounds = -(-(self._waiting + 1) // self.slots) if self._used >= self.slots else 0
+            rounds = -(-(len(self._queue) + 1) // self.slots) if self._used >= self.slots else 0
             wait = rounds * self._service_ms
-        return GateView(max(0, self.slots - self._used), self.slots, self._waiting, wait)
+        return GateView(max(0, self.slots - self._used), self.slots, len(self._queue), wait)
 
     def resize(self, slots: int, replicas: int = 1) -> None:
         self.slots = slots
         self.tier.resize(replicas)
         self._hand_out()
 
-    async def admit(self, rank: int, wait_s: float) -> Ticket | None:
-        """A ticket, at once or after at most `wait_s`; None: not in time. The smaller `rank` goes first."""
-        if self._used < self.slots and not self._waiting:
-            return self._take()
+    async def admit(self, turn: Turn, wait_s: float) -> Ticket | None:
+        """A ticket, at once or after at most `wait_s`; None: not in time."""
+        if self._used < self.slots and not self._queue:
+            self._used += 1
+            self._queue.charge(turn.rank, turn.tenant, turn.tokens)
+            return Ticket(self, turn, self._clock.now_ns())
         if wait_s <= 0:
             return None
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (rank, next(self._order), turn))
-        self._waiting += 1
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = self._queue.push(told, rank=turn.rank, tenant=turn.tenant, due=turn.due_ns, tokens=turn.tokens)
         try:
             async with asyncio.timeout(wait_s):
-                await turn
+                await told
         except BaseException as gone:
-            if turn.done() and not turn.cancelled():  # the token was handed over while we were leaving
+            if told.done() and not told.cancelled():  # the token was handed over while we were leaving
                 self._used -= 1
+                self._queue.charge(turn.rank, turn.tenant, -turn.tokens)
                 self._hand_out()
             else:
-                self._leave(turn)
+                self._leave(entry)
             if isinstance(gone, TimeoutError):
                 return None
             raise
-        return Ticket(self, self._clock.now_ns())
+        return Ticket(self, turn, self._clock.now_ns())
 
     def send(self, ask: Ask) -> Running:
         """A ticket's request goes to a replica."""
@@ -131,10 +147,12 @@ class Gate:
         if running is not None:
             self.tier.end(running, self._clock.now_ns(), whole=whole)
 
-    def give_back(self, since_ns: int, how: Ending) -> None:
-        """A ticket has ended."""
+    def give_back(self, turn: Turn, since_ns: int, how: Ending, wrote: int | None) -> None:
+        """A ticket has ended. `wrote`: tokens of its answer that were seen; None: it never ran."""
         assert self._used > 0, "more tickets ended than were given"
         self._used -= 1
+        had = 0.0 if wrote is None and how == "ignored" else cost(turn.ask.prompt, wrote or turn.ask.output)
+        self._queue.charge(turn.rank, turn.tenant, had - turn.tokens)
         if how != "ignored":
             took_ms = (self._clock.now_ns() - since_ns) / NS_PER_MS
             old = self._service_ms
@@ -144,28 +162,23 @@ class Gate:
     @property
     def is_empty(self) -> bool:
         """Nobody runs, nobody waits."""
-        return not self._used and not self._waiting
-
-    def _take(self) -> Ticket:
-        self._used += 1
-        return Ticket(self, self._clock.now_ns())
+        return not self._used and not self._queue
 
     def _hand_out(self) -> None:
         """Free tokens to waiters, in order; the token is the waiter's from this moment."""
         while self._queue and self._used < self.slots:
-            turn = heapq.heappop(self._queue)[2]
-            if not turn.done():
-                self._waiting -= 1
-                self._used += 1
-                turn.set_result(None)
+            entry = next(iter(self._queue))
+            if entry.item.done():  # cancelled, and has not yet come to leave by itself
+                self._queue.leave(entry)
+                continue
+            self._queue.take(entry)
+            self._used += 1
+            entry.item.set_result(None)
 
-    def _leave(self, turn: asyncio.Future[None]) -> None:
-        """A waiter goes; its entry is taken out, so that a queue of the impatient stays as long as its waiters."""
-        self._waiting -= 1
-        turn.cancel()
-        if len(self._queue) > 2 * self._waiting + 16:
-            self._queue = [entry for entry in self._queue if not entry[2].done()]
-            heapq.heapify(self._queue)
+    def _leave(self, entry: Entry[asyncio.Future[None]]) -> None:
+        """A waiter goes unserved."""
+        self._queue.leave(entry)
+        entry.item.cancel()
 
 
 class Gates:

@@ -1,8 +1,8 @@
 """The fair queue: by class, among tenants of a class by what they have had, within a tenant by what is due first.
 
-- **Classes** are strict, except that each has a least share of what is served: one that has had less of the last
-  `REMEMBERED` tokens goes first. So the lowest never starves, and the highest waits for little. The past fades by what
-  is served since, not by time: a class that comes back after long has about its share of `REMEMBERED` ahead.
+- **Classes** are strict, except that each has a least share of what is served while it waits: that is owed to it, and
+  once its next request could be paid with it that one goes first (Shreedhar and Varghese, "Efficient fair queueing
+  using deficit round robin", SIGCOMM 1995). So the lowest never starves, and who has just come overtakes nobody.
 - **Tenants** of a class take turns by the virtual token counter (Sheng et al., "Fairness in serving large language
   models", OSDI 2024): who has had least goes first. A counter grows by what a request costs, prompts once and answers
   twice, when it is taken and, for what its answer had more or less than foreseen, at its end. Two tenants that always
@@ -28,7 +28,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from itertools import count
-from math import fsum, isfinite
+from math import isfinite
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -37,8 +37,6 @@ Item = TypeVar("Item")
 
 LEAST: Final[Mapping[int, float]] = {0: 0.0, 1: 0.1, 2: 0.05, 3: 0.02}
 """Least share of a class, by its rank, while it has waiters."""
-REMEMBERED: Final = 200_000.0
-"""Tokens over which shares are meant."""
 ANSWER: Final = 2.0
 """Cost of an answer's token, in prompt tokens (the paper's weights)."""
 IDLE_TENANTS: Final = 4096
@@ -84,15 +82,15 @@ class _Line(Generic[Item]):
 
 
 class _Class(Generic[Item]):
-    """The tenants of one class. `had`: tokens, the past faded."""
+    """The tenants of one class. `owed`: tokens that it should have had while it waited."""
 
-    __slots__ = ("counters", "floor", "had", "lines")
+    __slots__ = ("counters", "floor", "lines", "owed")
 
     def __init__(self) -> None:
         self.lines: dict[str, _Line[Item]] = {}
         self.counters: dict[str, float] = {}  # the newest last, so that a full table forgets the one longest unused
         self.floor = 0.0
-        self.had = 0.0
+        self.owed = 0.0
 
     def line(self, tenant: str) -> _Line[Item]:
         """A tenant comes (back): what it did not use while it was away is nobody's debt."""
@@ -101,6 +99,14 @@ class _Class(Generic[Item]):
             self.counters[tenant] = self._lifted(tenant)
             found = self.lines[tenant] = _Line()
         return found
+
+    def heads(self) -> Iterator[Entry[Item]]:
+        """The next of each tenant, whose turn it is first."""
+        for name in sorted(self.lines, key=self.counters.__getitem__):
+            line = self.lines.get(name)
+            head = line.head() if line is not None else None
+            if head is not None:
+                yield head
 
     def charge(self, tenant: str, tokens: float) -> None:
         """The floor rises first: to the least of those who wait, or while nobody does to whoever is served."""
@@ -202,22 +208,16 @@ class FairQueue(Generic[Item]):
             raise ValueError(f"what was had is a finite number of tokens, got {tokens}")
         own = self._class(rank)
         own.charge(tenant, tokens)
-        own.had = max(0.0, own.had + tokens)  # most of what is given back may have faded since
-        total = fsum(one.had for one in self._classes.values())
-        if total > REMEMBERED:
-            for one in self._classes.values():
-                one.had *= REMEMBERED / total
+        for at, one in self._classes.items():
+            if one.lines:
+                one.owed = max(0.0, one.owed + self._least.get(at, 0.0) * tokens)
+        own.owed = max(0.0, own.owed - tokens) if tokens > 0 else own.owed
 
     def __iter__(self) -> Iterator[Entry[Item]]:
         """One entry of each tenant, the first to be served first. Entries may come and go meanwhile: who has gone does
         not come, who came may be left to the next time."""
         for rank in self._ranks():
-            own = self._classes[rank]
-            for name in sorted(own.lines, key=own.counters.__getitem__):
-                line = own.lines.get(name)
-                head = line.head() if line is not None else None
-                if head is not None:
-                    yield head
+            yield from self._classes[rank].heads()
 
     def expired(self, now: int) -> list[Entry[Item]]:
         """Of each tenant those whose `due` has passed, taken out."""
@@ -236,11 +236,10 @@ class FairQueue(Generic[Item]):
         return found
 
     def _ranks(self) -> list[int]:
-        """Classes with waiters: first those that have had less than their share."""
-        total = fsum(one.had for one in self._classes.values())
+        """Classes with waiters: first those whose next request is owed to them."""
 
         def place(rank: int) -> tuple[bool, int]:
-            short = self._classes[rank].had < self._least.get(rank, 0.0) * total
-            return not short, rank
+            own = self._classes[rank]
+            return not (own.owed and own.owed >= next(own.heads()).tokens), rank
 
         return sorted((rank for rank, one in self._classes.items() if one.lines), key=place)
