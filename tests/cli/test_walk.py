@@ -42,6 +42,11 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
     },
     ("budget", "history"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("event", "list"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("event", "start", "sale", "--raise", "assistant=critical", "--for", "2h"): {
+        "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
+    },
+    ("event", "stop", "sale"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 2},
     ("engine", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("engine", "stop", "small"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("engine", "start", "small"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},

@@ -28,6 +28,7 @@ Raisable = Annotated[
         examples=["checkout-bot"],
     ),
 ]
+RaisedTo = Annotated[PriorityName, Meta(examples=["critical"])]
 
 
 class Event(Document, frozen=True, kw_only=True):
@@ -39,9 +40,7 @@ class Event(Document, frozen=True, kw_only=True):
     """When it begins."""
     ends: Time | None = msgspec.field(name="to", default=None)
     """When it ends; unset, when it is stopped."""
-    raises: Annotated[dict[Raisable, PriorityName], Meta(min_length=1, examples=["{checkout-bot: critical}"])] = (
-        msgspec.field(name="raise")
-    )
+    raises: Annotated[dict[Raisable, RaisedTo], Meta(min_length=1)] = msgspec.field(name="raise")
     """The priority class by channel: `TENANT/CHANNEL`, or `CHANNEL` for those of this name of all tenants. It raises
     and never lowers: a channel that declares a higher class keeps it."""
 

@@ -23,8 +23,8 @@ class _Span(NamedTuple):
 
 
 def timelines(events: Sequence[Event], tenants: Mapping[str, Tenant]) -> dict[tuple[str, str], Timeline]:
-    """By (tenant, channel), those alone that are raised at any time. Names that stand for nothing, which `check` takes in
-    events that have ended, raise nothing. The documents must have passed `check` otherwise."""
+    """By (tenant, channel), those alone that are raised at any time. Names that stand for nothing, which `check` takes
+    in events that have ended, raise nothing. The documents must have passed `check` otherwise."""
     spans: dict[tuple[str, str], list[_Span]] = {}
     for event in events:
         begin_ns, end_ns = instant_ns(event.begins), None if event.ends is None else instant_ns(event.ends)

@@ -11,7 +11,7 @@ from trimtab.core.clock import instant_ns
 from trimtab.core.contract import Priority
 from trimtab.core.events import Event
 from trimtab.core.tenancy import Tenant
-from trimtab.foundations.config import Path
+from trimtab.foundations.config import Path, did_you_mean
 
 
 def names(view: View) -> Found:
@@ -63,7 +63,8 @@ def _unknown(tenants: Mapping[str, Tenant], path: Path, target: str) -> Found:
     if slash and tenant not in tenants:
         yield absent(EVENTS, path, "tenant", tenant, tenants)
     elif slash:
-        yield absent(EVENTS, path, f"channel of {tenant}", channel, tenants[tenant].channels)
+        hint = did_you_mean(channel, tenants[tenant].channels)
+        yield error(EVENTS, path, f"{tenant} has no channel {channel!r}", hint)
     else:
         known = {name for one in tenants.values() for name in one.channels}
         yield absent(EVENTS, path, "channel", channel, sorted(known))
