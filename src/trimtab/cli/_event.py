@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,7 @@ def list_(workspace: Path, as_json: bool) -> None:
         begins = {one.name: instant_ns(one.begins) * (-1 if state == "past" else 1) for state, one in found}
         found.sort(key=lambda row: (_STATES.index(row[0]), begins[row[1].name]))
     if as_json:
-        emit({"events": [{"state": state, **_fields(one)} for state, one in found]})
+        emit({"events": [_fields(state, one) for state, one in found]})
         return
     if not found:
         click.echo("No events. Begin one: trimtab event start NAME --raise CHANNEL=CLASS")
@@ -122,19 +122,22 @@ def list_(workspace: Path, as_json: bool) -> None:
 
 def _raises(given: Iterable[str]) -> dict[str, PriorityName]:
     """Channels with their classes. Raises click.BadParameter."""
-    from trimtab.core.contract import Priority
+    from typing import get_args
 
+    from trimtab.core.contract import PriorityName
+
+    classes: tuple[PriorityName, ...] = get_args(PriorityName)
     found: dict[str, PriorityName] = {}
     for text in given:
         channel, equals, priority = text.partition("=")
         if not channel or not equals:
             raise click.BadParameter(f"{text!r}: write CHANNEL=CLASS, like chat=critical", param_hint="--raise")
-        one = next((one for one in Priority if one.name == priority), None)
+        one = next((one for one in classes if one == priority), None)
         if one is None:
-            raise unknown(priority, [one.name for one in Priority], "priority class", "--raise")
+            raise unknown(priority, classes, "priority class", "--raise")
         if channel in found:
             raise click.BadParameter(f"{channel} is raised twice: keep one of the two", param_hint="--raise")
-        found[channel] = one.name
+        found[channel] = one
     return found
 
 
@@ -198,7 +201,5 @@ def _words(one: Event) -> str:
     return ", ".join(f"{channel}={priority}" for channel, priority in one.raises.items())
 
 
-def _fields(one: Event) -> Mapping[str, Any]:
-    import msgspec
-
-    return {"to": None, **msgspec.to_builtins(one)}
+def _fields(state: str, one: Event) -> dict[str, Any]:
+    return {"name": one.name, "state": state, "from": one.begins, "to": one.ends, "raise": one.raises}
