@@ -62,6 +62,9 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Grant", "usd"): "5",
     ("Grant", "by"): "Ann",
     ("Then", "guards"): ["email"],
+    ("Event", "from"): "2026-11-27T00:00:00+01:00",
+    ("Event", "to"): "2026-11-30T00:00:00+01:00",
+    ("Event", "raise"): {"checkout-bot": "critical"},
     ("Edits", "language"): "en",
     ("Storage", "url"): "memory",
 }
@@ -163,6 +166,8 @@ def _document(type_: Any, seen: dict[tuple[str, str], Any]) -> list[str]:
         key, _ = unwrap(info.key_type)
         lines += [f"A mapping: {wanted(info.key_type, ())} to {_shape(info.value_type)}.", ""]
         assert isinstance(key, mi.StrType)
+    if isinstance(info, mi.ListType):
+        lines += [f"A list of: {_shape(info.item_type)}. {_OPTIONAL}", ""]
     for struct in found:
         if struct is not type_:
             lines += [f"### {_title(type_, struct)}", ""]
@@ -333,6 +338,8 @@ def _check_stages() -> None:
         raise SystemExit(f"stages that differ from STAGES in {__file__}: {sorted(booked ^ STAGES.keys())}")
 
 
+_OPTIONAL = "A workspace need not have this document."
+
 _INTRODUCTION = """\
 # Configuration
 
@@ -347,6 +354,7 @@ trimtab.yaml take effect at the next start.
 | `models.yaml` | endpoints, variants, aliases |
 | `prices.yaml` | what tokens cost, by model |
 | `policy.yaml` | rules ([variables](policy.md)) |
+| `events.yaml` | when channels are of a higher priority class ([how](../how-to/raise-priority-for-an-event.md)) |
 | `tenants/NAME.yaml` | who pays: keys, budgets, limits, channels with their targets |
 | `templates/LANG.yaml` | answers that no model makes |
 | `prompts/NAME.md` | system prompts of variants |

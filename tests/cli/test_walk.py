@@ -44,6 +44,11 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
     },
     ("budget", "history"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("event", "list"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("event", "start", "sale", "--raise", "assistant=critical", "--for", "2h"): {
+        "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
+    },
+    ("event", "stop", "sale"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 2},
     ("engine", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("engine", "stop", "small"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("engine", "start", "small"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
@@ -136,7 +141,7 @@ def test_for_machines(words: tuple[str, ...], state: str, code: int, tmp_path: P
     assert isinstance(value, dict)
     if code and "error" in value:
         assert value["ok"] is False
-        assert value["error"]["kind"] in ("workspace", "failed")
+        assert value["error"]["kind"] in (("usage",) if code == 2 else ("workspace", "failed"))
         assert value["error"]["message"] in done.stderr or value["error"]["problems"]
 
 

@@ -113,6 +113,30 @@ def test_what_an_item_holds_is_written_in_brackets() -> None:
     assert append_item("a: {}\n", ("a", "keys"), {"id": "k"}) == "a: {keys: [{id: k}]}\n"
 
 
+ROOTS = {
+    "block": "# top\n- id: k0 # one\n  n: 1\n# end\n",
+    "no line end": "- id: k0\n  n: 1",
+    "flow": "[{id: k0, n: 1}] # all\n",
+    "empty": "# top\n[] # none yet\n",
+    "empty over lines": "[\n]\n",
+    "empty, marked": "--- []\n",
+    "windows": "# top\r\n[]\r\n",
+}
+
+
+@pytest.mark.parametrize("text", ROOTS.values(), ids=ROOTS.keys())
+def test_a_document_that_is_a_list_takes_an_item(text: str) -> None:
+    """At its end, twice; a list that was empty has lines from then on, and comments stand as they stood."""
+    reader = Reader(list[Any])
+    before, _ = reader.read(text, "x")
+    changed = append_item(append_item(text, (), ITEM), (), ITEM)
+    assert reader.read(changed, "x") == ([*(before or []), ITEM, ITEM], [])
+    assert all(line.split("#")[1] in changed for line in text.splitlines() if "#" in line)
+    assert changed.count("\r\n") == (changed.count("\n") if "\r\n" in text else 0)
+    with pytest.raises(PatchError, match="the document is no list"):
+        append_item("a: 1\n", (), ITEM)
+
+
 def test_what_is_not_there_is_not_removed() -> None:
     """An index past the end, a list that is none, a value over several lines."""
     for path in (("a", 0), ("keys", 1), ("keys",)):

@@ -13,6 +13,26 @@ from trimtab.controlplane.registry import examine
 from trimtab.core.keys import hash_key, key_id
 
 COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
+EVENTS = "events.yaml"
+CALENDAR = """\
+- name: sale
+  from: 2999-11-27T00:00:00+01:00
+  to: 2999-11-28T00:00:00+01:00
+  raise:
+    checkout-bot: critical
+    support/chat: interactive
+- name: strike
+  from: 2026-01-01T00:00:00Z
+  raise:
+    hr/assistant: critical
+- name: past
+  from: 2026-01-01T00:00:00Z
+  to: 2026-01-01T12:00:00Z
+  raise:
+    gone: critical
+    gone/too: batch
+"""
+"""Events without a fault. Of one that has ended nothing is asked: channels come and go."""
 _OTHER = hash_key("another")
 
 
@@ -401,6 +421,25 @@ FAULTS = {
         "Did you mean commerce?",
         "warning",
     ),
+    # events.yaml
+    "event's channel": Fault(EVENTS, "checkout-bot:", "chekout-bot:", "[0].raise.chekout-bot", "mean checkout-bot?"),
+    "event's tenant": Fault(EVENTS, "support/chat:", "suport/chat:", "[0].raise.suport/chat", "Did you mean support?"),
+    "tenant's channel": Fault(EVENTS, "hr/assistant:", "hr/asistant:", "[1].raise.hr/asistant", "mean assistant?"),
+    "event's class": Fault(EVENTS, "bot: critical", "bot: critcal", "[0].raise.checkout-bot", "did you mean critical?"),
+    "event's order": Fault(EVENTS, "2999-11-28T", "2999-11-26T", "[0].to", "is not after from"),
+    "event of no time": Fault(EVENTS, "2999-11-28T00:00:00+01", "2999-11-26T23:00:00+00", "[0].to", "is not after"),
+    "events of one name": Fault(EVENTS, "name: strike", "name: sale", "[1].name", "Write e.g. name: sale-2"),
+    "event's zone": Fault(EVENTS, "00:00:00Z\n  raise", "00:00:00\n  raise", "[1].from", "a time like 2026-11-24T09:"),
+    "event's date": Fault(EVENTS, "2999-11-28T", "2999-11-31T", "[0].to", "is no date of the calendar"),
+    "event's begin": Fault(
+        EVENTS, "2026-01-01T00:00:00Z\n  r", "2026-02-30T00:00:00Z\n  r", "[1].from", "is no date of"
+    ),
+    "event's key": Fault(EVENTS, "raise:\n    hr", "raize:\n    hr", "[1].raize", "Did you mean raise?"),
+    "event's name": Fault(EVENTS, "name: strike", "name: The strike", "[1].name", "a-z, 0-9 and dashes"),
+    "no raise": Fault(EVENTS, "raise:\n    hr/assistant: critical", "raise: {}", "[1].raise", "is empty"),
+    "raises nothing": Fault(
+        EVENTS, "bot: critical", "bot: interactive", "[0].raise.checkout-bot", "nothing", "warning"
+    ),
     "rule breaks its test": Fault(
         "policy.yaml", "tier_free <= 0", "tier_free <= 1", "rules[5].tests[1]", "the rule hits with tier_free=1"
     ),
@@ -408,14 +447,16 @@ FAULTS = {
 
 
 def test_the_example_has_no_findings(tmp_path: Path) -> None:
-    """What init writes passes every check without a warning."""
-    assert Sandbox(tmp_path).problems() == []
+    """What init writes passes every check without a warning; so does a calendar beside it."""
+    sandbox = Sandbox(tmp_path)
+    assert sandbox.problems() == []
+    assert sandbox.write(EVENTS, CALENDAR).problems() == []
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
     """The finding has the file, the line of the field, the severity, and words that help."""
-    sandbox = Sandbox(tmp_path).replace(fault.file, fault.old, fault.new)
+    sandbox = Sandbox(tmp_path).write(EVENTS, CALENDAR).replace(fault.file, fault.old, fault.new)
     found = [str(problem) for problem in sandbox.problems()]
     file = fault.at or fault.file
     mine = [

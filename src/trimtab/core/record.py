@@ -228,6 +228,8 @@ class Record(msgspec.Struct, kw_only=True):
     """Which immutable values decided."""
     contract: Contract | None = None
     """The bound terms; null before bind."""
+    events: list[str] = []
+    """Names of the events that raised its priority class; empty where the class is no higher than declared."""
     asked: Asked | None = None
     """What the caller asked for."""
     features: Features | None = None

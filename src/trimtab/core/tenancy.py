@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from trimtab.core.contract import Emit, OnMiss, PriorityName, Resume
-from trimtab.core.document import Document
+from trimtab.core.document import Document, Time
+from trimtab.core.events import Event, Timeline
 from trimtab.core.models import Share, Slug, Tier
 
 Hex64 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits, the SHA-256 of the key")]
@@ -18,14 +19,6 @@ Percentile = Annotated[float, Meta(gt=0.5, lt=1, examples=[0.95])]
 TtftMs = Annotated[float, Meta(gt=0, le=3_600_000, examples=[800])]
 ItlMs = Annotated[float, Meta(gt=0, le=3_600_000, examples=[80])]
 E2eMs = Annotated[float, Meta(gt=0, le=86_400_000, examples=[4000])]
-Time = Annotated[
-    str,
-    Meta(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$",
-        description="a time like 2026-11-24T09:00:00Z (RFC 3339)",
-        examples=["2026-11-24T09:00:00Z"],
-    ),
-]
 
 
 class Rate(Document, frozen=True):
@@ -296,3 +289,7 @@ class Tenancy(msgspec.Struct, frozen=True):
     keys: dict[str, KeyEntry]
     demo: bool = False
     """Whether `tt-demo-*` keys are accepted on loopback."""
+    events: tuple[Event, ...] = ()
+    """As declared: past, running and to come."""
+    raised: dict[tuple[str, str], Timeline] = {}
+    """What they do, by (tenant, channel): those alone that any of them raises. Looked up for each request."""

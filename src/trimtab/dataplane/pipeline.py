@@ -97,7 +97,8 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         run.body, record.stream = body, body.stream
     with ledger.stage("bind"):  # 2
         catalogue = run.configuration.catalogue
-        bound = ingress.bind(request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder)
+        raised = snapshot.tenancy.raised
+        bound = ingress.bind(request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder, raised)
         if isinstance(bound, Refusal):
             return bound
         run.bound = bound

@@ -116,7 +116,7 @@ def capped(plan: Plan, max_tokens: int) -> Plan:
 def note_bound(record: Record, bound: Bound) -> None:
     """What bind found out, in the record."""
     record.channel, record.persona, record.session = bound.name, bound.persona, bound.session
-    record.contract = bound.contract
+    record.contract, record.events = bound.contract, list(bound.events)
     # the session stands in the record as its HMAC only
     record.asked = msgspec.structs.replace(bound.asked, session=None) if bound.asked.session else bound.asked
 

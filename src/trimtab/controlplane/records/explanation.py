@@ -101,6 +101,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     waterfall: list[Bar]
     marks: list[Mark]
     contract: list[Term]
+    raised_by: list[str]
+    """Names of the events to which the contract owes its priority class."""
     asked_of: str | None
     """The contract's hash."""
     met: Met
@@ -123,6 +125,7 @@ def explain(record: Record, later: Sequence[Record] = ()) -> Explanation:
         waterfall=sorted((Bar(name, *row) for name, row in record.stages.items()), key=lambda bar: bar.start_ms),
         marks=_marks(record),
         contract=_terms(record),
+        raised_by=record.events,
         asked_of=record.contract.hash or None if record.contract else None,
         met=record.met,
         features=_features(record),

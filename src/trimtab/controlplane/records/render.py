@@ -148,6 +148,8 @@ def _contract(explanation: Explanation) -> Table:
     for term in explanation.contract:
         verdict = _NAMES[verdicts[term.name]] if term.name in verdicts else ""
         bound = "any" if term.name == "residency" and term.bound is None else text(term.bound)
+        if term.name == "priority" and explanation.raised_by:
+            bound += f", raised by {text(', '.join(explanation.raised_by))}"
         table.add_row(term.name, "" if term.asked is None else text(term.asked), bound, verdict)
     return table
 

@@ -16,6 +16,9 @@ from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Se
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
 from trimtab.controlplane.registry.edit import EditError, change, locked
+from trimtab.controlplane.registry.events import EventChange, UnknownChannelError, UnknownEventError, state_of
+from trimtab.controlplane.registry.events import start as start_event
+from trimtab.controlplane.registry.events import stop as stop_event
 from trimtab.controlplane.registry.example import SECRET, NotEmptyError, write_example, write_schemas
 from trimtab.controlplane.registry.keys import KeyRow, NewKey, Rotation
 from trimtab.controlplane.registry.keys import create as create_key
@@ -34,6 +37,7 @@ __all__ = [
     "BudgetChange",
     "EditError",
     "Engine",
+    "EventChange",
     "KeyRow",
     "NewKey",
     "NotEmptyError",
@@ -42,6 +46,8 @@ __all__ = [
     "Server",
     "Settings",
     "Storage",
+    "UnknownChannelError",
+    "UnknownEventError",
     "UnknownScopeError",
     "Workspace",
     "audit_rows",
@@ -60,6 +66,9 @@ __all__ = [
     "scope",
     "scopes",
     "set_budget",
+    "start_event",
+    "state_of",
+    "stop_event",
     "write_example",
     "write_schemas",
 ]

@@ -44,7 +44,7 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: str
     prev: str
     told: Told | None = None
-    """Of a budget or a rotated key; created and revoked keys have nothing to tell beyond the subject."""
+    """Of a budget, an event or a rotated key; created and revoked keys have nothing to tell beyond the subject."""
 
 
 class AuditError(TrimtabError):

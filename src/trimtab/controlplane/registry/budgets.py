@@ -13,7 +13,7 @@ from trimtab.controlplane.registry.audit import Told, actor
 from trimtab.controlplane.registry.documents import SETTINGS, no_workspace
 from trimtab.controlplane.registry.edit import EditError, change, locked
 from trimtab.controlplane.registry.keys import tenants
-from trimtab.controlplane.registry.load import examine
+from trimtab.controlplane.registry.proposal import warnings_of
 from trimtab.core.clock import Clock, SystemClock, instant_ns
 from trimtab.core.errors import ConfigError
 from trimtab.core.tenancy import Budget, Grant, Tenant
@@ -23,7 +23,6 @@ from trimtab.foundations.config import (
     Reader,
     append_item,
     did_you_mean,
-    errors,
     put_field,
     remove_item,
 )
@@ -181,7 +180,7 @@ def _change(
         def edit(text: str, tenant: Tenant) -> str:
             for path in found.paths:
                 text = _patched(text, path, _budgets(tenant, path), period, after)
-            warnings.extend(_examined(folder, found.file, text, clock))
+            warnings.extend(warnings_of(folder, found.file, text, clock))
             return text
 
         def verify(old: Tenant, new: Tenant) -> bool:
@@ -202,21 +201,6 @@ def _change(
             told=told,
         )
     return msgspec.structs.replace(done, warnings=tuple(warnings))
-
-
-def _examined(folder: FilePath, file: str, text: str, clock: Clock) -> list[Problem]:
-    """What `check` would warn of that it does not warn of now. Raises EditError for a change that it would refuse,
-    ConfigError where the workspace is broken as it is: no gateway would take the change up."""
-    _, problems = examine(folder, clock, {file: text})
-    if not problems:
-        return []
-    _, standing = examine(folder, clock)
-    if broken := errors(standing):
-        raise ConfigError([str(problem) for problem in broken])
-    if refused := errors(problems):
-        raise EditError("nothing is written, as the change would be refused: " + "; ".join(map(str, refused)))
-    known = {(problem.file, problem.path, problem.message) for problem in standing}
-    return [problem for problem in problems if (problem.file, problem.path, problem.message) not in known]
 
 
 def _patched(text: str, path: Path, budgets: list[Budget], period: Period, after: Budget | None) -> str:

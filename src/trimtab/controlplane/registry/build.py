@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from trimtab.controlplane.registry.documents import Documents
+from trimtab.controlplane.registry.timelines import timelines
 from trimtab.core.canonical import digest
 from trimtab.core.models import Model, Prices, Variant, VariantDoc
 from trimtab.core.money import LoosePrice, Price
@@ -21,11 +22,12 @@ def snapshot(documents: Documents, prices: dict[str, Price]) -> Snapshot:
 
 
 def tenancy(documents: Documents) -> Tenancy:
-    """Tenants by id and keys by hash; `ten_` + 12 hex of both and of `demo`."""
+    """Tenants by id, keys by hash, and events; `ten_` + 12 hex of all, and of `demo`."""
     tenants = {tenant.id: _accounts(tenant) for tenant in documents.tenants.values()}
     keys = {key.sha256: KeyEntry(tenant, key) for tenant in tenants.values() for key in tenant.keys}
-    demo = documents.settings.demo
-    return Tenancy("ten_" + digest([tenants, demo]), tenants, keys, demo)
+    demo, events = documents.settings.demo, tuple(documents.events)
+    content = [tenants, demo, *([events] if events else [])]
+    return Tenancy("ten_" + digest(content), tenants, keys, demo, events, timelines(events, tenants))
 
 
 def _accounts(tenant: Tenant) -> Tenant:

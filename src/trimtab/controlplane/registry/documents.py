@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from trimtab.core.document import Document
+from trimtab.core.events import Event
 from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
 from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.policy import PolicyDocument
@@ -119,6 +120,7 @@ class PriceDocument(Document, frozen=True):
     """With `from`: the model's id in genai-prices."""
 
 
+EventsDocument = list[Event]
 PricesDocument = dict[ModelName, PriceDocument]
 TemplatesDocument = dict[
     Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="a-z, 0-9, dashes")],
@@ -126,6 +128,8 @@ TemplatesDocument = dict[
 ]
 
 SETTINGS, MODELS, PRICES, POLICY = "trimtab.yaml", "models.yaml", "prices.yaml", "policy.yaml"
+EVENTS = "events.yaml"
+"""The only document that a workspace need not have."""
 PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md", "corpora/*/**/*.md", "var/index/*/current")
 """What a change of makes a new configuration; for `foundations.config.fingerprint`."""
 TYPES: Mapping[str, Any] = {
@@ -133,6 +137,7 @@ TYPES: Mapping[str, Any] = {
     "models": ModelsDocument,
     "prices": PricesDocument,
     "policy": PolicyDocument,
+    "events": EventsDocument,
     "tenant": Tenant,
     "templates": TemplatesDocument,
 }
@@ -147,6 +152,7 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelsDocument
     prices: dict[str, PriceDocument]
     policy: PolicyDocument
+    events: list[Event]
     tenants: dict[str, Tenant]
     prompts: dict[str, str]
     templates: dict[str, dict[str, str]]
@@ -167,6 +173,7 @@ def read(folder: FilePath, instead: Mapping[str, str] | None = None) -> tuple[Do
         ("policy", POLICY, PolicyDocument),
     ):
         values[key] = _one(texts, file, Reader(type_), problems)
+    values["events"] = _one(texts, EVENTS, Reader(EventsDocument), problems) if texts.has(EVENTS) else []
     values["tenants"] = _each(texts, "tenants", Reader(Tenant), problems)
     values["templates"] = _each(texts, "templates", Reader(TemplatesDocument), problems)
     values["prompts"] = _prompts(folder, problems)
@@ -193,6 +200,11 @@ def no_workspace(folder: FilePath) -> Problem:
 class _Texts(NamedTuple):
     folder: FilePath
     instead: Mapping[str, str]
+
+    def has(self, file: str) -> bool:
+        """Also a link that leads nowhere: what was meant to apply is then told."""
+        path = self.folder / file
+        return file in self.instead or path.exists() or path.is_symlink()
 
     def read(self, file: str) -> str:
         """Raises DocumentError."""
@@ -232,7 +244,7 @@ def _prompts(folder: FilePath, problems: list[Problem]) -> dict[str, str]:
 def _strays(folder: FilePath) -> list[Problem]:
     """Files that nothing reads, though they look as if: a document that never applies must not look applied."""
     problems = []
-    known = [SETTINGS, MODELS, PRICES, POLICY]
+    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS]
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if path.name not in known:
             problems.append(_stray(path.name, did_you_mean(path.name, known)))

@@ -43,13 +43,16 @@ def change(
     subject: str,
     clock: Clock,
     told: audit.Told | None = None,
+    begin: str | None = None,
 ) -> T:
     """Rewrite `file` by `edit`, and give its new value. The caller holds the lock. `told` goes into the audit row.
+    `begin`: the text to be edited where there is no such file yet, which is then made; for a document that may lack.
 
     `verify(before, after)` must hold of the documents as read, or nothing is written: an edit that lands in the wrong
     place is a defect, never a damaged workspace. Raises ConfigError if the file is broken already, EditError else.
     """
-    text, before = _read(folder, file, reader)
+    absent = begin is not None and not (folder / file).exists()
+    text, before = _read(folder, file, reader, begin if absent else None)
     changed = edit(text, before)
     try:
         after, problems = reader.read(changed, file)
@@ -61,16 +64,16 @@ def change(
         raise EditError(f"{file} has a shape that can't be edited here; edit it by hand")
 
     def note() -> None:
-        old, new = text.encode(), changed.encode()
+        old, new = b"" if absent else text.encode(), changed.encode()
         audit.append(folder, clock, action=action, subject=subject, file=file, before=old, after=new, told=told)
 
     _write(folder, file, changed.encode(), note)
     return after
 
 
-def _read(folder: Path, file: str, reader: Reader[T]) -> tuple[str, T]:
+def _read(folder: Path, file: str, reader: Reader[T], begin: str | None) -> tuple[str, T]:
     try:
-        text = read_text(folder / file, file)
+        text = read_text(folder / file, file) if begin is None else begin
         value, problems = reader.read(text, file)
     except DocumentError as error:
         raise ConfigError([str(error.problem)]) from None
@@ -80,11 +83,13 @@ def _read(folder: Path, file: str, reader: Reader[T]) -> tuple[str, T]:
 
 
 def _write(folder: Path, file: str, after: bytes, note: Callable[[], None]) -> None:
-    """New bytes beside the old, synced; then the audit row; then the rename. Links are followed, the mode is kept."""
+    """New bytes beside the old, synced; then the audit row; then the rename. Links are followed, the mode is kept; a
+    new file has the mode that the process gives its files."""
     target = (folder / file).resolve()
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, target.stat().st_mode & 0o777)
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(after)
             handle.flush()

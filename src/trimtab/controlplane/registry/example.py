@@ -21,6 +21,7 @@ FILES: Final = {
     "models": "models.yaml",
     "prices": "prices.yaml",
     "policy": "policy.yaml",
+    "events": "events.yaml",
     "tenant": "tenants/NAME.yaml",
     "templates": "templates/LANG.yaml",
 }

@@ -2,7 +2,7 @@
 
 The most specific declaration wins (channel, then HTTP route, then persona); a caller may only tighten: the effective
 term is the stricter of declared and asked, and asking for a looser one is no error. The contract is never loosened
-afterwards.
+afterwards. Events that run when the request arrives raise the priority class that the channel declares.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from trimtab.core.canonical import digest
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.contract import Asked, Contract, Cost, Latency, Priority, PriorityName, Quality
 from trimtab.core.errors import Code, Refusal
+from trimtab.core.events import Raise, Timelines
 from trimtab.core.money import nanousd
 from trimtab.core.request import Arrival, Body, Head, Message
 from trimtab.core.tenancy import Channel, KeyEntry, Override, Tenant
@@ -40,6 +41,8 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     persona: str | None
     session: str
     target: Target
+    events: tuple[str, ...] = ()
+    """Those to which the contract owes its priority class."""
 
     @property
     def tenant(self) -> Tenant:
@@ -54,6 +57,7 @@ def bind(
     catalogue: Catalogue,
     workspace_secret: bytes,
     embedder: Embedder,
+    raised: Timelines,
 ) -> Bound | Refusal:
     """400 for terms that can't be read, 403 for a channel or model that is not the key's, 404 for no such model."""
     try:
@@ -77,7 +81,9 @@ def bind(
         target = resolve_embedder(body.model, body.embedding.dimensions, embedder)
     if isinstance(target, Refusal):
         return target
-    contract = bind_terms(entry.tenant, channel, head.route, persona, asked)
+    timeline = raised.get((entry.tenant.id, name)) if raised else None
+    raise_ = timeline.at(arrival.wall_ns) if timeline is not None else None
+    contract = bind_terms(entry.tenant, channel, head.route, persona, asked, raise_)
     return Bound(
         entry=entry,
         name=name,
@@ -88,6 +94,7 @@ def bind(
         persona=persona,
         session=session_of(asked, body, entry, workspace_secret),
         target=target,
+        events=_owed(contract, channel.priority or entry.tenant.priority, raise_),
     )
 
 
@@ -103,15 +110,17 @@ def channel_of(asked: str | None, entry: KeyEntry) -> tuple[str, Channel] | Refu
     return Refusal(code=code, message=message, param="trimtab-channel")
 
 
-def bind_terms(tenant: Tenant, channel: Channel, route: str, persona: str | None, asked: Asked) -> Contract:
-    """The effective terms, named by their hash."""
+def bind_terms(
+    tenant: Tenant, channel: Channel, route: str, persona: str | None, asked: Asked, raise_: Raise | None = None
+) -> Contract:
+    """The effective terms, named by their hash. `raise_`: what running events make of the declared class."""
     overrides = [part for part in (channel.routes.get(route), channel.personas.get(persona or "")) if part]
     contract = Contract(
         latency=_latency(channel, overrides, asked),
         quality=Quality(max(_quality(channel, overrides), asked.min_quality or 0.0)),
         cost=Cost(_cap(channel, overrides, asked)),
         residency=channel.residency or tenant.residency,
-        priority=_priority(channel.priority or tenant.priority, asked.priority),
+        priority=_priority(raise_.priority if raise_ else channel.priority or tenant.priority, asked.priority),
         on_miss=channel.on_miss,
         resume=channel.resume,
         emit=channel.emit,
@@ -155,6 +164,11 @@ def _cap(channel: Channel, overrides: list[Override], asked: Asked) -> int:
 def _priority(declared: PriorityName, asked: PriorityName | None) -> PriorityName:
     """A caller may lower its class, never raise it."""
     return declared if asked is None or Priority[asked] < Priority[declared] else asked
+
+
+def _owed(contract: Contract, declared: PriorityName, raise_: Raise | None) -> tuple[str, ...]:
+    """The events without which the class would be lower; none where the caller asks for no more than is declared."""
+    return raise_.events if raise_ is not None and contract.rank < Priority[declared] else ()
 
 
 def session_of(asked: Asked, body: Body, entry: KeyEntry, workspace_secret: bytes) -> str:

@@ -30,7 +30,9 @@ class PatchError(TrimtabError):
 
 def append_item(text: str, path: Path, item: AnyMapping[str, Value]) -> str:
     """The text with one more mapping at the end of the list at `path`; a list that is absent is begun. What the mapping
-    holds beside plain values is written in brackets, on the line of its key."""
+    holds beside plain values is written in brackets, on the line of its key. `()`: the document itself is the list."""
+    if not path:
+        return _to_list(text, _find(text, ()), path, item)
     parent = _find(text, path[:-1])
     if not isinstance(parent, Mapping):
         raise PatchError(f"{render(path[:-1])} is no mapping")
@@ -41,8 +43,17 @@ def append_item(text: str, path: Path, item: AnyMapping[str, Value]) -> str:
     if node is None:
         lines = [f"{key}:", *_block(item, "  ")]
         return _after(text, parent, [" " * parent.column + line for line in lines])
+    return _to_list(text, node, path, item)
+
+
+def _to_list(text: str, node: Node, path: Path, item: AnyMapping[str, Value]) -> str:
     if not isinstance(node, Sequence):
-        raise PatchError(f"{render(path)} is no list")
+        raise PatchError(f"{render(path) or 'the document'} is no list")
+    if (
+        node.flow and not path and not node.items and node.column == 0
+    ):  # a document that was empty, of lines from now on
+        begin, end = _span(text, node)
+        return text[:begin] + ("\r\n" if "\r\n" in text else "\n").join(_block(item, "")) + text[end:]
     if node.flow:
         return _before_bracket(text, node, _flow(item), bool(node.items))
     return _after(text, node, _block(item, " " * node.column))
@@ -101,8 +112,8 @@ def remove_item(text: str, path: Path) -> str:
     return text[:begin] + text[end:]
 
 
-def _span(text: str, node: Mapping) -> tuple[int, int]:
-    """Offsets of a mapping in brackets: its first, and the one behind it."""
+def _span(text: str, node: Mapping | Sequence) -> tuple[int, int]:
+    """Offsets of a mapping or list in brackets: its first, and the one behind it."""
     starts = _starts(text)
     return starts[node.line] + node.column, starts[node.end_line] + node.end_column
 

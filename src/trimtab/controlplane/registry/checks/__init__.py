@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from trimtab.controlplane.registry.checks import channels, models, processes, storage, tenants, texts
+from trimtab.controlplane.registry.checks import channels, events, models, processes, storage, tenants, texts
 from trimtab.controlplane.registry.checks.tenants import key_problems
 from trimtab.controlplane.registry.checks.view import view
 from trimtab.controlplane.registry.documents import Documents
 from trimtab.core.money import Price
 from trimtab.foundations.config import Problem
 
-CHECKS = (*storage.CHECKS, *processes.CHECKS, *models.CHECKS, *channels.CHECKS, *tenants.CHECKS, *texts.CHECKS)
+CHECKS = (
+    *storage.CHECKS,
+    *processes.CHECKS,
+    *models.CHECKS,
+    *channels.CHECKS,
+    *tenants.CHECKS,
+    *events.CHECKS,
+    *texts.CHECKS,
+)
 
 
 def cross_check(documents: Documents, prices: dict[str, Price], wall_ns: int) -> list[Problem]:
