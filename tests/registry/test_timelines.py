@@ -105,5 +105,5 @@ def test_what_is_never_raised_costs_no_look_up() -> None:
         Event(name="e", begins=time(0), ends=time(9), raises={"a/x": "critical"}),
         Event(name="f", begins=time(2), ends=time(3), raises={"a/x": "standard"}),
     ]
-    (line,) = timelines(both, declared).values()
+    (line,) = timelines(both, tenants(dict.fromkeys(PLACES), {"a": "batch", "b": "batch"})).values()
     assert line.begins_ns == (instant_ns(time(0)), instant_ns(time(9)))
