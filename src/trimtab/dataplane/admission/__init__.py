@@ -1,4 +1,4 @@
-"""Admission: concurrency tokens per model, with a bounded wait in order of class."""
+"""Admission: concurrency tokens per model, a bounded wait in fair order, and what requests are foreseen to take."""
 
 from trimtab.dataplane.admission.gate import Ending, Gate, Gates, GateView, Ticket, Turn, retry_after_s
 from trimtab.dataplane.admission.tier import Foreseen
