@@ -1,0 +1,260 @@
+"""python -m benchmarks.fairness: see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import json
+import os
+import platform
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from benchmarks.fairness.arrivals import FLOOD, SETS, AbsentError, Request, flood, read, trace
+from benchmarks.fairness.engine import Engine
+from benchmarks.tables import table
+from trimtab.core.clock import Clock
+from trimtab.dataplane.admission import Gate, Turn
+from trimtab.dataplane.admission.queue import cost
+from trimtab.dataplane.admission.tier import Expected
+from trimtab.surfaces.twin.loop import VirtualLoop
+
+SLOTS = 32
+TTFT_S, E2E_S = 3.0, 45.0
+"""The contract of every request."""
+TIMES = 50
+LOAD = 0.6
+"""Of what the pod can do, without the flood."""
+CAPACITY = 750 / 340
+"""Requests of the trace that the pod serves in a second, all of its slots taken."""
+LOST = 0.01
+RATES = (1, 2, 4, 8, 16)
+
+
+class Line(Protocol):
+    """Who may run, and when: None is a refusal; else what is called at the end."""
+
+    async def admit(self, request: Request, wait_s: float) -> Callable[[], None] | None: ...
+
+
+class Fair:
+    """`dataplane.admission.Gate`, as the gateway has it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._gate, self._expected = clock, Gate(clock, SLOTS), Expected()
+
+    async def admit(self, request: Request, wait_s: float) -> Callable[[], None] | None:
+        ask = self._expected.ask((request.tenant, ""), request.prompt * 4, 4096)
+        due_ns = self._clock.now_ns() + int(TTFT_S * 1e9)
+        ticket = await self._gate.admit(Turn(rank=2, tenant=request.tenant, due_ns=due_ns, ask=ask), wait_s)
+        if ticket is None:
+            return None
+        ticket.sent()
+
+        def end() -> None:
+            self._expected.learn((request.tenant, ""), request.prompt * 4, request.prompt, request.output)
+            ticket.wrote(request.output)
+            ticket.end("success")
+
+        return end
+
+
+class First:
+    """First come, first served, with as many slots; a tenant beyond its own rate (requests/s) is refused at once."""
+
+    def __init__(self, clock: Clock, rate: float | None = None) -> None:
+        self._clock, self._rate = clock, rate
+        self._used = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._next: dict[str, float] = {}
+
+    async def admit(self, request: Request, wait_s: float) -> Callable[[], None] | None:
+        now = self._clock.now_ns() / 1e9
+        if self._rate is not None:
+            free = max(self._next.get(request.tenant, 0.0), now - 5 / self._rate)  # five at once
+            if free > now:
+                return None
+            self._next[request.tenant] = free + 1 / self._rate
+        if self._used < SLOTS and not self._queue:
+            self._used += 1
+            return self._end
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout(wait_s):
+                await turn
+        except TimeoutError:
+            if not turn.done() or turn.cancelled():
+                self._queue.remove(turn)
+                return None
+        return self._end
+
+    def _end(self) -> None:
+        self._used -= 1
+        while self._queue and self._used < SLOTS:
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._used += 1
+                turn.set_result(None)
+
+
+class Outcome:
+    """What came of all requests: whether each kept its contract, and what tenants were served, as it went."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Request, bool]] = []
+        self.had: dict[str, float] = {}
+        self.apart = 0.0
+        """The most that the first two tenants differed by in served tokens."""
+
+    def others(self) -> float:
+        """Share of the others' requests that kept their contract; a refused one did not."""
+        own = [kept for request, kept in self.kept if request.tenant != FLOOD]
+        return sum(own) / len(own)
+
+    def served(self, request: Request) -> None:
+        self.had[request.tenant] = self.had.get(request.tenant, 0.0) + cost(request.prompt, request.output)
+        if len(self.had) == 2:
+            first, second = self.had.values()
+            self.apart = max(self.apart, abs(first - second))
+
+
+def drive(requests: Sequence[Request], make: Callable[[Clock], Line], *, wait_s: float, seed: int) -> Outcome:
+    """All of it on virtual time."""
+    loop = VirtualLoop(seed=seed)
+    outcome = Outcome()
+
+    async def one(request: Request, line: Line, engine: Engine) -> None:
+        came = loop.time()
+        first: list[float] = []
+        end = await line.admit(request, wait_s)
+        if end is None:
+            outcome.kept.append((request, False))
+            return
+        outcome.served(request)
+        await engine.ask(request, lambda: first or first.append(loop.time()))
+        end()
+        in_time = first[0] - came <= TTFT_S and loop.time() - came <= E2E_S
+        outcome.kept.append((request, in_time))
+
+    async def main() -> None:
+        engine, line = Engine(SLOTS, seed), make(loop.clock)
+        running = asyncio.create_task(engine.run())
+        asked = []
+        for request in requests:
+            await asyncio.sleep(max(0.0, request.at_s - loop.time()))
+            asked.append(asyncio.create_task(one(request, line, engine)))
+        await asyncio.wait(asked)
+        running.cancel()
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    return outcome
+
+
+def merged(usual: Sequence[Request], more: Sequence[Request]) -> list[Request]:
+    return sorted((*usual, *more))
+
+
+def measure(rows: Sequence[dict[str, Any]], rounds: int, seed: int) -> dict[str, Any]:
+    """All figures, and what is claimed of them."""
+    seconds = len(rows) / (LOAD * CAPACITY)
+    usual = trace(rows, seconds, rounds)
+    flooded = merged(usual, flood(usual, TIMES, seed))
+    share = len(usual) / usual[-1].at_s / len({one.tenant for one in usual})
+    ways: list[tuple[str, Callable[[Clock], Line]]] = [
+        ("fair queue (ours)", Fair),
+        ("first come, first served", First),
+        *((f"and {times} x its share a tenant", lambda clock, own=times: First(clock, own * share)) for times in RATES),
+    ]
+    figures = []
+    for name, make in ways:
+        calm, full = (drive(one, make, wait_s=TTFT_S, seed=seed) for one in (usual, flooded))
+        figures.append(
+            {
+                "line": name,
+                "kept without flood": round(calm.others(), 4),
+                "kept with flood": round(full.others(), 4),
+                "lost": round(calm.others() - full.others(), 4),
+            }
+        )
+    ours, *baselines = figures
+    best = max(baselines, key=lambda row: row["kept with flood"])
+    apart, bound = rivals(rows, seed)
+    return {
+        "figures": figures,
+        "requests": {"others": len(usual), "flood": len(flooded) - len(usual)},
+        "claims": [
+            claim(
+                "share of the others' contracts lost to a flood",
+                ours["lost"],
+                best["lost"],
+                f"<= {LOST}",
+                ours["lost"] <= LOST,
+            ),
+            claim(
+                f"others' contracts kept under the flood, beside the best baseline ({best['line']})",
+                ours["kept with flood"],
+                best["kept with flood"],
+                "> baseline",
+                ours["kept with flood"] > best["kept with flood"],
+            ),
+            claim("most tokens that two tenants who always wait differ by", apart, bound, "<= bound", apart <= bound),
+        ],
+    }
+
+
+def rivals(rows: Sequence[dict[str, Any]], seed: int) -> tuple[float, float]:
+    """Two tenants, one with the trace's short requests and one with its long ones, both always waiting: the most they
+    were apart, and the paper's bound, 2 max(w_p L, w_q M) with M the tokens that fit into a batch."""
+    ordered = sorted(rows, key=lambda row: cost(row["prompt_len"], row["output_len"]))
+    half = len(ordered) // 2
+    sent = [
+        Request(0.0, name, max(1, row["prompt_len"]), max(1, row["output_len"]))
+        for name, own, times in (("short", ordered[:half], 4), ("long", ordered[half:], 1))
+        for row in own * times
+    ]
+    outcome = drive(sent, Fair, wait_s=120.0, seed=seed)  # neither runs out within that time
+    longest = max(row["prompt_len"] for row in rows)
+    batch = SLOTS * max(row["output_len"] for row in rows)
+    return round(outcome.apart, 1), 2.0 * max(longest, 2 * batch)
+
+
+def claim(what: str, ours: float, baseline: float, target: str, met: bool) -> dict[str, Any]:
+    ratio = round(ours / baseline, 4) if baseline else None
+    return {"claim": what, "ours": ours, "baseline": baseline, "ratio": ratio, "target": target, "met": met}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description="What others lose to a flood.")
+    parser.add_argument("--quick", action="store_true", help="one round of the trace")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--markdown", action="store_true", help="tables for the README")
+    parser.add_argument("--seed", type=int, default=1, help="of flood and engine (1)")
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help=f"sets: {', '.join(SETS)}")
+    given = parser.parse_args()
+    try:
+        rows = read("tenants", dict(one.split("=", 1) for one in given.data))
+    except AbsentError as error:
+        print(error, file=sys.stderr)
+        return 2
+    found = measure(rows, 1 if given.quick else 4, given.seed)
+    if given.json:
+        print(json.dumps(found))
+        return 0
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    print(
+        f"{datetime.date.today()}, {os.cpu_count()} cores, {memory} MiB, Python {platform.python_version()};", end=" "
+    )
+    print(f"{found['requests']['others']:,} requests of others, {found['requests']['flood']:,} of the flood\n")
+    print(table(found["figures"]), "", table(found["claims"]), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
