@@ -24,7 +24,7 @@ from sim.verdict import judge
 from sim.workspace import loaded
 from sim.world import World, link_of
 
-SEEDS: Final = 2500
+SEEDS: Final = 2000
 """Of every `make test`."""
 
 # redis-py looks its own version up on disk for every connection that it makes: a twelfth of a run
