@@ -19,9 +19,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.day.engine import Engine
-from benchmarks.day.population import AbsentError, Asked, arrivals, at_random, popular, read
+from benchmarks.day.population import Asked, arrivals, at_random, popular, read
 from benchmarks.gateway_overhead import workspace
 from benchmarks.gateway_overhead.scenarios import BY_NAME, Prompts
+from benchmarks.sets import AbsentError
 from trimtab.controlplane.evaluate import read_golden
 from trimtab.controlplane.registry import load, write_example
 from trimtab.core.clock import Clock, SystemClock

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.grounded.data import folder
+from benchmarks.sets import AbsentError
+from benchmarks.sets import read as rows_of
 
 DAY_S = 86_400
 SETS = {
     "traffic": "a_traffic/servegen_m_small_clients.parquet",
     "questions": "b_intent/bitext_customer_service.parquet",
 }
-
-
-class AbsentError(Exception):
-    """A set is not here, or can't be read; the text says which and what would help."""
 
 
 class Asked(NamedTuple):
@@ -31,15 +27,7 @@ class Asked(NamedTuple):
 
 def read(name: str, given: dict[str, str]) -> list[dict[str, Any]]:
     """A set's rows. Raises AbsentError."""
-    path = Path(given.get(name) or folder() / SETS[name])
-    if not path.exists():
-        raise AbsentError(f"{name}: {path} is absent (TRIMTAB_DATA names the folder of sets)")
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise AbsentError(f"{name}: {path} is Parquet: pip install pyarrow") from error
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    return rows
+    return rows_of(name, SETS, given)
 
 
 def arrivals(rows: Sequence[dict[str, Any]], day: int, count: int, chosen: random.Random) -> list[float]:

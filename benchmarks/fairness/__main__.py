@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from benchmarks.fairness.arrivals import FLOOD, SETS, AbsentError, Request, flood, read, trace
+from benchmarks.fairness.arrivals import FLOOD, SETS, Request, flood, read, trace
 from benchmarks.fairness.engine import Engine
+from benchmarks.sets import AbsentError
 from benchmarks.tables import table
 from trimtab.core.clock import Clock
 from trimtab.dataplane.admission import Gate, Turn

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.grounded.data import folder
+from benchmarks.sets import read as rows_of
 
 SETS = {"tenants": "a_traffic/vtc_lmsys_arena_multitenant.parquet"}
 FLOOD = "flood"
-
-
-class AbsentError(Exception):
-    """A set is not here, or can't be read; the text says which and what would help."""
 
 
 class Request(NamedTuple):
@@ -28,15 +23,7 @@ class Request(NamedTuple):
 
 def read(name: str, given: dict[str, str]) -> list[dict[str, Any]]:
     """A set's rows. Raises AbsentError."""
-    path = Path(given.get(name) or folder() / SETS[name])
-    if not path.exists():
-        raise AbsentError(f"{name}: {path} is absent (TRIMTAB_DATA names the folder of sets)")
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise AbsentError(f"{name}: {path} is Parquet: pip install pyarrow") from error
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    return rows
+    return rows_of(name, SETS, given)
 
 
 def trace(rows: Sequence[dict[str, Any]], seconds: float, rounds: int) -> list[Request]:

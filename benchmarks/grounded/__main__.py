@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.grounded.data import AbsentError, Row, asked, labelled, read
+from benchmarks.grounded.data import Row, asked, labelled, read
 from benchmarks.grounded.edits import edits
+from benchmarks.sets import AbsentError
 from trimtab.dataplane.guard.grounded import Evidence, best_quote, check
 from trimtab.dataplane.guard.grounded.sentences import sentences
 from trimtab.foundations.stats import lower, upper

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.sets import read as rows_of
 from trimtab.dataplane.guard.grounded import Evidence
 
 SETS = {
@@ -18,10 +16,6 @@ SETS = {
     "xquadr_passages": "d_rag/xquadr_passages.parquet",
 }
 LANGUAGES = ("en", "de", "es", "ar", "zh")
-
-
-class AbsentError(Exception):
-    """A set, or what reads it, is not here; the text says which and what would help."""
 
 
 class Row(NamedTuple):
@@ -41,23 +35,9 @@ class Asked(NamedTuple):
     language: str
 
 
-def folder() -> Path:
-    return Path(os.environ.get("TRIMTAB_DATA", "data"))
-
-
 def read(name: str, given: dict[str, str]) -> list[dict[str, Any]]:
     """A set's rows. Raises AbsentError."""
-    path = Path(given[name]) if name in given else folder() / SETS[name]
-    if not path.exists():
-        raise AbsentError(f"{name}: {path} is absent (TRIMTAB_DATA names the folder of sets)")
-    if path.suffix in (".jsonl", ".ndjson"):
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise AbsentError(f"{name}: {path} is Parquet: pip install pyarrow") from error
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    return rows
+    return rows_of(name, SETS, given)
 
 
 def labelled(name: str, given: dict[str, str], most: int) -> list[Row]:

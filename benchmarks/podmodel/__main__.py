@@ -13,8 +13,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.podmodel import closed
-from benchmarks.podmodel.sets import FILES, HELD_OUT_MODEL, AbsentError, Combination, Point, read, silicon, splitwise
+from benchmarks.podmodel.sets import FILES, HELD_OUT_MODEL, Combination, Point, read, silicon, splitwise
 from benchmarks.podmodel.subjects import LOOPS, OURS, PASSES, Learn
+from benchmarks.sets import AbsentError
 from benchmarks.tables import table
 from trimtab.foundations.podmodel import Fit, Pod, Predictor, Sample, Times
 from trimtab.foundations.stats import lower, upper

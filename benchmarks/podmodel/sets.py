@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from benchmarks.sets import read as rows_of
 from trimtab.foundations.podmodel import Sample
 
 FILES = {
@@ -24,10 +23,6 @@ LARGEST_TP = 16
 LARGEST_PROMPT_BATCH, LARGEST_BATCH = 4, 32
 FEWEST = 6
 """Points without which a combination says nothing."""
-
-
-class AbsentError(Exception):
-    """A set can't be read, and why."""
 
 
 class Point(NamedTuple):
@@ -65,15 +60,7 @@ class Cells(NamedTuple):
 
 def read(name: str, given: Mapping[str, str]) -> list[dict[str, Any]]:
     """Rows of a set. Raises AbsentError."""
-    path = Path(given.get(name) or Path(os.environ.get("TRIMTAB_DATA", "data")) / FILES[name])
-    if not path.is_file():
-        raise AbsentError(f"{name}: there is no {path} (TRIMTAB_DATA names the folder of all sets)")
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise AbsentError(f"{name}: {path} is Parquet: pip install pyarrow") from error
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    return rows
+    return rows_of(name, FILES, given)
 
 
 def splitwise(rows: list[dict[str, Any]]) -> list[Cells]:

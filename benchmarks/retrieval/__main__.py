@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.grounded.data import AbsentError, read
+from benchmarks.grounded.data import read
+from benchmarks.sets import AbsentError
 from trimtab.controlplane.evaluate import Question, read_golden
 from trimtab.controlplane.evaluate.grade import fold
 from trimtab.controlplane.registry import load, write_example
