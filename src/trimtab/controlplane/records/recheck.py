@@ -80,7 +80,7 @@ class _Pass:
         if told.over is None or told.method != METHOD:
             raise NotRecheckableError(f"a certificate of {told.claim!r} ({told.method}) can't be computed from records")
         self._told, self._over = told, told.over
-        self._predictor = Predictor(Fit())
+        self._predictor = Predictor(Fit(), (told.over.percentile,))
         self._missing: list[str] = []
         self._oldest: int | None = None
         self._next: int | None = None  # number of the row that must follow; None: the first has not come yet

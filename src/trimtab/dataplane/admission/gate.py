@@ -89,7 +89,7 @@ class Gate:
     def __init__(self, clock: Clock, slots: int, replicas: int = 1) -> None:
         self._clock = clock
         self.slots = slots
-        self.tier = Tier(Predictor(Fit()), replicas)
+        self.tier = Tier(Predictor(Fit(), ()), replicas)
         self._used = 0
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._service_ms: float | None = None

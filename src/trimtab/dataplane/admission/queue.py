@@ -8,7 +8,7 @@
   twice, when it is taken and, for what its answer had more or less than foreseen, at its end. Two tenants that always
   wait so never differ by more than two of the dearest requests, whatever they send, and by what is learned of answers
   only at their end.
-- **Within a tenant** the earliest deadline goes first. Who can't be served in time any more leaves unserved.
+- **Within a tenant** the earliest deadline goes first. Who leaves, leaves unserved.
 
 A tenant that comes back is lifted to the floor of its class: it can't save up. The floor is the least counter of those
 who waited just before the last charge (the paper takes those who wait now, which lifts a tenant with one request at a
@@ -167,10 +167,6 @@ class FairQueue(Generic[Item]):
         entries = sum(len(line.entries) for one in classes for line in one.lines.values())
         return entries, sum(len(one.counters) for one in classes)
 
-    def ahead_of(self, rank: int) -> int:
-        """How many of this class and of higher ones wait."""
-        return sum(line.waiting for own, one in self._classes.items() if own <= rank for line in one.lines.values())
-
     def push(self, item: Item, *, rank: int, tenant: str, due: int, tokens: float) -> Entry[Item]:
         """Stand in line; `tokens` is its `cost`. Raises ValueError for tokens that are no finite number from 0 on."""
         if not (isfinite(tokens) and tokens >= 0):
@@ -218,16 +214,6 @@ class FairQueue(Generic[Item]):
         not come, who came may be left to the next time."""
         for rank in self._ranks():
             yield from self._classes[rank].heads()
-
-    def expired(self, now: int) -> list[Entry[Item]]:
-        """Of each tenant those whose `due` has passed, taken out."""
-        found = []
-        for one in self._classes.values():
-            for line in list(one.lines.values()):
-                while (head := line.head()) is not None and head.due <= now:
-                    found.append(head)
-                    self.leave(head)
-        return found
 
     def _class(self, rank: int) -> _Class[Item]:
         found = self._classes.get(rank)

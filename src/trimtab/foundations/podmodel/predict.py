@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Collection
 from typing import Final, Literal
 
 import msgspec
@@ -99,20 +100,22 @@ class PredictorState(msgspec.Struct, frozen=True, kw_only=True):
     fit: FitState
     """The coefficients."""
     above: dict[str, list[QuantileState]]
-    """By figure, in the order of `PERCENTILES`."""
+    """By figure, one for each percentile that is learned, the lowest first."""
 
 
 class Predictor:
     """Forecasts for one model on one kind of replica, with what it has been wrong by.
 
-    `at(times, figure, percentile)`: what the outcome exceeds with a long-run share of `1 - percentile`.
+    `at(times, figure, percentile)`: what the outcome exceeds with a long-run share of `1 - percentile`. `percentiles`:
+    those of `PERCENTILES` that are learned from the start; each other one from when it is first asked for, since each
+    costs 3 us an outcome.
     """
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: Fit, percentiles: Collection[float] = PERCENTILES) -> None:
         self.fit = fit
-        self._above: dict[Figure, list[Quantile]] = {
-            figure: [Quantile(1 - percentile, window=WINDOW) for percentile in PERCENTILES] for figure in FIGURES
-        }
+        self._above: dict[Figure, dict[float, Quantile]] = {figure: {} for figure in FIGURES}
+        for percentile in percentiles:
+            self._quantile("ttft", percentile)
 
     def __repr__(self) -> str:
         return f"<Predictor {self.fit!r}>"
@@ -139,7 +142,7 @@ class Predictor:
         """What was forecast at the start of a request, and what came. A forecast of nothing teaches nothing, nor does
         an outcome that is none."""
         if times.of(figure) > 0 and 0 <= outcome_ms < math.inf:
-            for quantile in self._above[figure]:
+            for quantile in self._above[figure].values():
                 quantile.observe(outcome_ms / times.of(figure))
 
     def certificate(self, figure: Figure, percentile: float) -> Certificate:
@@ -149,21 +152,27 @@ class Predictor:
     def state(self) -> PredictorState:
         return PredictorState(
             fit=self.fit.state(),
-            above={figure: [one.state() for one in kept] for figure, kept in self._above.items()},
+            above={figure: [kept[name].state() for name in sorted(kept)] for figure, kept in self._above.items()},
         )
 
     @classmethod
     def from_state(cls, state: PredictorState, prior: Pod | None = None) -> Predictor:
         """Goes on where `state()` was taken. Raises ValueError for a state of other figures or percentiles."""
-        made = cls(Fit.from_state(state.fit, prior))
+        names = {1 - percentile: percentile for percentile in PERCENTILES}
+        learned = [names.get(one.alpha, 0.0) for one in state.above.get("ttft", ())]
+        made = cls(Fit.from_state(state.fit, prior), [name for name in PERCENTILES if name in learned])
         for figure in FIGURES:
-            kept = [Quantile.from_state(one) for one in state.above.get(figure, [])]
-            if [one.alpha for one in kept] != [one.alpha for one in made._above[figure]]:
-                raise ValueError(f"the state holds other percentiles of {figure} than {PERCENTILES}")
-            made._above[figure] = kept
+            kept = [Quantile.from_state(one) for one in state.above.get(figure, ())]
+            if figure not in state.above or [one.alpha for one in kept] != [1 - name for name in made._above[figure]]:
+                raise ValueError(f"the state holds other percentiles of {figure} than are learned together")
+            made._above[figure] = dict(zip(made._above[figure], kept, strict=True))
         return made
 
     def _quantile(self, figure: Figure, percentile: float) -> Quantile:
         if not 0 < percentile < 1:
             raise ValueError(f"a percentile is a share between 0 and 1, got {percentile}")
-        return self._above[figure][min(bisect_left(PERCENTILES, percentile - 1e-9), len(PERCENTILES) - 1)]
+        name = PERCENTILES[min(bisect_left(PERCENTILES, percentile - 1e-9), len(PERCENTILES) - 1)]
+        if name not in self._above[figure]:
+            for kept in self._above.values():
+                kept[name] = Quantile(1 - name, window=WINDOW)
+        return self._above[figure][name]
