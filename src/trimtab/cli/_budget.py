@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trimtab.cli import _budget_text as text
-from trimtab.cli._common import OneOf, busy, emit, json_option, moment, records_of, unknown, workspace_option
+from trimtab.cli._common import (
+    OneOf,
+    busy,
+    emit,
+    json_option,
+    moment,
+    records_of,
+    tell_change,
+    unknown,
+    workspace_option,
+)
 from trimtab.cli._group import Group
 
 if TYPE_CHECKING:
@@ -121,7 +131,7 @@ def set_(
             done = remove_budget(workspace, scope, period, reason=reason)
         else:
             done = set_budget(workspace, scope, period, _usd(usd), tz=tz, reason=reason)
-    text.tell_change(done, workspace, as_json)
+    tell_change(done, {"scope": done.scope, "period": done.period}, text.outcome(done), workspace, as_json)
 
 
 @budget.command(short_help="Give a budget more until a time.")
@@ -148,7 +158,7 @@ def grant(scope: str, usd: str, until: str, reason: str, period: Any, workspace:
         if not more:
             raise click.BadParameter("a grant of nothing changes nothing", param_hint="--usd")
         done = grant_budget(workspace, scope, period, more, moment(until, "--until"), reason=reason)
-    text.tell_change(done, workspace, as_json)
+    tell_change(done, {"scope": done.scope, "period": done.period}, text.outcome(done), workspace, as_json)
 
 
 @budget.command(short_help="Show who changed budgets, and what was spent day by day and month by month.")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import emit, rows, styled, table, taken_up, tell_taken_up
+from trimtab.cli._common import table
 
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import AuditRow, BudgetChange, Scope
@@ -122,32 +120,12 @@ def tell_spenders(found: list[tuple[BudgetRow, list[Spender]]]) -> None:
         table(["SPENT OF", "BY", "NAME", *head], lines)
 
 
-def tell_change(done: BudgetChange, workspace: Path, as_json: bool) -> None:
-    """What was changed, what deserves a look, and whether it is in force; exit code 1 where a gateway runs on with what
-    was."""
-    found = taken_up(workspace)
-    if as_json:
-        emit(
-            {
-                "scope": done.scope,
-                "period": done.period,
-                "file": done.file,
-                "changed": done.changed,
-                "before": done.before,
-                "after": done.after,
-                "live": found.live,
-                "problem": found.problem,
-                "warnings": rows(done.warnings),
-            }
-        )
-        sys.exit(1 if found.problem else 0)
-    if done.changed:
-        click.echo(f"{done.scope}/{done.period}: {_terms(done.before)} -> {_terms(done.after)}")
-    else:
-        click.echo(f"{done.scope}/{done.period}: {_terms(done.after)} already; nothing is changed.")
-    for problem in done.warnings:
-        click.echo(f"{styled('warning', 'yellow')}: {problem}", err=True)
-    tell_taken_up(found)
+def outcome(done: BudgetChange) -> str:
+    """What became of a budget."""
+    name = f"{done.scope}/{done.period}"
+    if not done.changed:
+        return f"{name}: {_terms(done.after)} already; nothing is changed."
+    return f"{name}: {_terms(done.before)} -> {_terms(done.after)}"
 
 
 def _terms(one: Budget | None) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import click
 
@@ -163,6 +163,35 @@ def tell_taken_up(found: TakenUp, *, err: bool = False) -> None:
         sys.exit(1)
     said = "In force: the running gateway has taken it up."
     click.echo(said if found.live else "No gateway runs: it is in force from the next start on.", err=err)
+
+
+class Change(Protocol):
+    """Something declared that a command has changed, or found as it was to be."""
+
+    @property
+    def file(self) -> Any: ...
+    @property
+    def changed(self) -> bool: ...
+    @property
+    def before(self) -> Any: ...
+    @property
+    def after(self) -> Any: ...
+    @property
+    def warnings(self) -> Sequence[Problem]: ...
+
+
+def tell_change(done: Change, named: Mapping[str, Any], said: str, workspace: Path, as_json: bool) -> None:
+    """What was changed (`named`: of what, with --json; `said`: for people), what deserves a look, and whether it is in
+    force; exit code 1 where a gateway runs on with what was."""
+    found = taken_up(workspace)
+    if as_json:
+        told = {"file": done.file, "changed": done.changed, "before": done.before, "after": done.after}
+        emit({**named, **told, "live": found.live, "problem": found.problem, "warnings": rows(done.warnings)})
+        sys.exit(1 if found.problem else 0)
+    click.echo(said)
+    for problem in done.warnings:
+        click.echo(f"{styled('warning', 'yellow')}: {problem}", err=True)
+    tell_taken_up(found)
 
 
 def span_s(text: str) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,9 @@ from trimtab.cli._common import (
     emit,
     json_option,
     moment,
-    rows,
     span_s,
-    styled,
     table,
-    taken_up,
-    tell_taken_up,
+    tell_change,
     unknown,
     workspace_option,
 )
@@ -170,27 +166,8 @@ def _named() -> Iterator[None]:
 
 
 def _tell(done: EventChange, workspace: Path, as_json: bool) -> None:
-    """What was changed, what deserves a look, and whether it is in force; exit code 1 where a gateway runs on with what
-    was."""
-    found = taken_up(workspace)
-    if as_json:
-        emit(
-            {
-                "event": done.name,
-                "file": done.file,
-                "changed": done.changed,
-                "before": done.before,
-                "after": done.after,
-                "live": found.live,
-                "problem": found.problem,
-                "warnings": rows(done.warnings),
-            }
-        )
-        sys.exit(1 if found.problem else 0)
-    click.echo(f"{done.name}: {_terms(done.after)}{'' if done.changed else ' already; nothing is changed'}.")
-    for problem in done.warnings:
-        click.echo(f"{styled('warning', 'yellow')}: {problem}", err=True)
-    tell_taken_up(found)
+    said = f"{done.name}: {_terms(done.after)}{'' if done.changed else ' already; nothing is changed'}."
+    tell_change(done, {"event": done.name}, said, workspace, as_json)
 
 
 def _terms(one: Event) -> str:
