@@ -10,7 +10,7 @@ import pytest
 
 from support.gateway import Gateway, chat, replaced
 from support.rawhttp import RawClient
-from support.upstream import Delay, ScriptedUpstream, Seen, Step, completion, failure, stream, usage, words
+from support.upstream import Cut, Delay, ScriptedUpstream, Seen, Step, completion, stream, usage, words
 from trimtab.core.outcome import learnt_ms
 from trimtab.core.record import Record
 from trimtab.surfaces.twin import run_virtual
@@ -104,24 +104,25 @@ def test_who_runs_beside_it_is_seen(tmp_path: Path) -> None:
 
 
 def test_what_failed_teaches_nothing(tmp_path: Path) -> None:
-    """Forty quick refusals of an upstream are no forty quick answers."""
+    """Forty answers that break off after some words are no forty short answers."""
 
     async def main() -> None:
         script = [pod]
 
-        def told(seen: Seen) -> Iterable[Step]:
-            return script[0](seen)
+        def broken(seen: Seen) -> Iterable[Step]:
+            return [*list(pod(seen))[:14], Cut()]
 
-        async with ScriptedUpstream(told) as up, Gateway(tmp_path, up.url, None, PATIENT) as gateway:
-            for number in range(40):
-                await ask(gateway, number, many=20 + 7 * number)
-            before = (await ask(gateway, 40, many=100)).predicted
-            script[0] = lambda _: [Delay(0.005), *failure(400)]
-            for number in range(40):
-                await gateway.ask(f"no {number} " + "word " * 100, temperature=1)
-            script[0] = pod
-            after = (await ask(gateway, 41, many=100)).predicted
-            assert after["model_e2e_ms"] == pytest.approx(before["model_e2e_ms"], rel=0.05)
-            assert 0.9 < after["e2e_ms"] / before["e2e_ms"] < 1.5
+        async with ScriptedUpstream(lambda seen: script[0](seen)) as up:
+            async with Gateway(tmp_path, up.url, None, PATIENT) as gateway:
+                for number in range(40):
+                    await ask(gateway, number, many=20 + 7 * number)
+                before = (await ask(gateway, 40, many=100)).predicted
+                script[0] = broken
+                for number in range(40):
+                    assert (await ask(gateway, 100 + number, many=100)).code == "upstream_failed"
+                script[0] = pod
+                after = (await ask(gateway, 41, many=100)).predicted
+                assert after["model_e2e_ms"] == pytest.approx(before["model_e2e_ms"], rel=0.05)
+                assert 0.9 < after["e2e_ms"] / before["e2e_ms"] < 1.5
 
     run_virtual(main)
