@@ -8,8 +8,10 @@ from trimtab.foundations.stats.betting import EProcess, EProcessState
 from trimtab.foundations.stats.binomial import Share, ShareState, at_most, lower, upper
 from trimtab.foundations.stats.control import Choice, certify, expected
 from trimtab.foundations.stats.detector import Detector, DetectorState
+from trimtab.foundations.stats.level import Level
 from trimtab.foundations.stats.pairs import Arm, Seen
 from trimtab.foundations.stats.quantile import Quantile, QuantileState
+from trimtab.foundations.stats.rate import Rate, RateState
 from trimtab.foundations.stats.worse import Worse, WorseState
 
 if TYPE_CHECKING:
@@ -30,11 +32,14 @@ __all__ = [
     "DifferenceState",
     "EProcess",
     "EProcessState",
+    "Level",
     "Mean",
     "MeanState",
     "Member",
     "Quantile",
     "QuantileState",
+    "Rate",
+    "RateState",
     "Seen",
     "Share",
     "ShareState",

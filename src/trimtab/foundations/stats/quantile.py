@@ -120,6 +120,15 @@ class Quantile:
         """Of the values kept; None while there are none. What a caller without a cap of its own may take for +inf."""
         return self._sorted[-1] if self._sorted else None
 
+    def above(self, share: float) -> float | None:
+        """What the next value exceeds with this share if it is like those kept, whatever the levels have become: the
+        largest kept where none is that high, the least where all are; None while none is kept."""
+        kept = self._sorted
+        if not kept:
+            return None
+        rank = math.ceil((1 - share) * (len(kept) + 1))
+        return kept[min(max(rank, 1), len(kept)) - 1]
+
     def observe(self, value: float) -> None:
         """A value has come: the levels learn from whether they covered it, the window takes it. Raises ValueError for
         what is not finite."""
