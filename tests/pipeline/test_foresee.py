@@ -48,9 +48,9 @@ def test_a_models_pace_is_known_after_some_requests(tmp_path: Path) -> None:
         async with ScriptedUpstream(pod) as up, Gateway(tmp_path, up.url, None, PATIENT) as gateway:
             first = await ask(gateway, 0, many=50)
             assert first.predicted == {}
-            for number in range(1, 40):
-                await ask(gateway, number, many=20 + 7 * number)
-            last = await ask(gateway, 40, many=200)
+            for number in range(1, 80):
+                await ask(gateway, number, many=20 + 7 * (number % 40))
+            last = await ask(gateway, 80, many=200)
             assert set(last.predicted) == NAMES
             for figure in ("ttft", "itl", "e2e"):
                 learnt = learnt_ms(last, figure)
@@ -68,9 +68,9 @@ def test_who_waits_for_the_whole_is_foreseen_its_end(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with ScriptedUpstream(pod) as up, Gateway(tmp_path, up.url, None, PATIENT) as gateway:
-            for number in range(40):
-                await ask(gateway, number, many=20 + 7 * number)
-            last = await ask(gateway, 40, many=100, streamed=False)
+            for number in range(80):
+                await ask(gateway, number, many=20 + 7 * (number % 40))
+            last = await ask(gateway, 80, many=100, streamed=False)
             assert set(last.predicted) == NAMES - {"ttft_ms", "itl_ms", "model_ttft_ms", "model_itl_ms"}
             learnt = learnt_ms(last, "e2e")
             assert learnt is not None

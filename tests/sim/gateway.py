@@ -141,7 +141,7 @@ class Gateway:
     def check_idle(self) -> None:
         """Nothing is ready, and time is about to move: nobody waits for what is there, or holds what he can't use."""
         self._latest_ns = max(self._latest_ns, self.clock.wall_ns())
-        used = sum(gate._used for gate in self.plane.gates._gates.values())
+        used = sum(gate.used for gate in self.plane.gates._gates.values())
         waiting = [holder for holder in self.asking if self._waits(holder)]
         if self._scripts is not None:  # that it must wait may still be on its way to it
             now = self._loop.time()

@@ -33,7 +33,7 @@ def judge(world: World) -> None:
 def _nothing_held(gateway: Gateway) -> None:
     plane = gateway.plane
     for name, gate in plane.gates.views().items():
-        if (gate.free, gate.waiting) != (gate.slots, 0):
+        if (gate.running, gate.waiting) != (0, 0):
             raise Broken(f"{gateway.name}: the gate of {name} is {gate}")
     for views in plane.fleet.views().values():
         for view in views:

@@ -84,8 +84,9 @@ def _say(one: Recheck) -> None:
     for differs in one.differs:
         click.echo(f"differs  {what}: {differs.figure} is {differs.told}, from the records {differs.found}")
     if not one.differs:
+        missed = "missed by" if over.figure == "met" else "above"
         seen = "none yet" if one.found.estimate is None else f"{100 * one.found.estimate:.2f}%"
         click.echo(
-            f"same     {what}: above {seen}, at most {100 * one.found.upper:.2f}%, of {one.found.observations:,} "
+            f"same     {what}: {missed} {seen}, at most {100 * one.found.upper:.2f}%, of {one.found.observations:,} "
             f"outcomes, {over.since or '-'} to {over.until or '-'}"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from trimtab.core.errors import Code
 from trimtab.core.record import Figure, Record
 
 FIGURES: Final[tuple[Figure, ...]] = ("ttft", "itl", "e2e")
@@ -26,6 +27,22 @@ def ran_to_its_end(record: Record) -> bool:
         and bool(record.attempts)
         and record.attempts[-1].outcome == "success"
     )
+
+
+def ran_on(record: Record) -> str | None:
+    """The model that was asked last, if any gate let the request in."""
+    last = record.admissions[-1] if record.admissions else None
+    return None if last is None or last.how == "refused" else last.model
+
+
+def missed(record: Record) -> bool | None:
+    """Whether somebody whom forecasts had let in missed its contract; None: it says nothing of them. Who is cut off at
+    its deadline has missed it; who breaks off or meets a fault has not shown how long it would have taken."""
+    last = record.admissions[-1] if record.admissions else None
+    if last is None or not last.counts or record.met.latency is None:
+        return None
+    in_vain = record.code == Code.DEADLINE_EXCEEDED.wire and bool(record.attempts)
+    return not record.met.latency if in_vain or ran_to_its_end(record) else None
 
 
 def outcome_ms(record: Record, figure: Figure) -> float | None:

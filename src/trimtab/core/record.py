@@ -16,6 +16,7 @@ from trimtab.core.money import Usage
 
 Outcome = Literal["success", "dropped", "ignored"]
 Figure = Literal["ttft", "itl", "e2e"]
+Short = Literal["slots", "turn", "ttft", "itl", "e2e", "others", "booked"]
 
 answering: ContextVar[str | None] = ContextVar("answering", default=None)
 """Id of the record of the request that this task answers: what a log line says of whose it is."""
@@ -149,14 +150,54 @@ class GuardRow(msgspec.Struct, kw_only=True):
     """none, redacted, restored or blocked."""
 
 
+class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the gate of one plan's model decided, and by which numbers. Times are in ms from the decision on."""
+
+    model: str
+    """Whose gate it was."""
+    how: Literal["free", "waited", "booked", "probe", "refused"]
+    """Let in at once, after a wait, at the time it had been told, or although it would be late; or refused."""
+    short: Short | None = None
+    """What stood in the way of who was refused: slots, turn (others wait before it), ttft, itl, e2e (its own target),
+    others (somebody's who runs), booked (promised to others who come about now)."""
+    waited_ms: float = 0.0
+    """In line."""
+    percentile: float
+    """At which its contract promises latency."""
+    level: float | None = None
+    """Of the quantile of forecast errors that was reckoned with; null: too little was known, slots decided."""
+    ttft_ms: float | None = None
+    """To its first token, at that level."""
+    itl_ms: float | None = None
+    """Between two tokens, at that level."""
+    e2e_ms: float | None = None
+    """To its end, at that level."""
+    waived: list[Figure] = []
+    """Targets that the tier could not keep even when idle, and that stood in nobody's way."""
+    running: int
+    """Requests that ran."""
+    waiting: int
+    """Requests in line."""
+    slots: int
+    """The most that may run."""
+    retry_after_s: float | None = None
+    """When it was told to come back, where this was the refusal that it got."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether what came of it says something of the level: forecasts let it in, by all of its targets."""
+        return self.how not in ("refused", "probe") and self.level is not None and not self.waived
+
+
 class Over(msgspec.Struct, kw_only=True):
     """Where the observations of a certificate stand in the records: in the rows of the worker that wrote it, in the
-    order of `seq`, from one to another, both counted, those of this tier that `core.outcome` has an outcome of."""
+    order of `seq`, from one to another, both counted, those of this model that `core.outcome` has an outcome of."""
 
-    figure: Figure
-    """ttft, itl or e2e."""
-    tier: str
-    """S, M or L."""
+    figure: Figure | Literal["met"]
+    """ttft, itl or e2e: how far above their forecasts these were; met: who was let in by forecasts and missed its
+    contract."""
+    model: str
+    """Whose requests."""
     percentile: float
     """What is promised, as a share."""
     since: str | None = msgspec.field(name="from")
@@ -268,6 +309,8 @@ class Record(msgspec.Struct, kw_only=True):
     `prefill_tokens_in_flight`, `decode_tokens_in_flight`."""
     guards: list[GuardRow]
     """Each check of each guard stage."""
+    admissions: list[AdmissionRow] = []
+    """What the gate of each plan that was tried decided, in order."""
     certificates: list[CertificateRow]
     """What a decision about this request relied on."""
     status: int | None = None

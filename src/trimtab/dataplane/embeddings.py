@@ -14,6 +14,7 @@ from trimtab.core.money import settle as rounded_up
 from trimtab.core.record import Attempt
 from trimtab.core.request import EmbeddingTerms
 from trimtab.dataplane import deliver, hold, settle
+from trimtab.dataplane.admission import Turn
 from trimtab.dataplane.run import Run, Wanted
 from trimtab.foundations.embed import MAX_CHARACTERS, Vectors
 from trimtab.foundations.podmodel import Ask
@@ -58,9 +59,9 @@ async def _vectors(wanted: Wanted, run: Run) -> msgspec.Raw | Refusal:
             return Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=message, param="input")
     with ledger.stage("admit"):
         read = Ask(prompt=sum(map(len, wanted.texts)) / _CHARACTERS, output=0)
-        run.ticket = await plane.embedding_gate.admit(hold.turn(run, bound, read), hold.wait_s(run, bound))
-        if run.ticket is None:
-            return hold.full(_PLACE, plane.embedding_gate)
+        refused = await _admit(run, hold.turn(run, bound, read, strict=True))
+        if refused is not None:
+            return refused
     with ledger.stage("reserve"):
         usage = await _reserve(wanted, run)
         if isinstance(usage, Refusal):
@@ -71,6 +72,12 @@ async def _vectors(wanted: Wanted, run: Run) -> msgspec.Raw | Refusal:
         if vectors.size > _ENCODE_ASIDE:
             return await plane.clock.offload(_rows, vectors, wanted.terms)
         return _rows(vectors, wanted.terms)
+
+
+async def _admit(run: Run, turn: Turn) -> Refusal | None:
+    gate, bound = run.plane.embedding_gate, run.bound
+    assert bound is not None
+    return await hold.token(run, gate, turn, hold.wait_s(run, bound), model=run.plane.embedder.name, place=_PLACE)
 
 
 async def _reserve(wanted: Wanted, run: Run) -> Usage | Refusal:
@@ -86,9 +93,9 @@ async def _reserve(wanted: Wanted, run: Run) -> Usage | Refusal:
         cap = usd(bound.contract.cost.max_per_request_nanousd)
         message = f"{tokens} tokens cost ${usd(exact)}, the cap of a request is ${cap}"
         return Refusal(code=Code.COST_CAP, message=message)
-    gate = run.plane.embedding_gate
     assert run.ticket is not None
-    lease = await hold.money(run, bound, run.ticket.turn, want=exact, least=exact, gate=lambda: gate, place=_PLACE)
+    turn = run.ticket.turn
+    lease = await hold.money(run, bound, turn, want=exact, least=exact, again=lambda turn: _admit(run, turn))
     if isinstance(lease, Refusal):
         return lease
     cost.reserved_nanousd = lease.granted

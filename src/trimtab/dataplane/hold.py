@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from trimtab.core.clock import NS_PER_MS, NS_PER_S
+from trimtab.core.clock import NS_PER_S
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Price
-from trimtab.dataplane import settle
-from trimtab.dataplane.admission import Gate, Turn, retry_after_s
+from trimtab.core.record import AdmissionRow
+from trimtab.dataplane import foresee, settle
+from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.routing import LEAST_OUTPUT
 from trimtab.dataplane.run import Run
@@ -36,11 +37,13 @@ async def reserve(run: Run, plan: Plan, bound: Bound) -> Plan | Refusal:
             expected = lengths.expected(bound.tenant.id, bound.name, plan.variant.name, plan.max_tokens)
         want = spent + price.most(plan.prompt_bound, max(fewest, expected) * plan.choices)
 
-    def gate() -> Gate | None:
-        return run.plane.gates.of(plan.variant.model)
-
     assert run.ticket is not None
-    lease = await money(run, bound, run.ticket.turn, want=want, least=least, gate=gate, place=f"tier {plan.tier}")
+    model, place = plan.variant.model, f"tier {plan.tier}"
+
+    async def again(turn: Turn) -> Refusal | None:
+        return await token(run, run.plane.gates.of(model), turn, wait_s(run, bound), model=model, place=place)
+
+    lease = await money(run, bound, run.ticket.turn, want=want, least=least, again=again)
     if isinstance(lease, Refusal):
         return lease
     run.record.cost.estimate_nanousd = plan.estimate_nanousd
@@ -64,10 +67,10 @@ def _metered(run: Run, plan: Plan, lease: Lease, price: Price, spent: int) -> Pl
 
 
 async def money(
-    run: Run, bound: Bound, turn: Turn, *, want: int, least: int, gate: Callable[[], Gate | None], place: str
+    run: Run, bound: Bound, turn: Turn, *, want: int, least: int, again: Callable[[Turn], Awaitable[Refusal | None]]
 ) -> Lease | Refusal:
     """Between `least` and `want` on every budget at once. Who must wait for money holds no token that others could run
-    with, and stands in its gate's line once more after it, in `turn`."""
+    with, and stands in its gate's line once more after it: `again`."""
     lease = await run.plane.budgets.reserve(
         bound.entry,
         bound.name,
@@ -83,25 +86,79 @@ async def money(
     if isinstance(lease, Lease):
         run.lease = lease
         if run.ticket is None:  # given back while money was waited for
-            now = gate()
-            run.ticket = None if now is None else await now.admit(turn, wait_s(run, bound))
-            if run.ticket is None:
-                return Refusal(code=Code.QUEUE_FULL, message=f"{place} is full", retry_after_s=1.0)
+            refused = await again(turn)
+            if refused is not None:
+                return refused
     return lease
 
 
-def turn(run: Run, bound: Bound, ask: Ask) -> Turn:
-    """Where a request stands in a gate's line."""
-    contract = bound.contract
-    due_ns = run.ledger.arrival.at_ns + int(contract.latency.ttft_ms * NS_PER_MS)
-    return Turn(rank=int(contract.rank), tenant=bound.tenant.id, due_ns=due_ns, ask=ask)
+async def token(run: Run, gate: Gate | None, turn: Turn, wait_s: float, *, model: str, place: str) -> Refusal | None:
+    """A ticket for the run, or the refusal with the time that it is told."""
+    if gate is None:
+        return no_replica(place)
+    got = await admitted(run, gate, turn, wait_s, model=model)
+    if isinstance(got, Ticket):
+        run.ticket = got
+        return None
+    refused, row = got
+    return full(place, refused, row, run.ledger.elapsed_ms())
 
 
-def full(place: str, gate: Gate) -> Refusal:
-    """No token came in time."""
-    view = gate.view()
-    message = f"{place} is full: all {view.slots} slots are taken and {view.waiting} requests wait"
-    return Refusal(code=Code.QUEUE_FULL, message=message, retry_after_s=retry_after_s(view))
+async def admitted(
+    run: Run, gate: Gate, turn: Turn, wait_s: float, *, model: str
+) -> Ticket | tuple[Refused, AdmissionRow]:
+    """What the gate decides, which is then in the record."""
+    since_ns = run.ledger.clock.now_ns()
+    got = await gate.admit(turn, wait_s)
+    row = foresee.decided(run, model, gate, got, since_ns)
+    return got if isinstance(got, Ticket) else (got, row)
+
+
+def turn(run: Run, bound: Bound, ask: Ask, *, strict: bool) -> Turn:
+    """Where a request stands before a gate."""
+    return Turn(
+        rank=int(bound.contract.rank),
+        tenant=bound.tenant.id,
+        at_ns=run.ledger.arrival.at_ns,
+        latency=bound.contract.latency,
+        ask=ask,
+        key=hash((bound.tenant.id, bound.name, *settle.texts(run.body.messages))) if run.body is not None else 0,
+        strict=strict,
+    )
+
+
+def full(place: str, refused: Refused, row: AdmissionRow, elapsed_ms: float) -> Refusal:
+    """Not now, by these numbers; and when."""
+    row.retry_after_s = refused.book()
+    code, why = Code.QUEUE_FULL, _why(place, refused, elapsed_ms)
+    if row.retry_after_s is None:
+        code, why = Code.NOTHING_ALLOWED, f"{why}, and an idle one could not keep the contract either"
+    return Refusal(code=code, message=why, retry_after_s=row.retry_after_s)
+
+
+def no_replica(place: str) -> Refusal:
+    return Refusal(code=Code.NO_REPLICA, message=f"no replica of {place} is there just now", retry_after_s=1.0)
+
+
+def _why(place: str, refused: Refused, elapsed_ms: float) -> str:
+    """`elapsed_ms`: since it arrived, from where its targets count."""
+    look, latency = refused.look, refused.turn.latency
+    load = f"{refused.running} requests run and {refused.waiting} wait"
+    if look.short == "ttft":
+        told_ms = elapsed_ms + (look.ttft_ms or 0.0)
+        return f"{place} would begin the answer after {told_ms:,.0f} ms, of {latency.ttft_ms:,.0f}: {load}"
+    if look.short == "itl":
+        return f"{place} would take {look.itl_ms or 0:,.0f} ms for a token, of {latency.itl_ms:,.0f}: {load}"
+    if look.short == "e2e":
+        told_ms = elapsed_ms + (look.e2e_ms or 0.0)
+        return f"{place} would end the answer after {told_ms:,.0f} ms, of {latency.e2e_ms:,.0f}: {load}"
+    if look.short == "others":
+        return f"one more on {place} would make others late that run: {load}"
+    if look.short == "booked":
+        return f"the next room on {place} is promised to callers who were told to come back: {load}"
+    if look.short == "turn":
+        return f"{place} has others waiting before this request: {load}"
+    return f"{place} is full: {refused.running} of {refused.slots} slots are taken and {refused.waiting} requests wait"
 
 
 def store_lost() -> Refusal:

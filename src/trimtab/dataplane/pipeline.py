@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
 
 from trimtab.core.decision import Allowed, Features, Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import PlanRow, Record, answering
+from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, answering
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, policy, routing, settle
-from trimtab.dataplane.admission import Ticket
+from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
 from trimtab.dataplane.ground import answers_among
@@ -34,6 +39,16 @@ from trimtab.foundations.tokens import prompt_bound, text_bytes
 _log = logging.getLogger(__name__)
 _COUNT_ASIDE_BYTES = 32_768  # prompts above this are counted off the event loop
 _TEMPLATE = "template:"
+SHUT: Final[dict[Short, str]] = {
+    "slots": "queue full",
+    "turn": "others wait before it",
+    "ttft": "would begin too late",
+    "itl": "would write too slowly",
+    "e2e": "would end too late",
+    "others": "would make others late",
+    "booked": "promised to others",
+}
+"""What the record says of a plan whose gate did not open."""
 RETRIEVAL_SHARE = 0.25
 """Of the end-to-end target: what embedding a question may take before the lexical lists decide alone."""
 
@@ -262,14 +277,16 @@ async def fulfil(decision: Decision, run: Run) -> None:
     missed = Refusal(code=Code.NOTHING_ALLOWED, message=Code.NOTHING_ALLOWED.value.cause)
     try:
         async with asyncio.timeout(hold.left_s(run, bound)):
-            for number, (plan, row) in enumerate(zip(decision.plans, decision.rows, strict=True)):
-                others = len(decision.plans) - number - 1
-                outcome = await _try(run, plan, row, others, decision)
+            shut: list[Shut] = []
+            for plan, row, others in _in_turn(decision, shut):
+                outcome = await _try(run, plan, row, others, decision, shut)
                 if outcome is None:
                     return
                 missed, row.outcome = outcome.refusal, outcome.reason
                 if outcome.last:
                     break
+            if missed.code is Code.QUEUE_FULL and shut:
+                missed = _when(shut, run.ledger.elapsed_ms())
     except TimeoutError:
         missed = hold.too_late(bound)
         run.end_ticket("dropped")
@@ -279,12 +296,33 @@ async def fulfil(decision: Decision, run: Run) -> None:
         await deliver.miss(run, missed, decision)
 
 
-async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decision) -> NotAnswered | None:
+def _in_turn(decision: Decision, shut: Sequence[Shut]) -> Iterator[tuple[Plan, PlanRow, int]]:
+    """Plans, best first, each with how many are left after it. Then once more those whose tier could not keep the
+    contract even when idle: where no other can, late is better than not at all."""
+    plans = list(zip(decision.plans, decision.rows, strict=True))
+    for number, (plan, row) in enumerate(plans):
+        yield plan, row, len(plans) - number - 1
+    late = [one.plan for one in shut if one.refused.turn.strict and not one.refused.can_keep]
+    if decision.bound.contract.on_miss != "refuse":
+        for plan, row in plans:
+            if plan in late:
+                yield plan, row, 0
+
+
+def _when(shut: Sequence[Shut], elapsed_ms: float) -> Refusal:
+    """Every gate was shut: the one that is expected to open first tells when."""
+    first = min(shut, key=lambda one: math.inf if one.refused.room_ms is None else one.refused.room_ms)
+    return hold.full(f"tier {first.plan.tier}", first.refused, first.row, elapsed_ms)
+
+
+async def _try(
+    run: Run, plan: Plan, row: PlanRow, others: int, decision: Decision, shut: list[Shut]
+) -> NotAnswered | None:
     """One plan: a token, its money, its model. None: the client has its answer, or an error event after a start."""
     ledger, plane, bound, body = run.ledger, run.plane, decision.bound, decision.body
     run.prices[plan.variant.id] = plan.variant.price
     with ledger.stage("admit"):  # 8
-        ticket = await _admit(run, plan, others, bound)
+        ticket = await _admit(run, plan, others, decision, shut)
         if isinstance(ticket, NotAnswered):
             return ticket
         run.ticket = ticket
@@ -328,12 +366,19 @@ async def _try(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
     return broken
 
 
-async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | NotAnswered:
-    """A concurrency token of the plan's model, now or after the wait that policy and contract leave."""
-    gate = run.plane.gates.of(plan.variant.model)
+class Shut(msgspec.Struct, frozen=True):
+    """A gate that did not let the request in."""
+
+    plan: Plan
+    refused: Refused
+    row: AdmissionRow
+
+
+async def _admit(run: Run, plan: Plan, others: int, decision: Decision, shut: list[Shut]) -> Ticket | NotAnswered:
+    """A ticket of the plan's model, now or after the wait that policy and contract leave."""
+    bound, gate = decision.bound, run.plane.gates.of(plan.variant.model)
     if gate is None:
-        message = f"no replica of tier {plan.tier} is there just now"
-        return NotAnswered(Refusal(code=Code.NO_REPLICA, message=message, retry_after_s=1.0), "no replica")
+        return NotAnswered(hold.no_replica(f"tier {plan.tier}"), "no replica")
     view = gate.view()
     effects = run.configuration.snapshot.release.policy.look(
         "admit",
@@ -352,10 +397,15 @@ async def _admit(run: Run, plan: Plan, others: int, bound: Bound) -> Ticket | No
         wait_s = min(effects.on_full.wait_ms / 1000, wait_s)
         reroute = reroute and effects.on_full.reroute
     ask = gate.tier.expected.ask((bound.tenant.id, bound.name), plan.prompt_bound, plan.max_tokens)
-    ticket = await gate.admit(hold.turn(run, bound, ask), wait_s)
-    if ticket is not None:
-        return ticket
-    return NotAnswered(hold.full(f"tier {plan.tier}", gate), "queue full", last=not (reroute and others))
+    strict = bound.contract.on_miss == "refuse" or (len(decision.plans) > 1 and len(shut) < len(decision.plans))
+    turn = hold.turn(run, bound, ask, strict=strict)
+    got = await hold.admitted(run, gate, turn, wait_s, model=plan.variant.model)
+    if isinstance(got, Ticket):
+        return got
+    refused, row = got
+    shut.append(Shut(plan, refused, row))
+    told = Refusal(code=Code.QUEUE_FULL, message=Code.QUEUE_FULL.value.cause)
+    return NotAnswered(told, SHUT[row.short or "slots"], last=not (reroute and others))
 
 
 async def _retrieve(run: Run, plan: Plan, bound: Bound, corpus: Corpus) -> None:

@@ -113,7 +113,7 @@ def _models(plane: DataPlane) -> Iterator[str]:
         yield sample(f.SLOTS, (model,), view.slots)
     yield f.RUNNING.head
     for model, view in gates.items():
-        yield sample(f.RUNNING, (model,), view.slots - view.free)
+        yield sample(f.RUNNING, (model,), view.running)
     yield f.WAITING.head
     for model, view in gates.items():
         yield sample(f.WAITING, (model,), view.waiting)

@@ -1,9 +1,10 @@
 """Certificates computed anew from records alone, by the code that made them.
 
-A certificate of forecasts says how often outcomes were above their prediction. Its observations are the rows between
-the two that it names (`core.record.Over`); they are learned by a `Predictor` that knows nothing, in the order in which
-they were written, and its certificate must be the same to the last bit. A row that is gone might have been learned
-from, so with a gap in the numbers nothing can be said.
+A certificate of forecasts says how often outcomes were above their prediction, one of a gate how many of those whom
+forecasts let in missed their contract. Its observations are the rows between the two that it names
+(`core.record.Over`); they are learned by a `Predictor` (a `Rate`) that knows nothing, in the order in which they were
+written, and its certificate must be the same to the last bit. A row that is gone might have been learned from, so with
+a gap in the numbers nothing can be said.
 
 That everything is there between two rows is the chain's and the numbers' business; that the two are the right ones,
 the first of the process and the last before the decision, is the gateway's word.
@@ -16,12 +17,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from trimtab.core.errors import TrimtabError
-from trimtab.core.outcome import learnt_ms
+from trimtab.core.outcome import learnt_ms, missed, ran_on
 from trimtab.core.record import CertificateRow, Over, Record
-from trimtab.foundations.podmodel import Fit, Predictor, Times
-from trimtab.foundations.stats import Certificate
+from trimtab.foundations.podmodel import Fit, Predictor, Times, learned_at
+from trimtab.foundations.stats import Certificate, Rate
 
-METHOD = "dtaci"
+METHODS = {"dtaci": ("ttft", "itl", "e2e"), "beta-binomial": ("met",)}
+"""What records can be computed of anew, by method."""
 
 
 class NotRecheckableError(TrimtabError):
@@ -77,10 +79,12 @@ class _Pass:
     """One certificate while rows come by. `done`: none that comes later matters."""
 
     def __init__(self, told: CertificateRow) -> None:
-        if told.over is None or told.method != METHOD:
+        if told.over is None or told.over.figure not in METHODS.get(told.method, ()):
             raise NotRecheckableError(f"a certificate of {told.claim!r} ({told.method}) can't be computed from records")
         self._told, self._over = told, told.over
-        self._predictor = Predictor(Fit(), (told.over.percentile,))
+        self._percentile = learned_at(told.over.percentile)
+        self._rate = Rate()
+        self._predictor = Predictor(Fit(), (self._percentile,))
         self._missing: list[str] = []
         self._oldest: int | None = None
         self._next: int | None = None  # number of the row that must follow; None: the first has not come yet
@@ -104,7 +108,10 @@ class _Pass:
             self._missing.append(self._what_is_gone())
         if self._missing:
             return Recheck(told=told, found=None, differs=[], missing=self._missing)
-        found = self._predictor.certificate(over.figure, over.percentile)
+        if over.figure == "met":
+            found = self._rate.certificate()
+        else:
+            found = self._predictor.certificate(over.figure, over.percentile)
         differs = [
             Differs(figure=name, told=getattr(told, name), found=getattr(found, name))
             for name in Certificate.__struct_fields__
@@ -113,12 +120,16 @@ class _Pass:
         return Recheck(told=told, found=found, differs=differs, missing=[])
 
     def _learn(self, row: Record) -> None:
-        pair = learnt_ms(row, self._over.figure) if row.tier == self._over.tier else None
-        if pair is not None:
+        if ran_on(row) != self._over.model:
+            return
+        figure = self._over.figure
+        if figure == "met":
+            late = missed(row)
+            if late is not None and learned_at(row.admissions[-1].percentile) == self._percentile:
+                self._rate.observe(late)
+        elif (pair := learnt_ms(row, figure)) is not None:
             model_ms, outcome_ms = pair
-            self._predictor.learn(
-                Times(ttft_ms=model_ms, itl_ms=model_ms, e2e_ms=model_ms), self._over.figure, outcome_ms
-            )
+            self._predictor.learn(Times(ttft_ms=model_ms, itl_ms=model_ms, e2e_ms=model_ms), figure, outcome_ms)
 
     def _what_is_gone(self) -> str:
         if self._next is not None:
@@ -132,5 +143,6 @@ def _span(first: int, last: int) -> str:
 
 
 def described(over: Over) -> str:
-    """`ttft of tier S at 95 %`."""
-    return f"{over.figure} of tier {over.tier} at {100 * over.percentile:g} %"
+    """`ttft of model small at 95 %`."""
+    what = "contracts" if over.figure == "met" else over.figure
+    return f"{what} of model {over.model} at {100 * over.percentile:g} %"

@@ -1,6 +1,7 @@
-"""Admission: concurrency tokens per model, a bounded wait in fair order, and what requests are foreseen to take."""
+"""Admission: who may run on a model now, who waits in fair order, and when the rest should come back."""
 
-from trimtab.dataplane.admission.gate import Ending, Gate, Gates, GateView, Ticket, Turn, retry_after_s
-from trimtab.dataplane.admission.tier import Foreseen
+from trimtab.dataplane.admission.gate import Ending, Gate, Gates, GateView, Refused, Ticket
+from trimtab.dataplane.admission.tier import Foreseen, Look
+from trimtab.dataplane.admission.turn import Turn
 
-__all__ = ["Ending", "Foreseen", "Gate", "GateView", "Gates", "Ticket", "Turn", "retry_after_s"]
+__all__ = ["Ending", "Foreseen", "Gate", "GateView", "Gates", "Look", "Refused", "Ticket", "Turn"]

@@ -1,184 +1,412 @@
-"""Concurrency tokens: so many requests at once per model, the rest waits for a bounded time in the fair queue.
+"""The gate of a model: takes what it can finish within its contract, has the rest wait in fair order, or refuses at
+once.
 
-A ticket ends in exactly one of three ways: *success* and *dropped* teach the estimate of service time, *ignored* (the
-request never ran, or failed fast) does not, so that quick failures can't fake a fast tier (Netflix
-concurrency-limits). The expected wait is `ceil((waiting + 1) / slots)` services of exponentially averaged length.
+`admit` looks at the tier as it is (`Tier.look`). Who fits, would overtake nobody and leaves room for those who were
+promised it, runs at once. Who does not fit waits in the fair queue for as long as its contract leaves, if there is
+likely to be room by then; else it is refused at once, with what stands in the way. `Refused.book` tells when there will
+be room, and keeps it (`Bookings`): that is its `Retry-After`. While too little is known of the model for a forecast,
+slots alone decide, from a few on with more for each answer that begins (TCP's slow start), and everybody may wait.
 
-Beside that the gate has its `tier` foresee how long requests take. Nothing is decided by it yet.
+What comes free goes to waiters in the same turn of the loop, so that nobody overtakes the queue. Whoever stands first
+and does not fit is passed over for one who does, as long as its own deadline lets it wait; who has come back at the
+time that it was told goes before all, and is not passed over.
 
-A token that comes free goes to the first waiter in the same turn of the loop, so that nobody overtakes the queue.
+An idle replica takes anybody: nobody else is served by a refusal then, and an estimate that is too high would never be
+corrected. A strict request (`on_miss: refuse`) that would be late runs so only every `PROBE_NS`.
+
+A ticket ends in exactly one of three ways: *success* teaches times, *dropped* and *ignored* don't: what was cut short,
+by its caller or by a fault, says nothing about how long it would have taken (Netflix concurrency-limits).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
+from trimtab.dataplane.admission.bookings import Bookings
 from trimtab.dataplane.admission.queue import Entry, FairQueue, cost
-from trimtab.dataplane.admission.replica import Running
-from trimtab.dataplane.admission.tier import Tier
-from trimtab.foundations.podmodel import Ask, Fit, Predictor
+from trimtab.dataplane.admission.replica import STEP, Running
+from trimtab.dataplane.admission.tier import Foreseen, Look, Tier
+from trimtab.dataplane.admission.turn import Turn
+from trimtab.foundations.podmodel import Fit, Predictor
 
 Ending = Literal["success", "dropped", "ignored"]
-_WEIGHT = 0.1  # of the newest service time in the average
+How = Literal["free", "waited", "booked", "probe"]
+"""In what way somebody was let in: at once, after a wait, at the time it was told, or although it would be late."""
+
+START: Final = 16
+"""Slots of each replica while nothing is known of it: few for an accelerator, more than a processor has."""
+MORE: Final = 2
+"""Slots that each answer which begins then adds."""
+TRIES: Final = 4
+"""Waiters that are looked at for one that comes free: what a turn of the loop may cost."""
+PROBE_NS: Final = 5 * NS_PER_S
+AHEAD: Final = 16
+"""Intervals between two admissions over which it is reckoned how much is promised."""
+LEAST_AHEAD_NS: Final = NS_PER_S
+MOST_AHEAD_NS: Final = 20 * NS_PER_S
+LEAST_REST: Final = 0.02
+"""Share that is left to those without a promise."""
+UNKNOWN_MS: Final = 1_000.0
+"""When to come back where nothing is known."""
+LEAST_MS: Final = 50.0
+_WEIGHT: Final = 0.1  # of the newest service time in the average
+_FALL: Final = 0.01  # by which the number of those who run together is believed to have fallen, with each that ends
 
 
 class GateView(msgspec.Struct, frozen=True):
     """A gate at a glance. `expected_wait_ms`: None while no service has been seen."""
 
     free: int
+    running: int
     slots: int
     waiting: int
     expected_wait_ms: float | None
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """Who stands in line for one request: its class (the smaller `rank` goes first), its tenant, when its first token
-    is due on the clock's `now_ns`, and how many tokens it is expected to have."""
+class Refused:
+    """No ticket: why, and what the gate was at. `can_keep`: whether an idle tier could keep the contract."""
 
-    rank: int
-    tenant: str
-    due_ns: int
-    ask: Ask
+    __slots__ = ("_gate", "can_keep", "how", "look", "room_ms", "running", "slots", "turn", "waiting")
 
-    @property
-    def tokens(self) -> float:
-        """What it costs its tenant's turn."""
-        return cost(self.ask.prompt, self.ask.output)
+    def __init__(self, gate: Gate, turn: Turn, look: Look, *, can_keep: bool) -> None:
+        self._gate, self.turn, self.look, self.can_keep = gate, turn, look, can_keep
+        self.how: Literal["refused"] = "refused"
+        self.running, self.slots, self.waiting = gate.used, gate.slots, gate.waiting
+        self.room_ms = gate.room_ms(turn, look) if can_keep or not turn.strict else None
+        """Until there should be room, apart from what is promised to others; None: never, for a strict request whose
+        contract an idle tier can't keep."""
+
+    def book(self) -> float | None:
+        """Seconds after which this request is let in, which from now on is a promise; None: never."""
+        return None if self.room_ms is None else self._gate.book(self.turn, self.room_ms)
 
 
 class Ticket:
     """Permission to run one request; give it back by `end`, at any time and any number of times."""
 
-    __slots__ = ("_ended", "_gate", "_running", "_since_ns", "turn")
+    __slots__ = ("_ended", "_gate", "_running", "_since_ns", "how", "look", "running", "slots", "turn", "waiting")
 
-    def __init__(self, gate: Gate, turn: Turn, since_ns: int) -> None:
-        self._gate, self._since_ns, self._ended = gate, since_ns, False
-        self._running: Running | None = None
-        self.turn = turn
+    def __init__(self, gate: Gate, turn: Turn, look: Look, how: How, running: Running) -> None:
+        self._gate, self._running, self._since_ns = gate, running, running.began_ns
+        self._ended = False
+        self.turn, self.look, self.how = turn, look, how
+        self.running, self.slots, self.waiting = gate.used, gate.slots, gate.waiting
 
-    def sent(self) -> None:
-        """It is sent to a replica now, for the first time or once more; its times teach."""
-        if not self._ended:
-            self._gate.stop(self._running, whole=False)
-            self._running = self._gate.send(self.turn.ask)
+    def sent(self) -> Foreseen | None:
+        """It is sent to a replica now, for the first time or once more; its times teach. What it will take."""
+        return None if self._ended else self._gate.sent(self._running)
 
     def wrote(self, tokens: int) -> None:
         """So many tokens of its answer have come in all."""
-        if self._running is not None and not self._ended:
-            if self._running.first_ns is None:
-                self._gate.begun(self._running)
-            self._running.wrote = tokens
+        if not self._ended:
+            running = self._running
+            if running.first_ns is None:
+                self._gate.begun(running)
+            running.wrote = tokens
+            if tokens - running.mark >= STEP:
+                self._gate.passed(running)
 
     def end(self, how: Ending = "ignored") -> None:
         """Synchronous, idempotent: the first ending counts."""
         if not self._ended:
             self._ended = True
-            self._gate.stop(self._running, whole=how == "success")
-            wrote = self._running.wrote if self._running is not None else None
-            self._gate.give_back(self.turn, self._since_ns, how, wrote)
+            self._gate.give_back(self._running, self._since_ns, how)
+
+
+class _Waiter:
+    __slots__ = ("ready", "ticket", "turn")
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ticket: Ticket | None = None
 
 
 class Gate:
-    """The tokens of one model. `slots` may change at any time; a smaller number takes effect as tickets end."""
+    """One model's. `slots` may change at any time; a smaller number takes effect as tickets end."""
 
-    def __init__(self, clock: Clock, slots: int, replicas: int = 1) -> None:
+    def __init__(self, clock: Clock, slots: int, replicas: int = 1, predictor: Predictor | None = None) -> None:
         self._clock = clock
         self.slots = slots
-        self.tier = Tier(Predictor(Fit(), ()), replicas)
-        self._used = 0
-        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self.tier = Tier(predictor or Predictor(Fit(), ()), replicas)
+        self.used = 0
+        self._walk_ns = 0
+        """From when on somebody may come in without a promise."""
+        self._busy = 0.0
+        """How many run together when it is full."""
+        self._begun = 0
+        """Answers that have begun: each shows that the model takes more."""
+        self._queue: FairQueue[_Waiter] = FairQueue()
+        self._promised: deque[_Waiter] = deque()
+        """Who has come back when it was told to, and waits for room."""
+        self._bookings = Bookings()
+        self._probed_ns: int | None = None
         self._service_ms: float | None = None
 
     def __repr__(self) -> str:
-        return f"<Gate {self._used} of {self.slots} used, {len(self._queue)} waiting>"
+        return f"<Gate {self.used} of {self.slots} used, {self.waiting} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line."""
+        return len(self._queue) + len(self._promised)
+
+    @property
+    def free(self) -> int:
+        """Slots that may be taken. Of a tier that nobody knows yet few, and more with each answer that begins."""
+        slots = self.slots
+        if not self.tier.is_ready:
+            slots = min(slots, START * self.tier.replicas + MORE * self._begun)
+        return max(0, slots - self.used)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody runs, nobody waits."""
+        return not self.used and not self.waiting
 
     def view(self) -> GateView:
         wait = None
         if self._service_ms is not None and self.slots:
-            rounds = -(-(len(self._queue) + 1) // self.slots) if self._used >= self.slots else 0
+            rounds = -(-(self.waiting + 1) // self.slots) if self.used >= self.slots else 0
             wait = rounds * self._service_ms
-        return GateView(max(0, self.slots - self._used), self.slots, len(self._queue), wait)
+        return GateView(self.free, self.used, self.slots, self.waiting, wait)
 
     def resize(self, slots: int, replicas: int = 1) -> None:
         self.slots = slots
         self.tier.resize(replicas)
         self._hand_out()
 
-    async def admit(self, turn: Turn, wait_s: float) -> Ticket | None:
-        """A ticket, at once or after at most `wait_s`; None: not in time."""
-        if self._used < self.slots and not self._queue:
-            self._used += 1
+    # --- before it runs
+
+    async def admit(self, turn: Turn, wait_s: float) -> Ticket | Refused:
+        """A ticket, at once or after at most `wait_s`; or why there is none."""
+        now_ns = self._clock.now_ns()
+        self._bookings.lapse(now_ns)
+        booked = self._bookings.claim(turn.key, now_ns)
+        look = self._look(turn, now_ns, promised=booked)
+        if look.short is None:
             self._queue.charge(turn.rank, turn.tenant, turn.tokens)
-            return Ticket(self, turn, self._clock.now_ns())
-        if wait_s <= 0:
+            return self._begin(turn, look, "booked" if booked else "free", now_ns)
+        if self._may_probe(turn, look, now_ns):
+            self._queue.charge(turn.rank, turn.tenant, turn.tokens)
+            return self._begin(turn, look, "probe", now_ns)
+        until_ns = self._worth_waiting(turn, look, now_ns, now_ns + int(wait_s * NS_PER_S), booked=booked)
+        if until_ns is None:
+            return self._refused(turn, look)
+        return await self._wait(turn, look, (until_ns - now_ns) / NS_PER_S, booked=booked)
+
+    def book(self, turn: Turn, room_ms: float) -> float:
+        """A place for somebody who was refused: seconds until then."""
+        now_ns = self._clock.now_ns()
+        due_ns = self._bookings.book(
+            turn.rank, turn.tenant, turn.key, now_ns + int(room_ms * NS_PER_MS), self._interval_ns(turn, now_ns)
+        )
+        return max(LEAST_MS, (due_ns - now_ns) / NS_PER_MS) / 1000
+
+    def room_ms(self, turn: Turn, look: Look) -> float:
+        """Until there should be room for it, apart from what is promised to others."""
+        if not self.used:
+            return LEAST_MS
+        endings = 1
+        if look.short in ("ttft", "itl", "e2e"):
+            endings = self.tier.endings_until(turn, self._clock.now_ns()) or self.used
+        ms = self.tier.endings_ms(endings + self.waiting, self._clock.now_ns())
+        if ms is None:
+            wait_ms = self.view().expected_wait_ms
+            ms = UNKNOWN_MS if wait_ms is None else wait_ms
+        return max(LEAST_MS, ms)
+
+    def _look(self, turn: Turn, now_ns: int, *, promised: bool = False, from_line: bool = False) -> Look:
+        """`promised`: it has come at its time. `from_line`: it stands in line itself, so that nobody is before it."""
+        free = self.free
+        if not free:
+            return self._shut(turn, "slots")
+        if self._promised and not promised:
+            return self._shut(turn, "booked")
+        if not promised and not from_line and len(self._queue):
+            return self._shut(turn, "turn")
+        look = self.tier.look(turn, now_ns, promised=promised)
+        if look.short is not None or promised or now_ns >= self._walk_ns or self.tier.has_idle:
+            return look
+        return msgspec.structs.replace(look, short="booked") if self._is_promised(turn, free, now_ns) else look
+
+    def _shut(self, turn: Turn, short: Literal["slots", "turn", "booked"]) -> Look:
+        return Look(short=short, percentile=turn.latency.percentile)
+
+    def _is_promised(self, turn: Turn, free: int, now_ns: int) -> bool:
+        """Whether those who come about now need the room."""
+        near, _ = self._near(turn, now_ns)
+        return near > 0 and (near > free - 1 or self.tier.look(turn, now_ns, others=near).short is not None)
+
+    def _walked_in(self, turn: Turn, now_ns: int) -> None:
+        """Who comes without a promise takes what is not promised: so much later may the next one."""
+        if not len(self._bookings):
+            return
+        self._bookings.give_up(turn.key)
+        near, ahead_ns = self._near(turn, now_ns)
+        if near:
+            interval_ns = self._interval_ns(turn, now_ns)
+            rest = max(1 - interval_ns * near / ahead_ns, LEAST_REST)
+            self._walk_ns = max(now_ns, self._walk_ns) + int(interval_ns / rest)
+
+    def _near(self, turn: Turn, now_ns: int) -> tuple[float, float]:
+        """How many are likely to come who were told to, in the next so many ns."""
+        if not len(self._bookings):
+            return 0.0, 0.0
+        ahead_ns = min(max(AHEAD * self._interval_ns(turn, now_ns), LEAST_AHEAD_NS), MOST_AHEAD_NS)
+        return self._bookings.near(turn.rank, now_ns + int(ahead_ns)), ahead_ns
+
+    def _interval_ns(self, turn: Turn, now_ns: int) -> float:
+        """Between two who are let in while the tier is full (Little's law)."""
+        takes_ms = self.tier.takes_ms(turn.ask, now_ns) or self._service_ms or UNKNOWN_MS
+        return takes_ms * NS_PER_MS / max(1.0, self._busy)
+
+    def _may_probe(self, turn: Turn, look: Look, now_ns: int) -> bool:
+        if look.short not in ("ttft", "itl", "e2e") or not self.tier.has_idle:
+            return False
+        if turn.strict:
+            if self._probed_ns is not None and now_ns - self._probed_ns < PROBE_NS:
+                return False
+            self._probed_ns = now_ns
+        return True
+
+    def _worth_waiting(self, turn: Turn, look: Look, now_ns: int, until_ns: int, *, booked: bool) -> int | None:
+        """Until when, of what it may wait; None: there will be no room by then."""
+        latest_ns = self.tier.latest_ns(turn)
+        until_ns = until_ns if latest_ns is None else min(until_ns, latest_ns)
+        if until_ns <= now_ns:
             return None
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = self._queue.push(told, rank=turn.rank, tenant=turn.tenant, due=turn.due_ns, tokens=turn.tokens)
+        if not self.tier.is_ready or booked:
+            return until_ns
+        if look.short in ("ttft", "itl", "e2e") and not self.tier.can_keep(turn):
+            return None
+        return until_ns if now_ns + self.room_ms(turn, look) * NS_PER_MS <= until_ns else None
+
+    def _begin(self, turn: Turn, look: Look, how: How, now_ns: int) -> Ticket:
+        self.used += 1
+        if how != "booked":
+            self._walked_in(turn, now_ns)
+        self._busy = max(self._busy, self.used)
+        return Ticket(self, turn, look, how, self.tier.begin(turn, now_ns))
+
+    async def _wait(self, turn: Turn, look: Look, wait_s: float, *, booked: bool) -> Ticket | Refused:
+        waiter = _Waiter(turn)
+        entry: Entry[_Waiter] | None = None
+        if booked:
+            self._promised.append(waiter)
+        else:
+            entry = self._queue.push(
+                waiter, rank=turn.rank, tenant=turn.tenant, due=turn.first_due_ns, tokens=turn.tokens
+            )
+            if look.short == "turn":
+                self._hand_out()  # it may come before those who wait, and fit
         try:
             async with asyncio.timeout(wait_s):
-                await told
+                await waiter.ready
         except BaseException as gone:
-            if told.done() and not told.cancelled():  # the token was handed over while we were leaving
-                self._used -= 1
-                self._queue.charge(turn.rank, turn.tenant, -turn.tokens)
-                self._hand_out()
-            else:
-                self._leave(entry)
-            if isinstance(gone, TimeoutError):
-                return None
-            raise
-        return Ticket(self, turn, self._clock.now_ns())
+            if waiter.ticket is not None:  # it was handed over while we were leaving
+                if isinstance(gone, TimeoutError):
+                    return waiter.ticket
+                waiter.ticket.end("ignored")
+                raise
+            self._leave(waiter, entry)
+            if not isinstance(gone, TimeoutError):
+                raise
+            now_ns = self._clock.now_ns()
+            again = self._look(turn, now_ns, promised=booked)
+            return self._refused(turn, again if again.short is not None else look)
+        assert waiter.ticket is not None
+        return waiter.ticket
 
-    def send(self, ask: Ask) -> Running:
+    def _leave(self, waiter: _Waiter, entry: Entry[_Waiter] | None) -> None:
+        """A waiter goes unserved."""
+        waiter.ready.cancel()
+        if entry is not None:
+            self._queue.leave(entry)
+        elif waiter in self._promised:
+            self._promised.remove(waiter)
+        self._hand_out()  # it may have stood before others who fit
+
+    def _refused(self, turn: Turn, look: Look) -> Refused:
+        return Refused(self, turn, look, can_keep=self.tier.can_keep(turn))
+
+    # --- while it runs, and after
+
+    def sent(self, running: Running) -> Foreseen | None:
         """A ticket's request goes to a replica."""
-        return self.tier.begin(ask, self._clock.now_ns())
+        self.tier.sent(running, self._clock.now_ns())
+        return self.tier.foresee(running)
 
     def begun(self, running: Running) -> None:
-        """Its first token has come."""
+        """Its first token has come: its prompt is in, and there may be room for the next."""
+        self._begun += 1
         self.tier.first(running, self._clock.now_ns())
-
-    def stop(self, running: Running | None, *, whole: bool) -> None:
-        """It is with its replica no more."""
-        if running is not None:
-            self.tier.end(running, self._clock.now_ns(), whole=whole)
-
-    def give_back(self, turn: Turn, since_ns: int, how: Ending, wrote: int | None) -> None:
-        """A ticket has ended. `wrote`: tokens of its answer that were seen; None: it never ran."""
-        assert self._used > 0, "more tickets ended than were given"
-        self._used -= 1
-        had = 0.0 if wrote is None and how == "ignored" else cost(turn.ask.prompt, wrote or turn.ask.output)
-        self._queue.charge(turn.rank, turn.tenant, had - turn.tokens)
-        if how != "ignored":
-            took_ms = (self._clock.now_ns() - since_ns) / NS_PER_MS
-            old = self._service_ms
-            self._service_ms = took_ms if old is None else old + _WEIGHT * (took_ms - old)
         self._hand_out()
 
-    @property
-    def is_empty(self) -> bool:
-        """Nobody runs, nobody waits."""
-        return not self._used and not self._queue
+    def passed(self, running: Running) -> None:
+        """So many of its tokens have come since the last time that they tell the pace."""
+        self.tier.passed(running, self._clock.now_ns())
+
+    def give_back(self, running: Running, since_ns: int, how: Ending) -> None:
+        """A ticket has ended."""
+        assert self.used > 0, "more tickets ended than were given"
+        self.used -= 1
+        now_ns, turn, wrote = self._clock.now_ns(), running.turn, running.wrote
+        self.tier.end(running, now_ns, whole=how == "success")
+        had = 0.0 if not wrote and how == "ignored" else cost(turn.ask.prompt, wrote or turn.ask.output)
+        self._queue.charge(turn.rank, turn.tenant, had - turn.tokens)
+        if how != "ignored":
+            took_ms = (now_ns - since_ns) / NS_PER_MS
+            old = self._service_ms
+            self._service_ms = took_ms if old is None else old + _WEIGHT * (took_ms - old)
+        self._busy += _FALL * (self.used - self._busy)
+        if how == "success" and running.first_ns is None:
+            self._begun += 1
+        self._hand_out()
 
     def _hand_out(self) -> None:
-        """Free tokens to waiters, in order; the token is the waiter's from this moment."""
-        while self._queue and self._used < self.slots:
-            entry = next(iter(self._queue))
-            if entry.item.done():  # cancelled, and has not yet come to leave by itself
-                self._queue.leave(entry)
-                continue
-            self._queue.take(entry)
-            self._used += 1
-            entry.item.set_result(None)
+        """Tokens to waiters who fit, in order; a token is the waiter's from this moment."""
+        while self._promised and self.free:
+            waiter = self._promised[0]
+            if not waiter.ready.done():  # else cancelled, and has not yet come to leave by itself
+                now_ns = self._clock.now_ns()
+                look = self._look(waiter.turn, now_ns, promised=True)
+                if look.short is not None and not self._may_probe(waiter.turn, look, now_ns):
+                    return
+                self._queue.charge(waiter.turn.rank, waiter.turn.tenant, waiter.turn.tokens)
+                self._give(waiter, look, "booked", now_ns)
+            self._promised.popleft()
+        tries = 0
+        while self._queue and self.free and tries < TRIES and self._hand_one():
+            tries += 1
 
-    def _leave(self, entry: Entry[asyncio.Future[None]]) -> None:
-        """A waiter goes unserved."""
-        self._queue.leave(entry)
-        entry.item.cancel()
+    def _hand_one(self) -> bool:
+        """To the first waiter who fits, of a few; whether there was one."""
+        for number, entry in enumerate(self._queue):
+            waiter = entry.item
+            if waiter.ready.done():
+                self._queue.leave(entry)
+                return True
+            now_ns = self._clock.now_ns()
+            look = self._look(waiter.turn, now_ns, from_line=True)
+            fits = look.short is None
+            if fits or self._may_probe(waiter.turn, look, now_ns):
+                self._queue.take(entry)
+                self._give(waiter, look, "waited" if fits else "probe", now_ns)
+                return True
+            if number + 1 >= TRIES or look.short in ("slots", "booked"):
+                return False
+        return False
+
+    def _give(self, waiter: _Waiter, look: Look, how: How, now_ns: int) -> None:
+        waiter.ticket = self._begin(waiter.turn, look, how, now_ns)
+        waiter.ready.set_result(None)
 
 
 class Gates:
@@ -205,10 +433,3 @@ class Gates:
 
     def views(self) -> dict[str, GateView]:
         return {name: gate.view() for name, gate in self._gates.items()}
-
-
-def retry_after_s(view: GateView) -> float:
-    """Seconds until a token is expected; one second where nothing is known."""
-    if view.expected_wait_ms is None:
-        return 1.0
-    return max(0.05, view.expected_wait_ms * NS_PER_MS / NS_PER_S)

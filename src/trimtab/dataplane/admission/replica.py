@@ -8,32 +8,48 @@ from which the predictor learns.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS
-from trimtab.foundations.podmodel import Ask, Load, Pod, Sample
+from trimtab.dataplane.admission.turn import Turn
+from trimtab.foundations.podmodel import Ask, Load, Pod, Sample, Times, decode_pass_ms
 
 BUSY_MS: Final = 8_000.0
 """Time constant of how busy prompts keep a replica."""
 TOGETHER_NS: Final = NS_PER_MS
 """First tokens that come so close to each other are of the same pass."""
+LEAST_REST: Final = 0.5
+"""Share of a span that sequences must have had beside prompts, for it to tell their pace."""
+STEP: Final = 32
+"""Tokens of one answer that tell its pace; what is left at its end tells it, too."""
+LONGER: Final = 0.25
+"""What is left of an answer that is longer than expected, as a share of what it has."""
 
 
 class Running:
-    """One request that runs. `wrote` counts its tokens; whoever streams them keeps it up to date."""
+    """One request that runs, from its admission on. `wrote` counts its tokens; whoever streams them keeps it up to
+    date."""
 
-    __slots__ = ("ask", "began_ns", "expected_ns", "first_ns", "load", "place", "sums", "wrote")
+    __slots__ = ("ask", "began_ns", "expected_ns", "first_ns", "load", "mark", "place", "sums", "turn", "wrote")
 
-    def __init__(self, ask: Ask, place: Replica, load: Load, now_ns: int) -> None:
-        self.ask, self.place, self.load, self.began_ns = ask, place, load, now_ns
+    def __init__(self, turn: Turn, place: Replica, load: Load, now_ns: int) -> None:
+        self.turn, self.ask, self.place, self.load, self.began_ns = turn, turn.ask, place, load, now_ns
+        """`load`: what was before it when it was sent, without itself."""
         self.expected_ns = 0
         """When its prompt should be in, as its replica reckons."""
         self.first_ns: int | None = None
         self.wrote = 0
+        self.mark = 0
+        """Its tokens when its pace was last told."""
         self.sums = (0.0, 0.0, 0.0, 0.0)
-        """Its replica's when its first token came."""
+        """Its replica's at that mark."""
+
+    def left(self, length: float) -> float:
+        """Tokens to come, of an answer of `length`."""
+        return max(length - self.wrote, LONGER * self.wrote, 1.0)
 
 
 class _Intake(msgspec.Struct):
@@ -81,16 +97,36 @@ class Replica:
             held=self._held(),
             ahead_ms=max(0, self._clear_ns + self._late_ns - now_ns) / NS_PER_MS if self._waiting else 0.0,
             busy=min(1.0, self._busy),
+            coming=len(self._waiting),
+            coming_held=sum(one.ask.prompt for one in self._waiting),
         )
 
     def begin(self, running: Running, pod: Pod) -> None:
-        """It is sent."""
+        """It is on its way."""
         ask, load = running.ask, running.load
         self.running.add(running)
-        self._waiting[running] = work = max(0.0, ask.prompt - ask.cached)
+        self._waiting[running] = work = _work(ask)
         self._busy = min(1.0, self._busy + _taken_ms(pod, ask, work, load) / BUSY_MS)
-        takes_ms = load.ahead_ms + pod.intake_ms(work, ask.cached, load.running, load.held)
+        takes_ms = load.ahead_ms + _own_ms(pod, ask, load)
         self._clear_ns = running.expected_ns = running.began_ns + int(takes_ms * NS_PER_MS) - self._late_ns
+
+    def sent(self, running: Running, pod: Pod, now_ns: int) -> None:
+        """It goes out only now, or once more: from here on it is timed, and what it does comes that much later."""
+        if running not in self._waiting:
+            return
+        now, ask = self.load(now_ns), running.ask
+        before = Load(
+            running=now.running,
+            held=now.held,
+            busy=now.busy,
+            coming=now.coming - 1,
+            coming_held=now.coming_held - ask.prompt,
+        )
+        own_ms = _own_ms(pod, ask, before)
+        ahead_ms = max(0.0, (running.expected_ns + self._late_ns - now_ns) / NS_PER_MS - own_ms)
+        running.began_ns, running.load = now_ns, msgspec.structs.replace(before, ahead_ms=ahead_ms)
+        running.expected_ns = now_ns + int((ahead_ms + own_ms) * NS_PER_MS) - self._late_ns
+        self._clear_ns = max(self._clear_ns, running.expected_ns)
 
     def first(self, running: Running, pod: Pod, now_ns: int) -> Sample | None:
         """Its first token has come: what that says of passes with a prompt, once nobody else came with it."""
@@ -102,7 +138,7 @@ class Replica:
         load, ask = running.load, running.ask
         ms, sequences, held, taken = self._sums
         self._sums = (ms, sequences, held, taken + _taken_ms(pod, ask, work, load))
-        running.first_ns, running.sums = now_ns, self._sums
+        running.first_ns, running.sums, running.mark = now_ns, self._sums, 1
         last, squares = self._intake, work * (ask.cached + work / 2)
         if last is not None and now_ns - last.ended_ns < TOGETHER_NS:
             last.prompt, last.squares = last.prompt + work, last.squares + squares
@@ -114,16 +150,49 @@ class Replica:
         return _sample(last, pod) if last is not None else None
 
     def end(self, running: Running, now_ns: int) -> Sample | None:
-        """It runs no more: what its tokens say of passes without a prompt."""
-        self._pass_time(now_ns)
+        """It runs no more. What of its prompt was not taken in, those behind it need not wait for."""
+        sample = self.passed(running, now_ns)
         self.running.discard(running)
-        self._waiting.pop(running, None)
-        if running.first_ns is None or running.wrote < 2:
+        if running in self._waiting:
+            before = list(self._waiting)[: list(self._waiting).index(running)]
+            begun_ns = before[-1].expected_ns if before else running.began_ns
+            spared_ns = max(0, running.expected_ns - max(begun_ns, now_ns - self._late_ns))
+            del self._waiting[running]
+            for other in list(self._waiting)[len(before) :]:
+                other.expected_ns -= spared_ns
+            self._clear_ns -= spared_ns
+        return sample
+
+    def passed(self, running: Running, now_ns: int) -> Sample | None:
+        """What its tokens since the last mark say of passes without a prompt."""
+        self._pass_time(now_ns)
+        tokens = running.wrote - running.mark
+        if running.first_ns is None or tokens < 1:
             return None
         ms, sequences, held, taken = (new - old for new, old in zip(self._sums, running.sums, strict=True))
-        if ms <= 0 or taken > 0.5 * ms:
-            return None  # most of it was prompts: what is left is their error
-        return Sample(ms=(ms - taken) / (running.wrote - 1), running=max(1.0, sequences / ms), held=held / ms)
+        running.sums, running.mark = self._sums, running.wrote
+        rest = 1 - taken / ms if ms > 0 else 0.0
+        if rest < LEAST_REST:
+            return None  # nearly all of it was prompts: what is left is their error
+        return Sample(ms=rest * ms / tokens, running=max(1.0, sequences / ms), held=held / ms)
+
+    def spares(
+        self, ask: Ask, load: Load, times: Times, pod: Pod, ratios: Callable[[float], tuple[float, float]], now_ns: int
+    ) -> bool:
+        """Whether those who run stay within their contracts with one more, as far as they are within them now.
+        `ratios`: by which the time between tokens and the end are to be multiplied, for a percentile."""
+        before_ms, after_ms = decode_pass_ms(pod, load), times.itl_ms
+        pause_ms = _taken_ms(pod, ask, _work(ask), load)
+        for one in self.running:
+            latency = one.turn.latency
+            itl, e2e = ratios(latency.percentile)
+            if after_ms * itl > latency.itl_ms >= before_ms * itl:
+                return False
+            left_ms = (one.turn.due_ns - now_ns) / NS_PER_MS
+            rest = one.left(one.ask.output * e2e)
+            if rest * after_ms + pause_ms > left_ms >= rest * before_ms:
+                return False
+        return True
 
     def _held(self) -> float:
         return sum(one.ask.prompt + one.wrote for one in self.running if one.first_ns is not None)
@@ -151,6 +220,16 @@ def _sample(intake: _Intake, pod: Pod) -> Sample | None:
         return None
     attended = intake.squares / intake.prompt
     return Sample(ms=ms, running=load.running, held=load.held, prompt=intake.prompt, attended=attended)
+
+
+def _work(ask: Ask) -> float:
+    """Prompt tokens to be taken in."""
+    return max(0.0, ask.prompt - ask.cached)
+
+
+def _own_ms(pod: Pod, ask: Ask, load: Load) -> float:
+    """Of its own prompt."""
+    return pod.intake_ms(_work(ask), ask.cached, load.running, load.held)
 
 
 def _taken_ms(pod: Pod, ask: Ask, work: float, load: Load) -> float:

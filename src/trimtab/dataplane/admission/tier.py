@@ -1,31 +1,42 @@
-"""What a tier is at: the requests that it has taken on, and how long one more would take.
+"""What a tier is at: the requests that it has taken on, what one more would take, and what it would do to them.
 
-Nothing is decided by it yet: what it foresees stands in the record beside what came, so that it can be judged before
-anybody relies on it.
+A forecast is the iteration model's (`podmodel`), times a quantile of what outcomes have been over forecasts. At which
+level that quantile is taken, is corrected by what came of those who were admitted (`stats.Level`): the share of them
+that missed their contract is held to what their percentile allows. A quantile that covers all but that share of *every*
+forecast would be far stricter, since of those with time to spare nearly none is missed.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS
+from trimtab.core.record import Short
+from trimtab.dataplane.admission.expected import Expected
 from trimtab.dataplane.admission.replica import Replica, Running
-from trimtab.foundations.podmodel import Ask, Load, Predictor, Sample, Times
+from trimtab.dataplane.admission.turn import Turn
+from trimtab.foundations.podmodel import (
+    FIGURES,
+    Ask,
+    Figure,
+    Load,
+    Pod,
+    Predictor,
+    Sample,
+    Times,
+    decode_pass_ms,
+    learned_at,
+)
+from trimtab.foundations.stats import Certificate, Level, Rate
 
-NEEDED: Final = 10
+NEEDED: Final = 5
 """Passes with a prompt, and twice as many without, before anything is foreseen."""
-PROMPT: Final = 0.25
-"""Tokens expected for each that a prompt can't exceed, where nothing is known: four bytes each."""
-OUTPUT: Final = 128.0
-"""Tokens expected of an answer where nothing is known."""
-MOST_KEPT: Final = 512
-"""Callers whose answers are known; who was asked for longest ago goes first."""
+LIKELY: Final = 0.5
+"""Level at which who is promised room is judged."""
 EVERY_NS: Final = 50 * NS_PER_MS
 """How often at most a pass of either kind teaches: each costs 30 us, and a busy tier says the same all the time."""
-_WEIGHT: Final = 0.05
 
 
 class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,28 +54,20 @@ class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
     """Prompt tokens of others on its way into the same replica."""
 
 
-class Expected:
-    """How many tokens requests have: prompts as a share of their bound, answers by who asks. Exponential means."""
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision saw: times in ms from then on at the level of decisions."""
 
-    def __init__(self) -> None:
-        self._share = PROMPT
-        self._outputs: OrderedDict[tuple[str, str], float] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._outputs)
-
-    def ask(self, caller: tuple[str, str], bound: int, most: int) -> Ask:
-        """Of a prompt that has at most `bound` tokens and an answer of at most `most`."""
-        return Ask(prompt=max(1.0, bound * self._share), output=max(1.0, min(most, self._outputs.get(caller, OUTPUT))))
-
-    def learn(self, caller: tuple[str, str], bound: int, prompt: int, output: int) -> None:
-        """What it came to."""
-        if bound > 0:
-            self._share += _WEIGHT * (prompt / bound - self._share)
-        old = self._outputs.pop(caller, None)
-        self._outputs[caller] = output if old is None else old + _WEIGHT * (output - old)
-        if len(self._outputs) > MOST_KEPT:
-            self._outputs.popitem(last=False)
+    short: Short | None
+    """What stands in its way; None: it may run."""
+    percentile: float
+    level: float | None = None
+    """At which the quantile of errors was taken; None: nobody asked, slots or others decided."""
+    ttft_ms: float | None = None
+    """None, with the two below: too little is known."""
+    itl_ms: float | None = None
+    e2e_ms: float | None = None
+    waived: tuple[Figure, ...] = ()
+    """Targets that would not be kept even on an idle tier, and so did not count."""
 
 
 class Tier:
@@ -73,6 +76,9 @@ class Tier:
     def __init__(self, predictor: Predictor, replicas: int = 1) -> None:
         self.predictor = predictor
         self.expected = Expected()
+        self.rows: tuple[str | None, str | None] = (None, None)
+        """Ids of the first and the last record that it has learned from."""
+        self._levels: dict[float, tuple[Level, Rate]] = {}
         self._replicas = [Replica()]
         self._learned_ns: dict[bool, int] = {}
         """When a pass with and one without a prompt taught last."""
@@ -87,14 +93,175 @@ class Tier:
         while len(self._replicas) < replicas:
             self._replicas.append(Replica())
 
-    def foresee(self, ask: Ask, percentile: float, now_ns: int) -> Foreseen | None:
-        """What it would take now; None: too little was seen yet. Costs about a microsecond for each request on the
-        replica."""
+    @property
+    def replicas(self) -> int:
+        """At least 1."""
+        return len(self._replicas)
+
+    @property
+    def known(self) -> tuple[Figure, ...]:
+        """Figures of which enough passes were seen for a forecast to mean something. Prompts tell their pace first."""
         decode, prefill = self.predictor.fit.samples
-        if decode < 2 * NEEDED or prefill < NEEDED:
+        if prefill < NEEDED:
+            return ()
+        return FIGURES if decode >= 2 * NEEDED else FIGURES[:1]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all of them are known."""
+        return len(self.known) == len(FIGURES)
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether the replica that the next request would go to has none."""
+        return not len(self._next())
+
+    # --- the decision
+
+    def look(self, turn: Turn, now_ns: int, *, promised: bool = False, others: float = 0.0) -> Look:
+        """What it would take now. Costs about a microsecond for each request on the same replica.
+
+        Who was `promised` room is let in if it is more likely than not to be in time; the level of the rest makes up
+        for that. `others`: so many like it come first.
+        """
+        percentile = turn.latency.percentile
+        known = self.known
+        if not known:
+            return Look(short=None, percentile=percentile)
+        level = max(self.level(percentile), LIKELY if promised else 0.0)
+        place, ask, pod = self._next(), turn.ask, self.predictor.fit.pod
+        load = place.load(now_ns)
+        if others:
+            load = _with(load, ask, others / len(self._replicas), pod)
+        times = self.predictor.forecast(load, ask)
+        told = {figure: times.of(figure) * self.predictor.ratio(figure, level) for figure in FIGURES}
+        waited_ms = (now_ns - turn.at_ns) / NS_PER_MS
+        targets = _targets(turn)
+        late = [one for one in known if told[one] + (waited_ms if one != "itl" else 0.0) > targets[one]]
+        waived = () if turn.strict or not late else tuple(one for one in late if not self._can_keep(turn, one))
+        short: Short | None = next((one for one in late if one not in waived), None)
+        if (
+            short is None
+            and not promised
+            and len(known) == len(FIGURES)
+            and not place.spares(ask, load, times, pod, self._ratios, now_ns)
+        ):
+            short = "others"
+        return Look(
+            short=short,
+            percentile=percentile,
+            level=level,
+            ttft_ms=told["ttft"],
+            itl_ms=told["itl"] if "itl" in known else None,
+            e2e_ms=told["e2e"] if "e2e" in known else None,
+            waived=waived,
+        )
+
+    def level(self, percentile: float) -> float:
+        """Of decisions about contracts of this percentile."""
+        return self._held(percentile)[0].value
+
+    def _held(self, percentile: float) -> tuple[Level, Rate]:
+        name = learned_at(percentile)
+        found = self._levels.get(name)
+        if found is None:
+            found = self._levels[name] = (Level(1 - name), Rate())
+        return found
+
+    def judge(self, percentile: float, *, missed: bool) -> None:
+        """What came of somebody whom forecasts had let in."""
+        level, rate = self._held(percentile)
+        level.observe(missed)
+        rate.observe(missed)
+
+    def certificate(self, percentile: float) -> Certificate:
+        """How many of those miss their contract."""
+        return self._held(percentile)[1].certificate()
+
+    def can_keep(self, turn: Turn) -> bool:
+        """Whether its targets could be kept if nothing else ran; also where nobody knows."""
+        return not self.is_ready or all(self._can_keep(turn, figure) for figure in FIGURES)
+
+    def latest_ns(self, turn: Turn) -> int | None:
+        """Until when waiting makes sense: from then on even an idle tier would miss its targets. None: nobody knows."""
+        if not self.is_ready:
             return None
+        level, times = self.level(turn.latency.percentile), self.predictor.forecast(Load(), turn.ask)
+        found = []
+        dues: tuple[tuple[Figure, int], ...] = (("ttft", turn.first_due_ns), ("e2e", turn.due_ns))
+        for figure, due_ns in dues:
+            if turn.strict or self._can_keep(turn, figure):
+                found.append(due_ns - int(times.of(figure) * self.predictor.ratio(figure, level) * NS_PER_MS))
+        return min(found, default=None)
+
+    # --- when there will be room
+
+    def takes_ms(self, ask: Ask, now_ns: int) -> float | None:
+        """From its admission to its end, as it is now; None: nobody knows."""
+        return self.predictor.forecast(self._next().load(now_ns), ask).e2e_ms if self.is_ready else None
+
+    def endings_ms(self, number: int, now_ns: int) -> float | None:
+        """Until so many of those who run now, and of those that follow them, have ended. None: nobody knows."""
+        if not self.is_ready:
+            return None
+        pod = self.predictor.fit.pod
+        rests: list[float] = []
+        for place in self._replicas:
+            pass_ms = decode_pass_ms(pod, place.load(now_ns))
+            rests += [one.left(one.ask.output) * pass_ms for one in place.running]
+        if not any(rests):
+            return None
+        rests.sort()
+        rounds, place_in_round = divmod(max(1, number) - 1, len(rests))
+        return rests[place_in_round] + 2 * rounds * sum(rests) / len(rests)  # who runs is half through, on average
+
+    def endings_until(self, turn: Turn, now_ns: int) -> int | None:
+        """How many of those who run must end for its own targets to be met; None: all would not do."""
+        load, running = self._next().load(now_ns), sum(map(len, self._replicas))
+        level, targets = self.level(turn.latency.percentile), _targets(turn)
+        judged = {
+            figure: targets[figure] / self.predictor.ratio(figure, level)
+            for figure in FIGURES
+            if turn.strict or self._can_keep(turn, figure)
+        }
+
+        def fits(ended: int) -> bool:
+            left = (running - ended) / running if running else 0.0
+            lighter = Load(
+                running=(load.running + load.coming) * left,
+                held=(load.held + load.coming_held) * left,
+                busy=load.busy * left,
+            )
+            times = self.predictor.forecast(lighter, turn.ask)
+            return all(times.of(figure) <= target for figure, target in judged.items())
+
+        if not fits(running):
+            return None
+        low, high = 0, running
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle + 1, high)
+        return low
+
+    # --- what runs
+
+    def begin(self, turn: Turn, now_ns: int) -> Running:
+        """It is admitted: from now on it counts."""
         place = self._next()
-        load, at = place.load(now_ns), self.predictor.at
+        running = Running(turn, place, place.load(now_ns), now_ns)
+        place.begin(running, self.predictor.fit.pod)
+        return running
+
+    def sent(self, running: Running, now_ns: int) -> None:
+        """It goes to its replica: from now on it is timed."""
+        running.place.sent(running, self.predictor.fit.pod, now_ns)
+
+    def foresee(self, running: Running) -> Foreseen | None:
+        """What it will take from when it was sent, for the record; None: too little was seen yet."""
+        if not self.is_ready:
+            return None
+        load, ask, at = running.load, running.ask, self.predictor.at
+        percentile = running.turn.latency.percentile
         times = self.predictor.forecast(load, ask)
         return Foreseen(
             times=times,
@@ -104,20 +271,17 @@ class Tier:
             e2e_ms=at(times, "e2e", percentile),
             ask=ask,
             load=load,
-            intake=place.intake,
+            intake=max(0.0, running.place.intake - ask.prompt),
         )
-
-    def begin(self, ask: Ask, now_ns: int) -> Running:
-        """It is sent."""
-        place = self._next()
-        running = Running(ask, place, place.load(now_ns), now_ns)
-        place.begin(running, self.predictor.fit.pod)
-        return running
 
     def first(self, running: Running, now_ns: int) -> None:
         """Its first token has come."""
         sample = running.place.first(running, self.predictor.fit.pod, now_ns)
         self._learn(sample, now_ns)
+
+    def passed(self, running: Running, now_ns: int) -> None:
+        """More of its tokens have come."""
+        self._learn(running.place.passed(running, now_ns), now_ns)
 
     def end(self, running: Running, now_ns: int, *, whole: bool) -> None:
         """It runs no more. `whole`: its answer came to its end, so that its passes teach."""
@@ -135,3 +299,28 @@ class Tier:
 
     def _next(self) -> Replica:
         return min(self._replicas, key=len)
+
+    def _can_keep(self, turn: Turn, figure: Figure) -> bool:
+        """On an idle tier, at the contract's own percentile: what past misses have made of the level is left out, else
+        a strict level would waive targets in place of keeping them."""
+        times, level = self.predictor.forecast(Load(), turn.ask), 1 - learned_at(turn.latency.percentile)
+        return times.of(figure) * self.predictor.ratio(figure, level) <= _targets(turn)[figure]
+
+    def _ratios(self, percentile: float) -> tuple[float, float]:
+        level, ratio = self.level(percentile), self.predictor.ratio
+        return ratio("itl", level), ratio("e2e", level)
+
+
+def _targets(turn: Turn) -> dict[Figure, float]:
+    latency = turn.latency
+    return {"ttft": latency.ttft_ms, "itl": latency.itl_ms, "e2e": latency.e2e_ms}
+
+
+def _with(load: Load, ask: Ask, number: float, pod: Pod) -> Load:
+    """So many more like this one."""
+    return msgspec.structs.replace(
+        load,
+        ahead_ms=load.ahead_ms + number * pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held),
+        coming=load.coming + number,
+        coming_held=load.coming_held + number * (ask.prompt + ask.output / 2),
+    )

@@ -12,6 +12,7 @@ from trimtab.foundations.podmodel.predict import (
     Times,
     decode_pass_ms,
     forecast,
+    learned_at,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "decode_pass_ms",
     "fit",
     "forecast",
+    "learned_at",
 ]

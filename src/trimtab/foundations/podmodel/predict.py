@@ -33,8 +33,10 @@ UNSURE: Final = 1.25
 LEAST: Final = 0.05
 MOST: Final = 20.0
 """A forecast that is wrong by more than this is not corrected: something else is the matter."""
-WINDOW: Final = 300
+WINDOW: Final = 500
 """Outcomes that are remembered."""
+USUAL: Final = 0.95
+"""The percentile that is learned where nobody asked for one."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """Until the prompts that it has not taken in yet are in."""
     busy: float = 0.0
     """Share of its time that prompts yet to come will take, as the last minutes were."""
+    coming: float = 0.0
+    """Sequences whose prompts are not in yet."""
+    coming_held: float = 0.0
+    """Tokens that those will hold together."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,20 +82,26 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode_pass_ms(pod: Pod, load: Load) -> float:
-    """The mean pass of what runs, with the prompts that come meanwhile."""
-    return pod.decode_ms(load.running, load.held) / (1 - min(load.busy, BUSIEST))
+    """The mean pass of what runs and what will, with the prompts that come meanwhile."""
+    decode = pod.decode_ms(load.running + load.coming, load.held + load.coming_held)
+    return decode / (1 - min(load.busy, BUSIEST))
 
 
 def forecast(pod: Pod, load: Load, ask: Ask) -> Times:
     """Of the request once it is sent: what runs and what waits there stays as it is meanwhile, ended by others like it.
 
-    Its first token comes after the pass under way, the prompts ahead of it and its own.
+    Its first token comes after the pass under way, the prompts ahead of it and its own; the sequences of those prompts
+    are then beside it.
     """
     under_way = pod.decode_ms(load.running, load.held) / 2
     ttft = under_way + load.ahead_ms + pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held)
     itl = decode_pass_ms(
         pod,
-        Load(running=load.running + 1, held=load.held + ask.prompt + ask.output / 2, busy=load.busy),
+        Load(
+            running=load.running + load.coming + 1,
+            held=load.held + load.coming_held + ask.prompt + ask.output / 2,
+            busy=load.busy,
+        ),
     )
     return Times(ttft_ms=ttft, itl_ms=itl, e2e_ms=ttft + max(0.0, ask.output - 1) * itl)
 
@@ -134,6 +146,15 @@ class Predictor:
             told = largest * UNSURE
         return min(max(told, LEAST), MOST)
 
+    def ratio(self, figure: Figure, level: float) -> float:
+        """What outcome over forecast exceeds with a share of `level`, of the last ones: what a decision that is held by
+        its own misses (`stats.Level`) reckons with."""
+        kept = next(iter(self._above[figure].values()), None) or self._quantile(figure, USUAL)
+        found = kept.above(level)
+        if found is None or kept.predict() is None:
+            return max(UNSURE, found or 0.0)
+        return min(max(found, LEAST), MOST)
+
     def at(self, times: Times, figure: Figure, percentile: float) -> float:
         """The corrected forecast, in ms."""
         return times.of(figure) * self.share(figure, percentile)
@@ -169,10 +190,16 @@ class Predictor:
         return made
 
     def _quantile(self, figure: Figure, percentile: float) -> Quantile:
-        if not 0 < percentile < 1:
-            raise ValueError(f"a percentile is a share between 0 and 1, got {percentile}")
-        name = PERCENTILES[min(bisect_left(PERCENTILES, percentile - 1e-9), len(PERCENTILES) - 1)]
+        name = learned_at(percentile)
         if name not in self._above[figure]:
             for kept in self._above.values():
                 kept[name] = Quantile(1 - name, window=WINDOW)
         return self._above[figure][name]
+
+
+def learned_at(percentile: float) -> float:
+    """The one of `PERCENTILES` that is at least as strict, or the strictest. Raises ValueError for what is no share
+    between 0 and 1."""
+    if not 0 < percentile < 1:
+        raise ValueError(f"a percentile is a share between 0 and 1, got {percentile}")
+    return PERCENTILES[min(bisect_left(PERCENTILES, percentile - 1e-9), len(PERCENTILES) - 1)]

@@ -1,0 +1,44 @@
+"""Who asks a gate for a ticket: what its contract is worth to the gate, and how large it is."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trimtab.core.clock import NS_PER_MS
+from trimtab.core.contract import Latency
+from trimtab.dataplane.admission.queue import cost
+from trimtab.foundations.podmodel import Ask
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One request before a gate."""
+
+    rank: int
+    """Its class: the smaller goes first."""
+    tenant: str
+    """Who takes turns with others."""
+    at_ns: int
+    """When it arrived, on the clock's `now_ns`: targets count from there."""
+    latency: Latency
+    """Its targets."""
+    ask: Ask
+    """How many tokens it is expected to have."""
+    key: int = 0
+    """Of what it asks: equal where a client tries again."""
+    strict: bool = False
+    """A target that the tier can't keep even when idle refuses it. Else such a target stands in nobody's way."""
+
+    @property
+    def first_due_ns(self) -> int:
+        """When its first token is due."""
+        return self.at_ns + int(self.latency.ttft_ms * NS_PER_MS)
+
+    @property
+    def due_ns(self) -> int:
+        """When its end is due."""
+        return self.at_ns + int(self.latency.e2e_ms * NS_PER_MS)
+
+    @property
+    def tokens(self) -> float:
+        """What it costs its tenant's turn."""
+        return cost(self.ask.prompt, self.ask.output)
