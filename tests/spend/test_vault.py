@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spend.world import HandClock, S
-from support.disk import MemoryDisk
+from support.disk import MemoryDisk, PowerOff
 from trimtab.core.clock import instant_ns
 from trimtab.core.record import Record, blank
 from trimtab.dataplane.spend import Account, Blocks, Kept, Level, MemoryStore, Place, StoreLostError, window_at
@@ -194,14 +194,17 @@ class Lives(RuleBasedStateMachine):
         self.second(balance=False)
         self.clock.move(S)
 
-    @rule(inside=st.integers(0, 12), times=st.integers(1, 3))
-    def disk_refuses(self, inside: int, times: int) -> None:
-        self.disk.at, self.disk.times = self.disk.count + inside, times
+    @rule(inside=st.integers(0, 12), times=st.integers(1, 3), late=st.booleans())
+    def disk_refuses(self, inside: int, times: int, late: bool) -> None:
+        self.disk.at, self.disk.times, self.disk.late = self.disk.count + inside, times, late
 
     @precondition(lambda self: self.process is not None)
-    @rule(power=st.booleans(), lose=st.randoms(use_true_random=False), written=st.floats(0, 1))
-    def crash(self, power: bool, lose: Any, written: float) -> None:
-        """The process is gone, or the machine; the records that were not synced are gone in part."""
+    @rule(
+        power=st.booleans(), again=st.integers(0, 25), lose=st.randoms(use_true_random=False), written=st.floats(0, 1)
+    )
+    def crash(self, power: bool, again: int, lose: Any, written: float) -> None:
+        """The process is gone, or the machine; the records that were not synced are gone in part. The power may fail
+        once more, in operation `again` of the next start."""
         for granted, accounts in self.open.values():  # who knows what they spent: as much as they were granted
             for account in accounts:
                 self._spend(account, granted)
@@ -210,6 +213,12 @@ class Lives(RuleBasedStateMachine):
             self.disk.lose_power(lambda most: lose.randint(0, most))
         else:
             self.disk.kill()
+        if again:
+            self.disk.off = self.disk.count + again
+            with suppress(PowerOff):
+                Journal.open(FOLDER, self.disk)
+            self.disk.heal()
+            self.disk.lose_power(lambda most: lose.randint(0, most))
         upto = self.synced + round(written * (len(self.records) - self.synced))
         del self.records[upto:]
         self.synced = upto

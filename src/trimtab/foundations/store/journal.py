@@ -10,6 +10,10 @@ A generation begins in one way, for a checkpoint and for a start alike: both fil
 names, renamed, the folder is synced, and only then the older generations are deleted. So opening never repairs a file
 in place: it reads, and begins a new generation with all that it found. A crash in between leaves the old files as they
 were, or the new `.a` or `.b` or both, which hold the same.
+
+They hold the same because a number is given once. Within a process a refused one is skipped. A start counts on from
+the names that it sees, and it sees a refused generation no more whose deletion a power failure may yet undo: so it
+first syncs the folder, and what is not seen is not there.
 """
 
 from __future__ import annotations
@@ -150,8 +154,8 @@ class Journal:
     def _open(self) -> Found:
         generations = _generations(self._disk, self._folder)
         self._newest = generations[-1] if generations else 0
+        self._disk.sync_folder(self._folder)  # or what was refused and deleted could come back, under our next number
         if not generations:
-            self._disk.sync_folder(self._folder)  # or a refused beginning that was deleted could come back later
             return Found(new=True, payloads=[], problem=None)
         payloads, problem = _found(self._disk, self._folder, generations)
         if problem is not None:

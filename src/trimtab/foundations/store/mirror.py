@@ -30,7 +30,7 @@ import msgspec
 from trimtab.core.errors import TrimtabError
 from trimtab.foundations.store.line import DIGEST_CHARACTERS, digest, frame, unframe
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # 1 had CRC32C for a checksum
 
 
 class JournalDamagedError(TrimtabError):
