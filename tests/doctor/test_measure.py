@@ -9,8 +9,16 @@ import pytest
 from support.live import trimtab
 from trimtab.controlplane.registry import load
 from trimtab.core.clock import SystemClock
-from trimtab.surfaces.doctor.measured import Decode, EngineFigures, Measured, PlaneFigures, Prefill
+from trimtab.foundations.podmodel import Pod
+from trimtab.surfaces.doctor.measured import Decode, EngineFigures, Fitted, Measured, PlaneFigures, Prefill
 from trimtab.surfaces.doctor.verdict import Usual, capacities, verdicts
+
+FITTED = Fitted(
+    pod=Pod(base_ms=10, sequence_ms=1, held_ms=0, prefill_ms=0, prompt_ms=1, attend_ms=0),
+    passes=0,
+    enough=False,
+    held_out=[],
+)
 
 
 def figures(prompt_per_s: float, answer_per_s: float) -> Measured:
@@ -19,7 +27,9 @@ def figures(prompt_per_s: float, answer_per_s: float) -> Measured:
         Decode(streams=1, tokens_per_s=answer_per_s, total_tokens_per_s=answer_per_s),
         Decode(streams=4, tokens_per_s=answer_per_s / 2, total_tokens_per_s=answer_per_s * 2),
     ]
-    engine = EngineFigures(engine="small", model="bundled", threads=1, prefills=[prefill], decodes=decodes)
+    engine = EngineFigures(
+        engine="small", model="bundled", threads=1, prefills=[prefill], decodes=decodes, passes=[], fitted=FITTED
+    )
     plane = PlaneFigures(channel="commerce/checkout-bot", path="rag", requests=9, cpu_ms=10.0)
     return Measured(
         cores=2,

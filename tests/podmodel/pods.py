@@ -69,13 +69,6 @@ def passes(
     return found
 
 
-def error(pod: Pod, truth: Pod) -> float:
-    """The largest relative error over passes that a pod may meet."""
-    grid = [(b, b * each, 0, 0) for b in (1, 8, 32, 64) for each in (100, 1000, 4000)]
-    grid += [(0, 0, size, size / 2 + behind) for size in (50, 500, 4000) for behind in (0, 3000)]
-    return max(abs(pod.pass_ms(*one) / truth.pass_ms(*one) - 1) for one in grid)
-
-
 def mean_error(pod: Pod, truth: Pod, kinds: str = "dp") -> float:
     """The mean relative error over passes as they come."""
     fresh = passes(truth, 99, 200, kinds=kinds)

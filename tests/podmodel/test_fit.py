@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podmodel.pods import GPU, error, loads, mean_error, passes, pods
+from podmodel.pods import GPU, loads, mean_error, passes, pods
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
 from trimtab.foundations.podmodel import Fit, FitState, Pod, Sample, fit
@@ -135,25 +135,6 @@ def test_a_restart_changes_nothing(pod: Pod, seed: int, at: int) -> None:
     assert restored.state() == made.state()
     assert repr(restored) == repr(made)
     assert msgspec.json.encode(state) == saved
-
-
-@given(pods(serial=0.0), seeds, st.lists(st.booleans(), min_size=60, max_size=60))
-@settings(deadline=None, max_examples=30)
-def test_two_workers_know_what_one_would(pod: Pod, seed: int, whose: list[bool]) -> None:
-    """With nothing forgotten, two workers that saw a part each come together to what one knows that saw all."""
-    samples = passes(pod, seed, 60, kinds="dpm")
-    one, other, both = (
-        learnt([sample for sample, mine in zip(samples, whose, strict=True) if mine in wanted], pod, 1e15)
-        for wanted in ([True], [False], [True, False])
-    )
-    one.merge(other)
-    together, all_seen = one.state(), both.state()
-    for name in ("decode", "prefill"):
-        mine, theirs = getattr(together, name), getattr(all_seen, name)
-        assert (mine.count, *mine.target) == pytest.approx((theirs.count, *theirs.target))
-        for line, other_line in zip(mine.gram, theirs.gram, strict=True):
-            assert line == pytest.approx(other_line)
-    assert error(one.pod, both.pod) < 1e-6
 
 
 @pytest.mark.parametrize("wrong", [{"ms": 0.0}, {"ms": math.nan}, {"ms": math.inf}, {"running": 0.0}, {"held": -1.0}])

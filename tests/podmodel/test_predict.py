@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from podmodel.pods import GPU, passes, pods
+from podmodel.pods import GPU, pods
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
 from trimtab.foundations.podmodel import (
@@ -20,7 +20,6 @@ from trimtab.foundations.podmodel import (
     Load,
     Pod,
     Predictor,
-    PredictorState,
     Times,
     decode_pass_ms,
     forecast,
@@ -145,38 +144,12 @@ def test_a_higher_percentile_is_answered_by_the_next_that_is_kept() -> None:
 def test_what_cannot_be_compared_teaches_nothing() -> None:
     """A forecast of nothing and an outcome that is no time leave everything as it was."""
     predictor = Predictor(Fit(GPU))
-    before = predictor.state()
+    times, came = next(outcomes(1, 4))
+    predictor.learn(times, "ttft", came)
+    before = [predictor.share("ttft", percentile) for percentile in PERCENTILES]
     nothing = Times(ttft_ms=0, itl_ms=0, e2e_ms=0)
     predictor.learn(nothing, "ttft", 5.0)
     for outcome in (math.nan, math.inf, -1.0):
         predictor.learn(forecast(GPU, IDLE, Ask(prompt=1, output=1)), "ttft", outcome)
-    assert predictor.state() == before
-
-
-@given(st.integers(0, 120), st.integers(0, 1000))
-@settings(deadline=None, max_examples=15)
-def test_a_restart_changes_nothing(at: int, seed: int) -> None:
-    """State that went through JSON forecasts and corrects exactly as before."""
-    stream, samples = list(outcomes(150, seed)), passes(GPU, seed, 150, noise=0.1)
-    predictor = Predictor(Fit())
-    for (times, came), sample in zip(stream[:at], samples, strict=False):
-        predictor.fit.observe(sample)
-        predictor.learn(times, "ttft", came)
-    saved = msgspec.json.decode(msgspec.json.encode(predictor.state()), type=PredictorState)
-    restored = Predictor.from_state(saved)
-    for one in (predictor, restored):
-        for (times, came), sample in zip(stream[at:], samples[at:], strict=True):
-            one.fit.observe(sample)
-            one.learn(times, "ttft", came)
-    assert restored.state() == predictor.state()
-    assert repr(restored) == repr(predictor)
-    asked = Ask(prompt=300, output=30)
-    assert restored.forecast(IDLE, asked) == predictor.forecast(IDLE, asked)
-
-
-def test_a_state_of_other_percentiles_is_refused() -> None:
-    """A state file of another version is refused rather than believed."""
-    state = Predictor(Fit(GPU)).state()
-    for above in ({}, state.above | {"itl": state.above["itl"][:-1]}, state.above | {"itl": state.above["itl"][::-1]}):
-        with pytest.raises(ValueError, match="percentiles"):
-            Predictor.from_state(msgspec.structs.replace(state, above=above))
+    assert [predictor.share("ttft", percentile) for percentile in PERCENTILES] == before
+    assert predictor.certificate("ttft", 0.5).observations == 0

@@ -10,6 +10,7 @@ import pytest
 
 from support.live import TRIMTAB, Live, trimtab
 from trimtab.surfaces.doctor.measured import Measured
+from trimtab.surfaces.learned import FOLDER, MEASURED
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 REFUND = "Can sale items be refunded?"
@@ -149,6 +150,9 @@ def test_the_doctor_measures_beside_a_gateway(server: Live) -> None:
         cold, warm = one.prefills[0], one.prefills[1]
         assert warm.tokens == cold.tokens
         assert warm.cached > cold.cached
+        assert one.fitted.pod.decode_ms(1, 100) > 0
+        assert one.fitted.pod.prompt_pass_ms(100, 50) > 0
+        assert one.fitted.passes == sum(not seen.held_out for seen in one.passes) > 10
     assert {plane.channel for plane in measured.planes} == {"commerce/checkout-bot", "hr/assistant", "support/chat"}
     assert all(plane.cpu_ms > 0 for plane in measured.planes)
     assert measured.journal is not None
@@ -157,6 +161,8 @@ def test_the_doctor_measures_beside_a_gateway(server: Live) -> None:
     assert {one["tier"] for one in told["capacities"]} == {"S", "M"}
     assert done.stderr.count(b"measuring ") == 5
     assert not list((server.workspace / "var").glob(".measure-*"))
+    assert measured.kept == []
+    assert not (server.workspace / FOLDER / MEASURED).exists()
     assert (server.state()["journal"]["seq"], server.admin("GET", "/budgets")) == before
 
 

@@ -32,7 +32,9 @@ def doctor(workspace: Path, measure: bool, seconds: float, rows: int, every: boo
 
     The last part is the share of nulls of each field of a request's record: what is null everywhere, nothing fills.
     With --measure, figures of this machine come in its place: engines, embedder, the gateway's own work, the disk, and
-    which declared latencies they allow. Nothing is charged or recorded for it.
+    which declared latencies they allow. Of each engine it also fits what its passes take, and says how wrong that is on
+    measurements held out. A gateway foresees requests with it from its next start on; where one runs now it is not
+    kept. Nothing is charged or recorded for it.
 
     Exit code 1 if anything is not well; warnings and a gateway that does not run are no illness.
     """
@@ -140,6 +142,7 @@ def _measured(workspace: Path, seconds: float, as_json: bool) -> dict[str, Any]:
     carried, judged = capacities(loaded, measured, widest), verdicts(loaded, measured, usual)
     if not as_json:
         _show_figures(measured)
+        _show_fitted(measured)
         _show_verdicts(carried, judged, widest)
     return {
         "measured": msgspec.to_builtins(measured),
@@ -153,7 +156,7 @@ def _progress(line: str) -> None:
 
 
 def _show_figures(measured: Measured) -> None:
-    beside = "; a gateway runs beside it, so that it could be more" if measured.gateway_runs else ""
+    beside = "; a gateway runs beside it: figures may be off" if measured.gateway_runs else ""
     click.echo(f"\nThis machine, {measured.cores} cores, measured in {measured.took_s:.0f} s{beside}:")
     for one in measured.engines:
         warm = one.warm_first_token_ms
@@ -163,7 +166,7 @@ def _show_figures(measured: Measured) -> None:
             f"{one.tokens_per_s:,.0f} tokens/s alone and {together.total_tokens_per_s:,.0f} in {together.streams} "
             f"answers at once"
         )
-        for prefill in one.prefills[:6:2]:
+        for prefill in [prefill for prefill in one.prefills if not prefill.cached * 2 >= prefill.tokens][:3]:
             click.echo(f"    first token of {prefill.tokens} new tokens: {prefill.first_token_ms:,.0f} ms")
         if warm is not None:
             click.echo(f"    first token of a prompt that it has just read: {warm:,.0f} ms")
@@ -178,6 +181,29 @@ def _show_figures(measured: Measured) -> None:
         )
     for note in measured.notes:
         click.echo(f"  not measured: {note}")
+
+
+def _show_fitted(measured: Measured) -> None:
+    from trimtab.surfaces.doctor.fitted import words
+
+    for one in measured.engines:
+        click.echo(f"\nEngine {one.engine} by its passes, fitted on {one.fitted.passes} of them:")
+        for line in words(one.fitted.pod):
+            click.echo(f"  {line}")
+    rows = [
+        (one.engine, error.figure, f"{error.points}", f"{error.median:.0%}", f"{error.p90:.0%}")
+        for one in measured.engines
+        for error in one.fitted.held_out
+    ]
+    if rows:
+        click.echo("\nHow wrong that is on measurements which it was not fitted on:")
+        table(["ENGINE", "FIGURE", "POINTS", "MEDIAN ERROR", "90TH PERCENTILE"], rows)
+    if measured.kept:
+        click.echo(f"Kept: at its next start the gateway foresees requests with it, to {', '.join(measured.kept)}.")
+    if measured.gateway_runs:
+        click.echo("Not kept, since a gateway shared the machine. Stop it, and measure again.")
+    for name in [one.engine for one in measured.engines if not one.fitted.enough]:
+        click.echo(f"Engine {name}: too few passes to be kept, or too uneven. A quiet machine or more --seconds helps.")
 
 
 def _show_verdicts(carried: list[Capacity], judged: list[Verdict], usual: Any) -> None:

@@ -34,6 +34,7 @@ from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
 from trimtab.surfaces.lag import Lag
+from trimtab.surfaces.learned import Learned
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
@@ -112,6 +113,7 @@ class LiveGateway:
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
+        self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, clock)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
@@ -138,7 +140,7 @@ class LiveGateway:
             await clock.offload(journal.close)
             raise
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
-        counts = Counts(lambda: declared(plane.configuration, embedder.name))
+        counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
         plane = wiring.build(
             clock=clock,
             ids=ClockIds(clock),
@@ -154,6 +156,7 @@ class LiveGateway:
         gateway._seen = seen
         await kept.begin(plane)
         gateway._set_fleet()
+        await gateway._learned.begin()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
 
@@ -196,8 +199,9 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, what waits for the store, then what waits in the journal."""
+        """Connections to upstreams, what was learned, what waits for the store, then what waits in the journal."""
         await self.plane.dialer.close()
+        await self._learned.close()
         await self._kept.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 

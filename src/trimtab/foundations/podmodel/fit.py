@@ -93,12 +93,6 @@ class Fit:
             moments.add(row, value, weight)
         self.pod = self._solved(decode=sample.running > 0, prefill=sample.prompt > 0)
 
-    def merge(self, other: Fit) -> None:
-        """Take over what another worker has seen of the same kind of replica."""
-        self._decode.merge(other._decode)
-        self._prefill.merge(other._prefill)
-        self.pod = self._solved()
-
     def state(self) -> FitState:
         return msgspec.json.decode(
             msgspec.json.encode(

@@ -1,7 +1,7 @@
 """Non-negative least squares from moments: X'X and X'y of the rows of one linear form, no row is kept.
 
-What came before is forgotten by a constant factor with each row, two workers' moments add up, and if all targets had
-been f times as large, so would the coefficients be: `rescale`.
+What came before is forgotten by a constant factor with each row, and if all targets had been f times as large, so would
+the coefficients be: `scale`.
 
 Exact: without those that came out negative, if that meets the conditions of an optimum; else the best of all subsets
 that may be above zero, which are few. Where rows don't tell two
@@ -48,14 +48,6 @@ class Moments(msgspec.Struct, kw_only=True):
                 line[place] += scaled * other
             target[index] += scaled * value
         self.count += weight
-
-    def merge(self, other: Moments) -> None:
-        for line, theirs in zip(self.gram, other.gram, strict=True):
-            for index, value in enumerate(theirs):
-                line[index] += value
-        for index, value in enumerate(other.target):
-            self.target[index] += value
-        self.count += other.count
 
     def check(self, size: int) -> None:
         """Raises ValueError for what no rows of `size` numbers leave behind."""

@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from trimtab.foundations.podmodel.fit import Fit, FitState
+from trimtab.foundations.podmodel.fit import Fit
 from trimtab.foundations.podmodel.pod import Pod
-from trimtab.foundations.stats import Certificate, Quantile, QuantileState
+from trimtab.foundations.stats import Certificate, Quantile
 
 Figure = Literal["ttft", "itl", "e2e"]
 FIGURES: Final[tuple[Figure, ...]] = ("ttft", "itl", "e2e")
@@ -106,15 +106,6 @@ def forecast(pod: Pod, load: Load, ask: Ask) -> Times:
     return Times(ttft_ms=ttft, itl_ms=itl, e2e_ms=ttft + max(0.0, ask.output - 1) * itl)
 
 
-class PredictorState(msgspec.Struct, frozen=True, kw_only=True):
-    """A Predictor between two runs."""
-
-    fit: FitState
-    """The coefficients."""
-    above: dict[str, list[QuantileState]]
-    """By figure, one for each percentile that is learned, the lowest first."""
-
-
 class Predictor:
     """Forecasts for one model on one kind of replica, with what it has been wrong by.
 
@@ -169,25 +160,6 @@ class Predictor:
     def certificate(self, figure: Figure, percentile: float) -> Certificate:
         """How often outcomes were above `at`."""
         return self._quantile(figure, percentile).certificate()
-
-    def state(self) -> PredictorState:
-        return PredictorState(
-            fit=self.fit.state(),
-            above={figure: [kept[name].state() for name in sorted(kept)] for figure, kept in self._above.items()},
-        )
-
-    @classmethod
-    def from_state(cls, state: PredictorState, prior: Pod | None = None) -> Predictor:
-        """Goes on where `state()` was taken. Raises ValueError for a state of other figures or percentiles."""
-        names = {1 - percentile: percentile for percentile in PERCENTILES}
-        learned = [names.get(one.alpha, 0.0) for one in state.above.get("ttft", ())]
-        made = cls(Fit.from_state(state.fit, prior), [name for name in PERCENTILES if name in learned])
-        for figure in FIGURES:
-            kept = [Quantile.from_state(one) for one in state.above.get(figure, ())]
-            if figure not in state.above or [one.alpha for one in kept] != [1 - name for name in made._above[figure]]:
-                raise ValueError(f"the state holds other percentiles of {figure} than are learned together")
-            made._above[figure] = dict(zip(made._above[figure], kept, strict=True))
-        return made
 
     def _quantile(self, figure: Figure, percentile: float) -> Quantile:
         name = learned_at(percentile)

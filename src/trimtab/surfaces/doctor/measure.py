@@ -1,20 +1,17 @@
 """What this machine reaches: engines, embedder, the gateway's own work, the disk. Within about a minute.
 
 Everything is started here, beside a gateway that may run: engines as processes of their own on the workspace's
-declarations, the data plane in this process over an upstream that answers at once. Nothing is charged or recorded.
+declarations, the data plane in this process over an upstream that answers at once. Nothing is charged or recorded. What
+was learned of engines is kept for the gateway's next start, unless one runs now and so shared the machine.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from trimtab.controlplane.records import Journal
 from trimtab.controlplane.records.report import rank
@@ -23,38 +20,25 @@ from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.core.record import blank
 from trimtab.dataplane import wiring
 from trimtab.dataplane.inference import Origin, Replica
-from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.inference.dialer import UpstreamError
 from trimtab.dataplane.pipeline import answer
 from trimtab.foundations.embed import Embedder, create_embedder
-from trimtab.surfaces.doctor.measured import (
-    Decode,
-    EngineFigures,
-    JournalFigures,
-    Measured,
-    PlaneFigures,
-    Prefill,
-)
+from trimtab.surfaces.doctor.engines import EngineError, measure_engine
+from trimtab.surfaces.doctor.fitted import learned
+from trimtab.surfaces.doctor.measured import JournalFigures, Measured, PlaneFigures
 from trimtab.surfaces.doctor.scripted import Scripted
 from trimtab.surfaces.inprocess import Nowhere, Silent, arrival, chat_request, keyed, open_plane, unlimited
+from trimtab.surfaces.learned import FOLDER, write_measured
 from trimtab.surfaces.processes import EngineSpec, usable_cores
-from trimtab.surfaces.processes.channel import EngineFailed, EngineReady, Run, ToSupervisor
-from trimtab.surfaces.processes.child import Child
-from trimtab.surfaces.processes.supervisor import ENGINE_MODULE
 
 Progress = Callable[[str], None]
 USUAL_S: Final = 50.0
-"""What the whole may take; starting engines comes on top."""
-ENGINES, EMBEDDER, PLANES = 0.72, 0.04, 0.2
-"""Shares of it; engines divide theirs, channels theirs."""
-START_S: Final = 30.0
+"""What the whole may take, some seconds more or less: a part goes on to the end of what it has begun."""
+ENGINES, EMBEDDER, PLANES = 0.62, 0.04, 0.16
+"""Shares of it, the rest for the disk and ends of parts; engines divide theirs, channels theirs."""
 SYNCS: Final = 40
 ROWS: Final = 2_000
-PROMPTS: Final = (150, 40, 300)
-"""Words of the cold prompts: a question with passages, a bare one, one with a history."""
-ANSWER_TOKENS: Final = 32
 _QUESTIONS: Final = ("How long does delivery take?", "Can I return a pair of shoes?", "What does it cost to pay later?")
-_GRACE_S: Final = 2.0
 
 
 async def measure(
@@ -71,10 +55,10 @@ async def measure(
     began_ns, notes = clock.now_ns(), list[str]()
     engines = []
     for spec in specs:
-        progress(f"engine {spec.name}: starting, prompts cold and warm, answers alone and together")
+        progress(f"engine {spec.name}: starting, prompts and answers, alone and together")
         try:
-            engines.append(await _engine(spec, workspace.folder, clock, seconds * ENGINES / len(specs)))
-        except (OSError, UpstreamError, _EngineError) as problem:
+            engines.append(await measure_engine(spec, workspace.folder, clock, seconds * ENGINES / len(specs)))
+        except (OSError, UpstreamError, EngineError) as problem:
             notes.append(f"engine {spec.name}: {str(problem) or 'it did not come up in time'}")
     embedder = create_embedder("nano", clock)
     progress("embedder: queries")
@@ -87,6 +71,13 @@ async def measure(
     except OSError as problem:
         journal = None
         notes.append(f"disk: {problem}")
+    kept: list[str] = []
+    if not gateway_runs:
+        known = {one.engine: learned(one.passes).state() for one in engines}
+        try:
+            kept = await clock.offload(write_measured, workspace, known, clock.wall_ns())
+        except OSError as problem:
+            notes.append(f"{FOLDER}: {problem}, so that nothing of it is kept")
     return Measured(
         cores=usable_cores(),
         gateway_runs=gateway_runs,
@@ -97,101 +88,8 @@ async def measure(
         journal=journal,
         took_s=(clock.now_ns() - began_ns) / NS_PER_S,
         notes=notes,
+        kept=kept,
     )
-
-
-class _EngineError(Exception):
-    """The engine could not be started, or answered with an error."""
-
-
-# --- engines
-
-
-async def _engine(spec: EngineSpec, folder: Path, clock: Clock, share_s: float) -> EngineFigures:
-    key, said = secrets.token_urlsafe(32), asyncio.get_running_loop().create_future()
-
-    def hear(message: ToSupervisor) -> None:
-        if not said.done():
-            said.set_result(message)
-
-    child = await Child.start(["-m", ENGINE_MODULE, "--workspace", str(folder)], hear, printed=lambda line: None)
-    dialer = Http1Dialer()
-    try:
-        child.tell(Run(spec=spec, api_key=key))
-        async with asyncio.timeout(START_S):
-            message = await said
-        if isinstance(message, EngineFailed):
-            raise _EngineError(message.reason)
-        assert isinstance(message, EngineReady)
-        asking = _Asking(dialer, Origin.parse(message.url), key, clock)
-        return await _figures(spec, asking, clock, clock.now_ns() + int(share_s * NS_PER_S))
-    finally:
-        await dialer.close()
-        await child.stop(_GRACE_S)
-
-
-async def _figures(spec: EngineSpec, asking: _Asking, clock: Clock, until_ns: int) -> EngineFigures:
-    """At least one of each; more while there is time, half of it for prompts."""
-    await asking.prompt(8, "warm up")
-    prefills: list[Prefill] = []
-    half_ns = (clock.now_ns() + until_ns) // 2
-    fitting = [words for words in PROMPTS if words * 2 < spec.context] or [spec.context // 4]
-    turn = 0
-    while not prefills or (clock.now_ns() < half_ns and turn < 4 * len(fitting)):
-        text = f"number {turn}"
-        words = fitting[turn % len(fitting)]
-        prefills.append(await asking.prompt(words, text))
-        prefills.append(await asking.prompt(words, text))  # the same again: its prefix is known
-        turn += 1
-    decodes: list[Decode] = []
-    for streams in dict.fromkeys((1, spec.slots)):
-        if not decodes or clock.now_ns() < until_ns:
-            decodes.append(await asking.decode(streams))
-    return EngineFigures(engine=spec.name, model=spec.model, threads=spec.threads, prefills=prefills, decodes=decodes)
-
-
-class _Asking:
-    """Requests to one engine."""
-
-    def __init__(self, dialer: Http1Dialer, origin: Origin, key: str, clock: Clock) -> None:
-        self._dialer, self._origin, self._clock = dialer, origin, clock
-        self._headers = (("authorization", f"Bearer {key}"), ("content-type", "application/json"))
-
-    async def prompt(self, words: int, opening: str) -> Prefill:
-        """One token of answer to so many words, which begin with `opening`."""
-        began_ns = self._clock.now_ns()
-        told = await self._complete(" ".join([opening, *(["and so on"] * (words // 3))]), 1)
-        took_ms = (self._clock.now_ns() - began_ns) / NS_PER_MS
-        cached = int(told.get("cache_n") or 0)
-        return Prefill(
-            tokens=int(told["prompt_n"]) + cached,
-            cached=cached,
-            first_token_ms=took_ms,
-            read_ms=float(told["prompt_ms"]),
-        )
-
-    async def decode(self, streams: int) -> Decode:
-        """So many answers at once."""
-        began_ns = self._clock.now_ns()
-        told = await asyncio.gather(*(self._complete(f"Tell story {one}.", ANSWER_TOKENS) for one in range(streams)))
-        took_s = (self._clock.now_ns() - began_ns) / NS_PER_S
-        each = [float(one["predicted_per_second"]) for one in told]
-        total = sum(int(one["predicted_n"]) for one in told)
-        return Decode(streams=streams, tokens_per_s=sum(each) / len(each), total_tokens_per_s=total / took_s)
-
-    async def _complete(self, prompt: str, tokens: int) -> dict[str, Any]:
-        """The engine's own timings of one completion."""
-        body = {"prompt": prompt, "n_predict": tokens, "ignore_eos": True, "cache_prompt": True, "temperature": 0}
-        path = "/completion"
-        sent = await self._dialer.send(self._origin, "POST", path, self._headers, msgspec.json.encode(body))
-        data = await sent.read_all(1 << 22)
-        if sent.status != 200:
-            raise _EngineError(f"it answered {sent.status}")
-        timings: dict[str, Any] = msgspec.json.decode(data)["timings"]
-        return timings
-
-
-# --- the rest
 
 
 async def _embed(embedder: Embedder, clock: Clock, seconds: float) -> list[float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from trimtab.controlplane.records.report import rank
+from trimtab.foundations.podmodel import Pod
+from trimtab.surfaces.doctor.passes import Seen
 
 
 class Prefill(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,11 +20,30 @@ class Prefill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decode(msgspec.Struct, frozen=True, kw_only=True):
-    """`streams` answers at once: tokens a second of each, and of all together."""
+    """`streams` answers at once: tokens a second of each, and of all together, once their prompts are read."""
 
     streams: int
     tokens_per_s: float
     total_tokens_per_s: float
+
+
+class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
+    """How wrong the model is on so many measurements that it was not fitted on: the relative error of one figure."""
+
+    figure: str
+    points: int
+    median: float
+    p90: float
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """The iteration model, fitted on so many measured passes (spans of them count as one)."""
+
+    pod: Pod
+    passes: int
+    enough: bool
+    """A gateway would foresee requests with it: passes that are far from the others count little."""
+    held_out: list[HeldOut]
 
 
 class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +54,8 @@ class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None
     prefills: list[Prefill]
     decodes: list[Decode]
+    passes: list[Seen]
+    fitted: Fitted
 
     @property
     def prompt_tokens_per_s(self) -> float:
@@ -88,6 +111,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     journal: JournalFigures | None
     took_s: float
     notes: list[str]
+    kept: list[str] = []
+    """Models whose forecasts begin with what was measured, at the next start of the gateway."""
 
 
-__all__ = ["Decode", "EngineFigures", "JournalFigures", "Measured", "PlaneFigures", "Prefill"]
+__all__ = ["Decode", "EngineFigures", "Fitted", "HeldOut", "JournalFigures", "Measured", "PlaneFigures", "Prefill"]

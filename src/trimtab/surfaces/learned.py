@@ -1,0 +1,219 @@
+"""What is known of models' pace, over restarts: small files in the workspace's `var/learned`.
+
+Each gateway worker writes its own, `w0000.json`, every minute when something was learned and at a clean stop; `trimtab
+doctor --measure` writes `measured.json`. Who starts goes by the newest that knows a model. Measured coefficients come
+without lengths of answers: those are then the newest that were learned.
+
+A file is one line behind its CRC, whole or not there. What can't be read, is of another version, or of a model that is
+declared otherwise by now, is ignored and said: nothing here is needed to serve. How wrong forecasts were is not in it:
+a certificate rests on the records of one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from trimtab.controlplane.registry import Workspace
+from trimtab.core.clock import Clock
+from trimtab.core.errors import TrimtabError
+from trimtab.dataplane.admission import Gates
+from trimtab.dataplane.admission.tier import TierState
+from trimtab.foundations.podmodel import FitState
+from trimtab.foundations.store import Disk
+from trimtab.foundations.store.line import frame, unframe
+
+VERSION: Final = 1
+EVERY_S: Final = 60.0
+"""Between two writes: what a crash forgets."""
+FOLDER: Final = Path("var") / "learned"
+MEASURED: Final = "measured.json"
+
+_log = logging.getLogger(__name__)
+
+
+class UnusableError(TrimtabError):
+    """A file says nothing that can be used; the text says why."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """One model's: `of` says as what it was declared."""
+
+    of: str
+    state: TierState
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file says. `wall_ns`: when it was written, since the Unix epoch."""
+
+    version: int = VERSION
+    wall_ns: int
+    models: dict[str, Known]
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class Learned:
+    """One gateway's: what others left is put into its `gates`, and what those learn is written down.
+
+    await learned.begin()    # before the first request
+    await learned.close()    # after the last one
+    """
+
+    def __init__(
+        self, workspace: Callable[[], Workspace], worker: int, gates: Gates, clock: Clock, disk: Disk | None = None
+    ) -> None:
+        self._workspace, self._gates, self._clock, self._disk = workspace, gates, clock, disk or Disk()
+        self._path = workspace().folder / FOLDER / f"w{worker:04d}.json"
+        self._written: dict[str, Known] = {}
+        """What is on the disk by now, or was before this process."""
+        self._ended = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+        self._failing = False
+
+    async def begin(self) -> None:
+        declared = declarations(self._workspace())
+        found = await self._clock.offload(known, self._path.parent, declared, self._disk)
+        for model, state in found.items():
+            try:
+                self._gates.restore({model: state})
+            except ValueError:
+                _log.warning("what was learned of %s is ignored: no requests leave such numbers behind", model)
+            else:
+                self._written[model] = Known(declared[model], state)
+        if self._written:
+            _log.info("requests are foreseen by what was learned before: %s", ", ".join(self._written))
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """What was learned since is written first."""
+        self._ended.set()
+        if self._keeping is not None:
+            await self._keeping
+
+    async def _keep(self) -> None:
+        ended = False
+        while not ended:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    ended = await self._ended.wait()
+            await self._save()
+
+    async def _save(self) -> None:
+        """Models that too little is known of, or that are not served at the moment, stay as they were written."""
+        declared = declarations(self._workspace())
+        kept = {model: one for model, one in self._written.items() if model in declared}
+        learned = {
+            model: Known(declared[model], state)
+            for model, state in self._gates.states().items()
+            if model in declared and state.is_enough
+        }
+        kept |= learned
+        if kept == self._written:
+            return
+        try:
+            await self._clock.offload(write, self._path, kept, self._clock.wall_ns(), self._disk)
+        except OSError as error:
+            if not self._failing:
+                _log.error("what is learned of models can't be kept in %s, a restart forgets it: %s", FOLDER, error)
+            self._failing = True
+        else:
+            self._written, self._failing = kept, False
+
+
+def declarations(workspace: Workspace) -> dict[str, str]:
+    """By model, a hash of what decides its pace: where it runs, under which name, and how its engines are declared."""
+    engines, found = workspace.settings.engines, {}
+    for name, model in workspace.snapshot.release.models.items():
+        own = [engines.get(endpoint.removeprefix("engine:")) for endpoint in model.endpoints]
+        parts = (name, model.endpoints, model.upstream_name, model.dialect, own)
+        found[name] = blake2b(msgspec.json.encode(parts), digest_size=8).hexdigest()
+    return found
+
+
+def known(folder: Path, declared: Mapping[str, str], disk: Disk) -> dict[str, TierState]:
+    """What the files of the folder say of models that are declared so. What is ignored is said in the log."""
+    files: list[tuple[int, str, File]] = []
+    try:
+        names = disk.names(folder)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        _log.warning("what was learned before is ignored: %s", error)
+        return {}
+    for name in sorted(names):
+        if name.endswith(".json"):
+            try:
+                file = decode(disk.read(folder / name))
+            except (OSError, UnusableError) as error:
+                _log.warning("%s is ignored: %s", FOLDER / name, error)
+            else:
+                files.append((file.wall_ns, name, file))
+    found: dict[str, TierState] = {}
+    for _, name, file in sorted(files, key=lambda one: one[:2]):  # the newest last
+        for model, one in file.models.items():
+            if declared.get(model, one.of) != one.of:
+                _log.warning("%s is ignored for %s, which is declared otherwise by now", FOLDER / name, model)
+            elif model in declared:
+                before = found.get(model) if name == MEASURED else None
+                found[model] = one.state if before is None else msgspec.structs.replace(before, fit=one.state.fit)
+    return found
+
+
+def decode(data: bytes) -> File:
+    """Raises UnusableError for what is no such file, whole and of this version."""
+    body = unframe(data)
+    if body is None:
+        raise UnusableError("it is damaged")
+    try:
+        version = msgspec.json.decode(body, type=_Version).version
+        if version != VERSION:
+            raise UnusableError(f"it is of version {version}, not {VERSION}")
+        return msgspec.json.decode(body, type=File)
+    except msgspec.MsgspecError as error:
+        raise UnusableError("it is whole, and no such file") from error
+
+
+def write(path: Path, models: Mapping[str, Known], wall_ns: int, disk: Disk) -> None:
+    """Whole and durable, or as it was before. Raises OSError."""
+    disk.make_folder(path.parent)
+    disk.put(path, frame(msgspec.json.encode(File(wall_ns=wall_ns, models=dict(models)))))
+
+
+def write_measured(workspace: Workspace, engines: Mapping[str, FitState], wall_ns: int) -> list[str]:
+    """What was measured of embedded engines, for each model that runs on one of them, where it is enough to foresee
+    something; those models. Raises OSError."""
+    declared, models = declarations(workspace), {}
+    for name, model in workspace.snapshot.release.models.items():
+        measured = [engines[one] for one in engines if f"engine:{one}" in model.endpoints]
+        if measured and (state := TierState(fit=measured[0])).is_enough:
+            models[name] = Known(declared[name], state)
+    if models:
+        write(workspace.folder / FOLDER / MEASURED, models, wall_ns, Disk())
+    return list(models)
+
+
+__all__ = [
+    "EVERY_S",
+    "FOLDER",
+    "MEASURED",
+    "VERSION",
+    "File",
+    "Known",
+    "Learned",
+    "UnusableError",
+    "declarations",
+    "decode",
+    "known",
+    "write",
+    "write_measured",
+]
