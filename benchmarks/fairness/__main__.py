@@ -14,17 +14,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from benchmarks.fairness.arrivals import FLOOD, SETS, Request, flood, read, trace
-from benchmarks.fairness.engine import Engine
+from benchmarks.pod import Engine
 from benchmarks.sets import AbsentError
 from benchmarks.tables import table
 from trimtab.core.clock import Clock
-from trimtab.dataplane.admission import Gate, Turn
+from trimtab.core.contract import Latency
+from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
 from trimtab.dataplane.admission.queue import cost
-from trimtab.dataplane.admission.tier import Expected
+from trimtab.dataplane.admission.tier import Tier
+from trimtab.foundations.podmodel import FIGURES
 from trimtab.surfaces.twin.loop import VirtualLoop
 
 SLOTS = 32
 TTFT_S, E2E_S = 3.0, 45.0
+LATENCY = Latency(
+    ttft_ms=TTFT_S * 1000, itl_ms=1000, e2e_ms=E2E_S * 1000, percentile=0.95, deadline_ms=3 * E2E_S * 1000
+)
 """The contract of every request."""
 TIMES = 50
 LOAD = 0.6
@@ -35,32 +40,57 @@ LOST = 0.01
 RATES = (1, 2, 4, 8, 16)
 
 
-class Line(Protocol):
-    """Who may run, and when: None is a refusal; else what is called at the end."""
+class Leave(Protocol):
+    """Permission to run one request."""
 
-    async def admit(self, request: Request, wait_s: float) -> Callable[[], None] | None: ...
+    def wrote(self, tokens: int) -> None:
+        """So many tokens have come in all."""
+
+    def end(self, kept: bool) -> None:
+        """Its last token has come; whether its contract was kept."""
+
+
+class Line(Protocol):
+    """Who may run, and when: None is a refusal."""
+
+    async def admit(self, request: Request, wait_s: float) -> Leave | None: ...
 
 
 class Fair:
     """`dataplane.admission.Gate`, as the gateway has it."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock, self._gate, self._expected = clock, Gate(clock, SLOTS), Expected()
+        self._clock, self._gate = clock, Gate(clock, SLOTS)
 
-    async def admit(self, request: Request, wait_s: float) -> Callable[[], None] | None:
-        ask = self._expected.ask((request.tenant, ""), request.prompt * 4, 4096)
-        due_ns = self._clock.now_ns() + int(TTFT_S * 1e9)
-        ticket = await self._gate.admit(Turn(rank=2, tenant=request.tenant, due_ns=due_ns, ask=ask), wait_s)
-        if ticket is None:
-            return None
-        ticket.sent()
+    async def admit(self, request: Request, wait_s: float) -> Leave | None:
+        ask = self._gate.tier.expected.ask((request.tenant, ""), request.prompt * 4, 4096)
+        turn = Turn(rank=2, tenant=request.tenant, at_ns=self._clock.now_ns(), latency=LATENCY, ask=ask)
+        ticket = await self._gate.admit(turn, wait_s)
+        return None if isinstance(ticket, Refused) else _Held(self._gate.tier, ticket, request, self._clock)
 
-        def end() -> None:
-            self._expected.learn((request.tenant, ""), request.prompt * 4, request.prompt, request.output)
-            ticket.wrote(request.output)
-            ticket.end("success")
 
-        return end
+class _Held:
+    def __init__(self, tier: Tier, ticket: Ticket, request: Request, clock: Clock) -> None:
+        self._tier, self._ticket, self._request, self._clock = tier, ticket, request, clock
+        self._foreseen, self._sent_ns, self._first_ns = ticket.sent(), clock.now_ns(), 0
+
+    def wrote(self, tokens: int) -> None:
+        self._first_ns = self._first_ns or self._clock.now_ns()
+        self._ticket.wrote(tokens)
+
+    def end(self, kept: bool) -> None:
+        """What came of it teaches, as in the gateway."""
+        self._ticket.end("success")
+        one, now_ns = self._request, self._clock.now_ns()
+        if self._foreseen is not None:
+            first_ms, e2e_ms = (self._first_ns - self._sent_ns) / 1e6, (now_ns - self._sent_ns) / 1e6
+            for figure, came_ms in zip(
+                FIGURES, (first_ms, (e2e_ms - first_ms) / max(1, one.output - 1), e2e_ms), strict=True
+            ):
+                self._tier.predictor.learn(self._foreseen.times, figure, came_ms)
+        if self._ticket.how != "probe" and self._ticket.look.level is not None and not self._ticket.look.waived:
+            self._tier.judge(LATENCY.percentile, missed=not kept)
+        self._tier.expected.read(one.prompt * 4, one.prompt)
 
 
 class First:
@@ -72,7 +102,7 @@ class First:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._next: dict[str, float] = {}
 
-    async def admit(self, request: Request, wait_s: float) -> Callable[[], None] | None:
+    async def admit(self, request: Request, wait_s: float) -> Leave | None:
         now = self._clock.now_ns() / 1e9
         if self._rate is not None:
             free = max(self._next.get(request.tenant, 0.0), now - 5 / self._rate)  # five at once
@@ -81,7 +111,7 @@ class First:
             self._next[request.tenant] = free + 1 / self._rate
         if self._used < SLOTS and not self._queue:
             self._used += 1
-            return self._end
+            return _Slot(self._end)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:
@@ -91,7 +121,7 @@ class First:
             if not turn.done() or turn.cancelled():
                 self._queue.remove(turn)
                 return None
-        return self._end
+        return _Slot(self._end)
 
     def _end(self) -> None:
         self._used -= 1
@@ -100,6 +130,17 @@ class First:
             if not turn.done():
                 self._used += 1
                 turn.set_result(None)
+
+
+class _Slot:
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def wrote(self, tokens: int) -> None:
+        """It does not matter."""
+
+    def end(self, kept: bool) -> None:
+        self._end()
 
 
 class Outcome:
@@ -130,15 +171,20 @@ def drive(requests: Sequence[Request], make: Callable[[Clock], Line], *, wait_s:
 
     async def one(request: Request, line: Line, engine: Engine) -> None:
         came = loop.time()
-        first: list[float] = []
-        end = await line.admit(request, wait_s)
-        if end is None:
+        told: list[float] = []
+        leave = await line.admit(request, wait_s)
+        if leave is None:
             outcome.kept.append((request, False))
             return
         outcome.served(request)
-        await engine.ask(request, lambda: first or first.append(loop.time()))
-        end()
-        in_time = first[0] - came <= TTFT_S and loop.time() - came <= E2E_S
+
+        def on_token() -> None:
+            told.append(loop.time())
+            leave.wrote(len(told))
+
+        await engine.send(request.prompt, request.output, on_token).done
+        in_time = told[0] - came <= TTFT_S and loop.time() - came <= E2E_S
+        leave.end(in_time)
         outcome.kept.append((request, in_time))
 
     async def main() -> None:
