@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.records import row
+from support.records import CLOCK, row
 from support.scrape import parsed, value
 from trimtab.controlplane.metrics import Counts, Declared
 from trimtab.core.errors import Code
@@ -27,7 +27,7 @@ def text(counts: Counts) -> dict[str, Any]:
 
 def test_a_metric_has_its_most_and_loses_nothing() -> None:
     """What comes beyond the cap counts under other, and how much that was is told."""
-    counts = Counts(lambda: declared(500), most=50)
+    counts = Counts(lambda: declared(500), CLOCK, most=50)
     for number in range(500):
         counts.write(row(tenant=f"t{number}", channel="c", status=200, e2e_ms=1.0))
     found = text(counts)
@@ -40,7 +40,7 @@ def test_a_metric_has_its_most_and_loses_nothing() -> None:
 
 def test_ids_of_many_releases_are_one_variant() -> None:
     """A variant's hash changes with every release: its name is the label, and what is remembered of ids is bounded."""
-    counts = Counts(lambda: declared(1, "small"), most=20)
+    counts = Counts(lambda: declared(1, "small"), CLOCK, most=20)
     for number in range(1000):
         counts.write(row(tenant="t0", channel="c", variant=f"small@{number:08x}", tier="S", status=200))
     found = text(counts)
@@ -52,7 +52,7 @@ def test_ids_of_many_releases_are_one_variant() -> None:
 def test_a_name_that_nobody_declares_is_other() -> None:
     """In every label that a record fills."""
     strange = "'\"\\\n{strange"
-    counts = Counts(lambda: declared(1, "small"))
+    counts = Counts(lambda: declared(1, "small"), CLOCK)
     record = row(tenant=strange, channel=strange, path=strange, tier=strange, variant=strange, status=299, code=strange)
     record.attempts = [Attempt(replica=strange, start_ms=0, outcome=strange, variant=strange)]  # type: ignore[arg-type]
     record.guards = [GuardRow(stage="in", check=strange, hits=2, action=strange)]
@@ -69,7 +69,7 @@ def test_a_name_that_nobody_declares_is_other() -> None:
 def test_a_name_of_a_reload_counts_from_then_on() -> None:
     """Before it is declared it is other."""
     names = declared(1)
-    counts = Counts(lambda: names)
+    counts = Counts(lambda: names, CLOCK)
     counts.write(row(tenant="t1", channel="c", status=200))
     names = declared(2)
     counts.write(row(tenant="t1", channel="c", status=200, code="queue_full"))
@@ -80,7 +80,7 @@ def test_a_name_of_a_reload_counts_from_then_on() -> None:
 
 def test_a_record_that_can_not_be_counted_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """It is told once in the log, and counted as failed."""
-    counts = Counts(lambda: declared(1))
+    counts = Counts(lambda: declared(1), CLOCK)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             counts.write(row(tenant="t0", channel="c", status=200, e2e_ms="soon"))
@@ -90,7 +90,7 @@ def test_a_record_that_can_not_be_counted_stops_nothing(caplog: pytest.LogCaptur
 
 def test_rows_that_are_no_requests_count_as_none() -> None:
     """Adjustments and verdicts belong to a request that has been counted."""
-    counts = Counts(lambda: declared(1))
+    counts = Counts(lambda: declared(1), CLOCK)
     for kind in ("adjust", "verdict", "shadow", "lost"):
         counts.write(row(tenant="t0", channel="c", status=200, kind=kind))
     assert value(text(counts), "trimtab_requests_total") == 0
@@ -98,7 +98,7 @@ def test_rows_that_are_no_requests_count_as_none() -> None:
 
 def test_records_may_be_counted_while_the_text_is_written() -> None:
     """Requests run between its pieces, and bring combinations of every kind that were not there before."""
-    counts = Counts(lambda: declared(1000, *(f"v{number}" for number in range(1000))))
+    counts = Counts(lambda: declared(1000, *(f"v{number}" for number in range(1000))), CLOCK)
     codes, checks = iter(Code), iter(CHECKS)
 
     def more(number: int) -> None:

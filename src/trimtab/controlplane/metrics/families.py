@@ -27,6 +27,10 @@ known or does not apply is `none`. So no request can open a series of its own; a
 combinations, and what comes beyond counts under `other`. Names that a reload removes keep their series until the next
 start. Counters begin at 0 with each start of the gateway process, except `trimtab_records_total`.
 
+Names with `trimtab_live_` are quantiles of the last minutes, each within 1 % of the value of its rank. Neither they nor
+those of several workers can be added or averaged. For another window, a share under a bound or the whole of several
+gateways take the histograms, which are as exact as their bounds are close and have what was refused as well.
+
 With several `server.workers` one scrape, of whichever of them, has the series of all: each with one more label,
 `worker`, so that `sum without (worker)` is the whole and a restart of one resets its own counters only. Budgets and
 engines, of which all say the same, are shown once and without it. A gateway that is just being started again has
@@ -40,6 +44,9 @@ STAGE_S: Final = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
+LIVE_S: Final = 300
+"""Over which live quantiles are."""
+LIVE_QUANTILES: Final = (0.5, 0.95, 0.99)
 LAG_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 TENANT = Label("tenant", "declared tenants")
@@ -47,6 +54,8 @@ CHANNEL = Label("channel", "declared channels of the tenant")
 TIER = Label("tier", "S, M, L")
 VARIANT = Label("variant", "declared variants, by name, and the embedder")
 MODEL = Label("model", "declared models, and the embedder")
+QUANTILE = Label("quantile", ", ".join(map(str, LIVE_QUANTILES)))
+_LIVE = f"In the last {LIVE_S // 60} minutes, whose oldest leaves by the minute, within 1 %; nothing there, no series."
 _OWNER = (TENANT, CHANNEL)
 _BUDGET = (
     Label("scope", "tenant, channel, key"),
@@ -94,6 +103,27 @@ ITL = Family(
     help="The 95th percentile of a stream's gaps between content chunks, one value a stream.",
     labels=_OWNER,
     bounds=ITL_S,
+)
+LIVE_DURATION = Family(
+    name="trimtab_live_request_duration_seconds",
+    kind="gauge",
+    unit="seconds",
+    help=f"From the first byte of an answered request to its end. {_LIVE}",
+    labels=(*_OWNER, QUANTILE),
+)
+LIVE_TTFT = Family(
+    name="trimtab_live_time_to_first_token_seconds",
+    kind="gauge",
+    unit="seconds",
+    help=f"From the first byte of an answered request to the first content that left for the caller. {_LIVE}",
+    labels=(*_OWNER, QUANTILE),
+)
+LIVE_ITL = Family(
+    name="trimtab_live_inter_token_p95_seconds",
+    kind="gauge",
+    unit="seconds",
+    help=f"The 95th percentile of a stream's gaps between chunks as a model sent them, one value a stream. {_LIVE}",
+    labels=(TIER, QUANTILE),
 )
 STAGES = Family(
     name="trimtab_stage_duration_seconds",
@@ -437,6 +467,7 @@ BUDGETS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDG
 """All of a budget."""
 FROM_RECORDS: Final = (
     *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
+    *(LIVE_DURATION, LIVE_TTFT, LIVE_ITL),
     *(REASONING_TOKENS, COST, BASELINE, COMPARED, ATTEMPTS, GUARD_HITS, HTTP_REFUSED, FOLDED, FAILED),
 )
 AT_SCRAPE: Final = (

@@ -16,10 +16,14 @@ from trimtab.foundations.stats.worse import Worse, WorseState
 
 if TYPE_CHECKING:
     from trimtab.foundations.stats.sequences import Difference, DifferenceState, Mean, MeanState
+    from trimtab.foundations.stats.sketch import Sketch, SketchState, Windowed
 
 __getattr__ = lazily(
     __name__,
-    dict.fromkeys(("Difference", "DifferenceState", "Mean", "MeanState"), "sequences"),  # loads numpy
+    {
+        **dict.fromkeys(("Difference", "DifferenceState", "Mean", "MeanState"), "sequences"),  # loads numpy
+        **dict.fromkeys(("Sketch", "SketchState", "Windowed"), "sketch"),  # loads ddsketch
+    },
 )
 
 __all__ = [
@@ -43,6 +47,9 @@ __all__ = [
     "Seen",
     "Share",
     "ShareState",
+    "Sketch",
+    "SketchState",
+    "Windowed",
     "Worse",
     "WorseState",
     "at_most",
