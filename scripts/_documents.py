@@ -394,7 +394,7 @@ JSON lines of two kinds.
 _RECORDS = """\
 # Records
 
-One row for each request, JSON lines under `var/records`, each behind its CRC32C in hex: `w0000-sSEQ-tTIME.jsonl` is a
+One row for each request, JSON lines under `var/records`, each behind its CRC32 in hex: `w0000-sSEQ-tTIME.jsonl` is a
 segment of worker 0 that begins with row SEQ. `null` is unknown, 0 is a measured zero. No field holds what was asked or
 answered. `trimtab explain ID --json` shows one, `trimtab report` sums them up, `trimtab report --verify` checks CRCs
 and the chain.

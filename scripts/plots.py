@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from math import log10
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trimtab.core.clock import SystemClock
+from trimtab.controlplane.metrics.families import LATENCY_S
+from trimtab.core.clock import NS_PER_S, SystemClock
 from trimtab.core.ids import ClockIds
-from trimtab.foundations.stats import Detector, Mean, Quantile, Seen, Share, Worse, certify, upper
+from trimtab.foundations.stats import Detector, Level, Mean, Quantile, Seen, Share, Windowed, Worse, certify, upper
 
 FOLDER = Path(__file__).parent.parent / "docs" / "explanation" / "statistics"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 260, 56, 150, 30, 36
@@ -124,6 +126,25 @@ def detector() -> None:
     chart("detector", "1 % becomes 5 % after 3,000 values (log10 of the evidence)", "values", lines, (xs, ys))
 
 
+def level() -> None:
+    """Decisions whose misses grow with the level, held to 5 %; after 4,000 each is twice as likely to be missed."""
+    draw, held, values, shares, missed = random(3), Level(0.05), [], [], [False] * 400
+    for count in range(1, 8001):
+        late = draw.random() < (0.25 if count <= 4000 else 0.5) * held.value
+        held.observe(late)
+        missed = [*missed[1:], late]
+        if count % 40 == 0 and count >= 400:
+            values.append((count, 100 * held.value))
+            shares.append((count, 100 * sum(missed) / len(missed)))
+    xs, ys = (0, 2000, 4000, 6000, 8000), (0, 10, 20, 30)
+    lines = [
+        Line("level", values, "#1d4ed8"),
+        Line("missed of 400", shares, "#c2410c"),
+        Line("allowed", flat(xs, 5), INK, dashed=True),
+    ]
+    chart("level", "A level that is held by its own misses (%)", "decisions", lines, (xs, ys))
+
+
 def quantile() -> None:
     """Answers become seven times longer: what is predicted, corrected and by a window alone."""
     lines = []
@@ -139,6 +160,44 @@ def quantile() -> None:
         lines.append(Line(name, points, colour))
     xs, ys = (0, 400, 800, 1200, 1600), (0, 2000, 4000, 6000)
     chart("quantile", "The length that one answer in ten exceeds (tokens)", "answers", lines, (xs, ys))
+
+
+def sketch() -> None:
+    """The 99th percentile of the last five minutes, around ten bad ones: exact, by a sketch, by a histogram."""
+    draw, windowed = random(8), Windowed(300 * NS_PER_S)
+    values: list[tuple[int, float]] = []
+    exact, sketched, guessed = [], [], []
+    for second in range(3600):
+        for _ in range(4):
+            value = draw.lognormvariate(-0.5, 0.4) * (2.2 if 1200 <= second < 1800 else 1)
+            values.append((second, value))
+            windowed.observe(value, second * NS_PER_S)
+        if second >= 300 and second % 20 == 0:
+            found = windowed.sketch(second * NS_PER_S)
+            recent = sorted(value for _, value in values[-found.count :])
+            exact.append((second / 60, recent[int(0.99 * (len(recent) - 1))]))
+            sketched.append((second / 60, found.quantile(0.99) or 0.0))
+            guessed.append((second / 60, interpolated(recent, 0.99)))
+    xs, ys = (0, 15, 30, 45, 60), (0, 1, 2, 3, 4, 5)
+    lines = [
+        Line("histogram", guessed, "#1d4ed8"),
+        Line("exact", exact, FAINT),
+        Line("sketch", sketched, "#c2410c"),
+    ]
+    chart("sketch", "99th percentile of the last five minutes (s)", "minutes", lines, (xs, ys))
+
+
+def interpolated(values: Sequence[float], at: float) -> float:
+    """What histogram_quantile of Prometheus makes of the counts between the bounds of /metrics."""
+    counts = [0] * (len(LATENCY_S) + 1)
+    for value in values:
+        counts[bisect_left(LATENCY_S, value)] += 1
+    left, index = at * len(values), 0
+    while left > counts[index]:
+        left -= counts[index]
+        index += 1
+    below = LATENCY_S[index - 1] if index else 0.0
+    return below + (LATENCY_S[index] - below) * left / counts[index]
 
 
 def share() -> None:
@@ -173,7 +232,7 @@ def control() -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for draw in (worse, mean, detector, quantile, share, control):
+    for draw in (worse, mean, detector, level, quantile, sketch, share, control):
         draw()
 
 

@@ -57,11 +57,18 @@ class Machine(RuleBasedStateMachine):
         self.now_ns += ms * NS_PER_MS
         self.lapse()
 
-    @rule(rank=st.integers(0, 3), ms=st.integers(0, 4_000))
-    def look_ahead(self, rank: int, ms: int) -> None:
+    @rule(rank=st.integers(0, 3), tenant=st.sampled_from("abcd"), ms=st.integers(0, 4_000))
+    def look_ahead(self, rank: int, tenant: str, ms: int) -> None:
+        """All of more urgent classes, all of its own; of others not more than of its own and one."""
         until_ns = self.now_ns + ms * NS_PER_MS
-        near = sum(one[0] <= rank and one[3] < until_ns for one in self.known)
-        assert self.bookings.near(rank, until_ns) == self.bookings.show * near
+        soon = [one for one in self.known if one[3] < until_ns]
+        own = [one for one in self.known if one[:2] == (rank, tenant)]
+        least = sum(one[0] < rank or one in own for one in soon)
+        near = self.bookings.near(rank, tenant, until_ns) / self.bookings.show
+        assert near >= least - 1e-6
+        assert near <= sum(one[0] <= rank for one in soon) + 1e-6
+        if not own:
+            assert near <= least + 1e-6
 
     @invariant()
     def is_as_long(self) -> None:

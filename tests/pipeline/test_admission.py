@@ -76,7 +76,7 @@ def test_a_refusal_by_forecast_says_by_which_numbers(tmp_path: Path) -> None:
             row = record.admissions[-1]
             assert (row.model, row.how) == ("small", "refused")
             assert row.ttft_ms is not None
-            assert row.ttft_ms + row.waited_ms > 1000
+            assert row.ttft_ms + (row.waited_ms or 0.0) > 1000
             (told,) = [one for one in refused if one.headers["trimtab-record"] == record.id]
             assert "would begin the answer after 1," in msgspec.json.decode(told.body)["error"]["message"]
             assert row.retry_after_s is not None
@@ -128,7 +128,9 @@ def test_the_next_tier_takes_what_the_first_would_be_late_with(tmp_path: Path) -
         async with (
             ScriptedUpstream(Pod()) as small,
             ScriptedUpstream(Pod()) as medium,
-            Gateway(tmp_path, small.url, medium.url, *ROOMY) as gateway,
+            Gateway(
+                tmp_path, small.url, medium.url, *ROOMY, replaced("models.yaml", "slots: 2", "slots: 8")
+            ) as gateway,
         ):
             await teach(gateway)
             before = len(gateway.records)

@@ -17,8 +17,8 @@ from trimtab.cli import cli
 from trimtab.controlplane.records import Journal, rows, segments
 from trimtab.controlplane.records.recheck import NotRecheckableError, Recheck, recheck
 from trimtab.core.outcome import learnt_ms, missed, ran_on
-from trimtab.core.record import AdmissionRow, CertificateRow, Met, Over, Record
-from trimtab.foundations.podmodel import FIGURES, Figure, Fit, Predictor, Times
+from trimtab.core.record import AdmissionRow, CertificateRow, Certified, Met, Over, Record
+from trimtab.foundations.podmodel import FIGURES, Fit, Predictor, Times
 from trimtab.foundations.stats import Certificate, Rate
 
 
@@ -28,8 +28,8 @@ class Gate:
     def __init__(self) -> None:
         self.predictor = Predictor(Fit())
         self.rate = {0.9: Rate(), 0.95: Rate()}
-        self.first: dict[Figure | Literal["met"], str | None] = dict.fromkeys((*FIGURES, "met"))
-        self.last: dict[Figure | Literal["met"], str | None] = dict.fromkeys((*FIGURES, "met"))
+        self.first: dict[Certified, str | None] = dict.fromkeys((*FIGURES, "met"))
+        self.last: dict[Certified, str | None] = dict.fromkeys((*FIGURES, "met"))
 
     def learn(self, record: Record) -> None:
         for figure in FIGURES:
@@ -46,7 +46,7 @@ class Gate:
             self.first["met"] = self.first["met"] or record.id
             self.last["met"] = record.id
 
-    def certificate(self, figure: Figure | Literal["met"], percentile: float) -> CertificateRow:
+    def certificate(self, figure: Certified, percentile: float) -> CertificateRow:
         if figure == "met":
             made = self.rate[0.9 if percentile <= 0.9 else 0.95].certificate()
         else:
@@ -102,7 +102,7 @@ def certified(count: int, percentile: float = 0.95, before: int = 0) -> list[Rec
     for one in traffic(count, lambda index: 3.0 if index > count // 2 else 1.0):
         gate.learn(one)
         found.append(one)
-    figures: list[Figure | Literal["met"]] = [*FIGURES, "met"] if percentile in (0.9, 0.93, 0.95) else [*FIGURES]
+    figures: list[Certified] = [*FIGURES, "met"] if percentile in (0.9, 0.93, 0.95) else [*FIGURES]
     last = asked(id=IDS.record_id(), certificates=[gate.certificate(figure, percentile) for figure in figures])
     return [*found, last]
 

@@ -205,7 +205,7 @@ class Gateway:
         embedder = HashEmbedder()
         classifier = Classifier(time, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
-        self.counts = Counts(lambda: declared(self.plane.configuration, embedder.name))
+        self.counts = Counts(lambda: declared(self.plane.configuration, embedder.name), time)
         self.plane = wiring.build(
             clock=time,
             ids=ids,

@@ -16,6 +16,7 @@ from trimtab.core.money import Usage
 
 Outcome = Literal["success", "dropped", "ignored"]
 Figure = Literal["ttft", "itl", "e2e"]
+Certified = Literal["ttft", "itl", "e2e", "met"]
 Short = Literal["slots", "turn", "ttft", "itl", "e2e", "others", "booked"]
 
 answering: ContextVar[str | None] = ContextVar("answering", default=None)
@@ -160,8 +161,8 @@ class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     short: Short | None = None
     """What stood in the way of who was refused: slots, turn (others wait before it), ttft, itl, e2e (its own target),
     others (somebody's who runs), booked (promised to others who come about now)."""
-    waited_ms: float = 0.0
-    """In line."""
+    waited_ms: float | None = None
+    """In line; null: it did not wait."""
     percentile: float
     """At which its contract promises latency."""
     level: float | None = None
@@ -193,7 +194,7 @@ class Over(msgspec.Struct, kw_only=True):
     """Where the observations of a certificate stand in the records: in the rows of the worker that wrote it, in the
     order of `seq`, from one to another, both counted, those of this model that `core.outcome` has an outcome of."""
 
-    figure: Figure | Literal["met"]
+    figure: Certified
     """ttft, itl or e2e: how far above their forecasts these were; met: who was let in by forecasts and missed its
     contract."""
     model: str

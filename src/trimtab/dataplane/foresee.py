@@ -26,7 +26,7 @@ def decided(run: Run, model: str, gate: Gate, got: Ticket | Refused, since_ns: i
         model=model,
         how=got.how,
         short=look.short,
-        waited_ms=waited_ms if got.how != "free" else 0.0,
+        waited_ms=waited_ms if waited_ms > 0 and got.how != "free" else None,
         percentile=look.percentile,
         level=look.level,
         ttft_ms=look.ttft_ms,
@@ -94,9 +94,8 @@ def learn(run: Run) -> None:
     if gate is None or last.how == "refused":
         return
     tokens, tier = record.tokens, gate.tier
-    if plan is not None and tokens.prompt and tokens.completion and not run.cut and record.code is None:
-        caller = (bound.tenant.id, bound.name)
-        tier.expected.learn(caller, plan.prompt_bound, tokens.prompt, tokens.completion // plan.choices)
+    if plan is not None and tokens.prompt and record.code is None:
+        tier.expected.read(plan.prompt_bound, tokens.prompt)
     learned = False
     for figure in FIGURES:
         if (learnt := learnt_ms(record, figure)) is not None:

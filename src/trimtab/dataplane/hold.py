@@ -119,6 +119,7 @@ def turn(run: Run, bound: Bound, ask: Ask, *, strict: bool) -> Turn:
     return Turn(
         rank=int(bound.contract.rank),
         tenant=bound.tenant.id,
+        channel=bound.name,
         at_ns=run.ledger.arrival.at_ns,
         latency=bound.contract.latency,
         ask=ask,

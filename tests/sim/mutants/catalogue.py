@@ -31,8 +31,8 @@ MUTANTS: Final = (
     Mutant(
         "a token handed over to a waiter that was just leaving is nobody's",
         "dataplane/admission/gate.py",
-        "            if told.done() and not told.cancelled():  #",
-        "            if told is None:  #",
+        "            if waiter.ticket is not None:  #",
+        "            if waiter.ticket is waiter:  #",
     ),
     Mutant(
         "a lease that never expires",

@@ -15,7 +15,7 @@ import msgspec
 from trimtab.core.contract import Contract
 from trimtab.core.errors import Code
 from trimtab.core.money import usd
-from trimtab.core.record import Attempt, Met, PlanRow, Record
+from trimtab.core.record import AdmissionRow, Attempt, Met, PlanRow, Record
 
 UNKNOWN = "unknown"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,6 +109,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Any]
     rules: list[RuleLine]
     plans: list[PlanRow]
+    admissions: list[AdmissionRow]
+    """What each gate decided, and by which numbers."""
     attempts: list[Attempt]
     tokens: dict[str, Any]
     money: Money
@@ -131,6 +133,7 @@ def explain(record: Record, later: Sequence[Record] = ()) -> Explanation:
         features=_features(record),
         rules=[RuleLine(rule.at, rule.id, rule.hit, rule.values, rule.error) for rule in record.rules],
         plans=record.plans,
+        admissions=record.admissions,
         attempts=record.attempts,
         tokens=msgspec.structs.asdict(record.tokens),
         money=_money(record, later),

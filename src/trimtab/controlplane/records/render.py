@@ -26,6 +26,7 @@ def render(explanation: Explanation, console: Console) -> None:
         ("Features", _features(explanation)),
         ("Rules", _rules(explanation)),
         ("Plans", _plans(explanation)),
+        ("Admission", _admissions(explanation)),
         ("Attempts", _attempts(explanation)),
         ("Tokens and money", _money(explanation)),
         ("Guards", _lines(explanation.guards)),
@@ -188,6 +189,24 @@ def _plans(explanation: Explanation) -> Table:
             text(degraded),
             plan.outcome or "not reached",
         )
+    return table
+
+
+def _admissions(explanation: Explanation) -> Table:
+    """A row a gate; times are as foreseen when it decided, in ms."""
+    table = _table(
+        "model", "decided", "after ms", "first token", "between", "end", "at level", "ran", "waited", "slots"
+    )
+    for row in explanation.admissions:
+        decided = row.how if row.short is None else f"{row.how}: {row.short}"
+        if row.waived:
+            decided += f", waived {', '.join(row.waived)}"
+        if row.retry_after_s is not None:
+            decided += f", told {row.retry_after_s:,.1f} s"
+        foreseen = ("" if value is None else f"{value:,.0f}" for value in (row.ttft_ms, row.itl_ms, row.e2e_ms))
+        level = "" if row.level is None else f"{row.level:.3f}"
+        load = (str(row.running), str(row.waiting), str(row.slots))
+        table.add_row(text(row.model), text(decided), f"{row.waited_ms or 0:,.0f}", *foreseen, level, *load)
     return table
 
 

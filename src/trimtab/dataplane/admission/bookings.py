@@ -61,8 +61,8 @@ class Bookings:
         self._numbers = count()
         self._tags: list[tuple[int, float, float]] = []
         """(rank, tag, number), in the order in which they should be served."""
-        self._dues: list[tuple[int, int, int]] = []
-        """(due_ns, number, rank), in order of time."""
+        self._dues: list[tuple[int, int]] = []
+        """(due_ns, number), in order of time."""
         self._places: dict[int, Booking] = {}
         self._keys: dict[int, deque[Booking]] = {}
         self._lines: dict[tuple[int, str], deque[Booking]] = {}
@@ -78,7 +78,7 @@ class Bookings:
         """A place for the request `key`, not before `first_ns` and `interval_ns` after the one before it; when it is,
         on the clock."""
         own, apart_ns = self._lines.get((rank, tenant)), self.show * interval_ns
-        tag = max(self._now(rank), own[-1].tag if own else 0.0) + 1
+        tag = self._tag(rank, tenant)
         due_ns = first_ns + int(bisect_right(self._tags, (rank, tag, inf)) * apart_ns)
         if own:
             due_ns = max(due_ns, own[-1].due_ns + int(apart_ns * len(self._lines)))
@@ -87,7 +87,7 @@ class Bookings:
         place = Booking(rank, tenant, key, due_ns, tag, next(self._numbers))
         self._places[place.number] = place
         insort(self._tags, (rank, tag, place.number))
-        insort(self._dues, (due_ns, place.number, rank))
+        insort(self._dues, (due_ns, place.number))
         self._keys.setdefault(key, deque()).append(place)
         self._lines.setdefault((rank, tenant), deque()).append(place)
         return due_ns
@@ -106,10 +106,12 @@ class Bookings:
         if own := self._keys.get(key):
             self._drop(own[0])
 
-    def near(self, rank: int, until_ns: int) -> float:
-        """How many of this class and the ones before it are likely to come, up to a time."""
-        last = min(bisect_left(self._dues, (until_ns, 0, 0)), NEAR)
-        return self.show * sum(1 for _, _, own in self._dues[:last] if own <= rank)
+    def near(self, rank: int, tenant: str, until_ns: int) -> float:
+        """How many are likely to come up to a time, of those whose turn it is before one more of this tenant."""
+        last = min(bisect_left(self._dues, (until_ns, 0)), NEAR)
+        before = (rank, self._tag(rank, tenant))
+        places = (self._places[number] for _, number in self._dues[:last])
+        return self.show * sum((one.rank, one.tag) < before for one in places)
 
     def lapse(self, now_ns: int) -> None:
         """Forget who has not come."""
@@ -117,15 +119,16 @@ class Bookings:
             self._drop(self._places[self._dues[0][1]])
             self.show = max(LEAST_SHOW, self.show - _WEIGHT * self.show)
 
-    def _now(self, rank: int) -> float:
-        """The tag before a class's next place: who comes back saves nothing up."""
-        at = bisect_left(self._tags, (rank, 0.0, 0))
-        return self._tags[at][1] - 1 if at < len(self._tags) and self._tags[at][0] == rank else 0.0
+    def _tag(self, rank: int, tenant: str) -> float:
+        """Of a tenant's next place: one more than its last, and not before the next of its class: it can't save up."""
+        at, own = bisect_left(self._tags, (rank, 0.0, 0)), self._lines.get((rank, tenant))
+        least = self._tags[at][1] if at < len(self._tags) and self._tags[at][0] == rank else 1.0
+        return max(least, own[-1].tag + 1) if own else least
 
     def _drop(self, place: Booking) -> None:
         del self._places[place.number]
         del self._tags[bisect_left(self._tags, (place.rank, place.tag, place.number))]
-        del self._dues[bisect_left(self._dues, (place.due_ns, place.number, place.rank))]
+        del self._dues[bisect_left(self._dues, (place.due_ns, place.number))]
         _take(self._keys, place.key, place)
         _take(self._lines, (place.rank, place.tenant), place)
 

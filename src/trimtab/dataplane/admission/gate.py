@@ -31,7 +31,7 @@ from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.dataplane.admission.bookings import Bookings
 from trimtab.dataplane.admission.queue import Entry, FairQueue, cost
 from trimtab.dataplane.admission.replica import STEP, Running
-from trimtab.dataplane.admission.tier import Foreseen, Look, Tier
+from trimtab.dataplane.admission.tier import Foreseen, Look, Tier, TierState
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import Fit, Predictor
 
@@ -216,7 +216,8 @@ class Gate:
         endings = 1
         if look.short in ("ttft", "itl", "e2e"):
             endings = self.tier.endings_until(turn, self._clock.now_ns()) or self.used
-        ms = self.tier.endings_ms(endings + self.waiting, self._clock.now_ns())
+        ahead = self._queue.ahead(turn.rank, turn.tenant) + len(self._promised)
+        ms = self.tier.endings_ms(endings + ahead, self._clock.now_ns())
         if ms is None:
             wait_ms = self.view().expected_wait_ms
             ms = UNKNOWN_MS if wait_ms is None else wait_ms
@@ -227,10 +228,11 @@ class Gate:
         free = self.free
         if not free:
             return self._shut(turn, "slots")
-        if self._promised and not promised:
-            return self._shut(turn, "booked")
-        if not promised and not from_line and len(self._queue):
-            return self._shut(turn, "turn")
+        if not promised and not from_line:
+            if self._promised:
+                return self._shut(turn, "booked")
+            if self._queue:
+                return self._shut(turn, "turn")
         look = self.tier.look(turn, now_ns, promised=promised)
         if look.short is not None or promised or now_ns >= self._walk_ns or self.tier.has_idle:
             return look
@@ -260,7 +262,7 @@ class Gate:
         if not len(self._bookings):
             return 0.0, 0.0
         ahead_ns = min(max(AHEAD * self._interval_ns(turn, now_ns), LEAST_AHEAD_NS), MOST_AHEAD_NS)
-        return self._bookings.near(turn.rank, now_ns + int(ahead_ns)), ahead_ns
+        return self._bookings.near(turn.rank, turn.tenant, now_ns + int(ahead_ns)), ahead_ns
 
     def _interval_ns(self, turn: Turn, now_ns: int) -> float:
         """Between two who are let in while the tier is full (Little's law)."""
@@ -371,20 +373,36 @@ class Gate:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Tokens to waiters who fit, in order; a token is the waiter's from this moment."""
-        while self._promised and self.free:
-            waiter = self._promised[0]
-            if not waiter.ready.done():  # else cancelled, and has not yet come to leave by itself
-                now_ns = self._clock.now_ns()
-                look = self._look(waiter.turn, now_ns, promised=True)
-                if look.short is not None and not self._may_probe(waiter.turn, look, now_ns):
+        """Tokens to waiters who fit, in order; a token is the waiter's from this moment. Who has come when it was told
+        to goes first, unless one in line is of a more urgent class, or its tenant has had less."""
+        for _ in range(TRIES):
+            if not self.free:
+                return
+            while self._promised and self._promised[0].ready.done():  # cancelled, and has not yet come to leave itself
+                self._promised.popleft()
+            promised = self._promised[0] if self._promised else None
+            if promised is None or self._comes_after(promised.turn):
+                if not (self._queue and self._hand_one()):
                     return
-                self._queue.charge(waiter.turn.rank, waiter.turn.tenant, waiter.turn.tokens)
-                self._give(waiter, look, "booked", now_ns)
-            self._promised.popleft()
-        tries = 0
-        while self._queue and self.free and tries < TRIES and self._hand_one():
-            tries += 1
+            elif not self._hand_promised(promised):
+                return
+
+    def _comes_after(self, turn: Turn) -> bool:
+        """Whether somebody in line goes before."""
+        first = next(iter(self._queue), None)
+        if first is None or first.rank != turn.rank:
+            return first is not None and first.rank < turn.rank
+        return self._queue.had(first.rank, first.tenant) < self._queue.had(turn.rank, turn.tenant)
+
+    def _hand_promised(self, waiter: _Waiter) -> bool:
+        now_ns, turn = self._clock.now_ns(), waiter.turn
+        look = self._look(turn, now_ns, promised=True)
+        if look.short is not None and not self._may_probe(turn, look, now_ns):
+            return False
+        self._queue.charge(turn.rank, turn.tenant, turn.tokens)
+        self._promised.popleft()
+        self._give(waiter, look, "booked", now_ns)
+        return True
 
     def _hand_one(self) -> bool:
         """To the first waiter who fits, of a few; whether there was one."""
@@ -415,6 +433,8 @@ class Gates:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._gates: dict[str, Gate] = {}
+        self._known: dict[str, TierState] = {}
+        """Of models whose gates may come later."""
 
     def resize(self, slots: Mapping[str, tuple[int, int]]) -> None:
         """Tokens and replicas per model as of now; a model that is not named has none. Tickets already given go on."""
@@ -422,7 +442,9 @@ class Gates:
             gate.resize(*slots.get(name, (0, 1)))
         for name, (number, replicas) in slots.items():
             if name not in self._gates:
-                self._gates[name] = Gate(self._clock, number, replicas)
+                self._gates[name] = gate = Gate(self._clock, number, replicas)
+                if name in self._known:
+                    gate.tier.restore(self._known[name])
         for name in [name for name, gate in self._gates.items() if name not in slots and gate.is_empty]:
             del self._gates[name]
 
@@ -430,6 +452,19 @@ class Gates:
         """None for a model that has no replica."""
         gate = self._gates.get(model)
         return gate if gate is not None and gate.slots else None
+
+    def states(self) -> dict[str, TierState]:
+        """What has been learned of each model."""
+        return {name: gate.tier.state() for name, gate in self._gates.items()}
+
+    def restore(self, states: Mapping[str, TierState]) -> None:
+        """Know this of these models, also of those whose gates come later. Raises ValueError for a state that no tier
+        has; nothing is changed then."""
+        for state in states.values():
+            Tier(Predictor(Fit(), ())).restore(state)
+        self._known |= states
+        for name in states.keys() & self._gates.keys():
+            self._gates[name].tier.restore(states[name])
 
     def views(self) -> dict[str, GateView]:
         return {name: gate.view() for name, gate in self._gates.items()}

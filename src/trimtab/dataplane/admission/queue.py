@@ -119,6 +119,10 @@ class _Class(Generic[Item]):
         if self.floor > HIGH:
             self._lower()
 
+    def had(self, tenant: str) -> float:
+        """Its counter, which is not below the floor unless it waits."""
+        return self.counters[tenant] if tenant in self.lines else max(self.counters.get(tenant, self.floor), self.floor)
+
     def end(self, tenant: str) -> None:
         """The last of a tenant's waiters is gone."""
         del self.lines[tenant]
@@ -208,6 +212,18 @@ class FairQueue(Generic[Item]):
             if one.lines:
                 one.owed = max(0.0, one.owed + self._least.get(at, 0.0) * tokens)
         own.owed = max(0.0, own.owed - tokens) if tokens > 0 else own.owed
+
+    def ahead(self, rank: int, tenant: str) -> int:
+        """About how many go before one more of this tenant: all of more urgent classes, and of its own as many of each
+        tenant as of its."""
+        more_urgent = sum(line.waiting for at, one in self._classes.items() if at < rank for line in one.lines.values())
+        lines = self._class(rank).lines
+        own = lines[tenant].waiting if tenant in lines else 0
+        return more_urgent + own + sum(min(line.waiting, own + 1) for name, line in lines.items() if name != tenant)
+
+    def had(self, rank: int, tenant: str) -> float:
+        """What a tenant of a class has had, as its turns count it."""
+        return self._class(rank).had(tenant)
 
     def __iter__(self) -> Iterator[Entry[Item]]:
         """One entry of each tenant, the first to be served first. Entries may come and go meanwhile: who has gone does

@@ -19,8 +19,11 @@ from trimtab.foundations.podmodel import Ask, Load, Pod, Sample, Times, decode_p
 
 BUSY_MS: Final = 8_000.0
 """Time constant of how busy prompts keep a replica."""
+GROUP: Final = 4
+"""Prompts that tell together what one takes."""
 TOGETHER_NS: Final = NS_PER_MS
-"""First tokens that come so close to each other are of the same pass."""
+"""First tokens that come so close to each other, or within a quarter of what the prompt itself takes, are of the same
+passes."""
 LEAST_REST: Final = 0.5
 """Share of a span that sequences must have had beside prompts, for it to tell their pace."""
 STEP: Final = 32
@@ -33,7 +36,7 @@ class Running:
     """One request that runs, from its admission on. `wrote` counts its tokens; whoever streams them keeps it up to
     date."""
 
-    __slots__ = ("ask", "began_ns", "expected_ns", "first_ns", "load", "mark", "place", "sums", "turn", "wrote")
+    __slots__ = ("ask", "began_ns", "expected_ns", "first_ns", "load", "mark", "place", "sums", "told", "turn", "wrote")
 
     def __init__(self, turn: Turn, place: Replica, load: Load, now_ns: int) -> None:
         self.turn, self.ask, self.place, self.load, self.began_ns = turn, turn.ask, place, load, now_ns
@@ -41,7 +44,8 @@ class Running:
         self.expected_ns = 0
         """When its prompt should be in, as its replica reckons."""
         self.first_ns: int | None = None
-        self.wrote = 0
+        self.wrote = self.told = 0
+        """`told`: those that the expected length knows of."""
         self.mark = 0
         """Its tokens when its pace was last told."""
         self.sums = (0.0, 0.0, 0.0, 0.0)
@@ -53,10 +57,12 @@ class Running:
 
 
 class _Intake(msgspec.Struct):
-    """Prompts that were in at the same time, so that they went through the same passes."""
+    """Prompts that were taken in one after the other without a pause. When one of them is in, says little by itself:
+    passes take parts of several."""
 
     began_ns: int
     ended_ns: int
+    prompts: int
     prompt: float
     squares: float
     load: Load
@@ -140,13 +146,14 @@ class Replica:
         self._sums = (ms, sequences, held, taken + _taken_ms(pod, ask, work, load))
         running.first_ns, running.sums, running.mark = now_ns, self._sums, 1
         last, squares = self._intake, work * (ask.cached + work / 2)
-        if last is not None and now_ns - last.ended_ns < TOGETHER_NS:
-            last.prompt, last.squares = last.prompt + work, last.squares + squares
+        waited = last is not None and last.ended_ns > running.began_ns
+        together_ns = max(TOGETHER_NS, int(0.25 * _own_ms(pod, ask, load) * NS_PER_MS))
+        if last is not None and (now_ns - last.ended_ns < together_ns or (waited and last.prompts < GROUP)):
+            last.prompts, last.prompt, last.squares = last.prompts + 1, last.prompt + work, last.squares + squares
+            last.ended_ns = now_ns
             return None
-        began_ns = running.began_ns
-        if last is not None and last.ended_ns > began_ns:
-            began_ns = last.ended_ns
-        self._intake = _Intake(began_ns, now_ns, work, squares, load)
+        began_ns = last.ended_ns if waited and last is not None else running.began_ns
+        self._intake = _Intake(began_ns, now_ns, 1, work, squares, load)
         return _sample(last, pod) if last is not None else None
 
     def end(self, running: Running, now_ns: int) -> Sample | None:
@@ -218,8 +225,14 @@ def _sample(intake: _Intake, pod: Pod) -> Sample | None:
         ms -= pod.decode_ms(load.running, load.held) / 2
     if ms <= 0 or intake.prompt <= 0:
         return None
-    attended = intake.squares / intake.prompt
-    return Sample(ms=ms, running=load.running, held=load.held, prompt=intake.prompt, attended=attended)
+    return Sample(
+        ms=ms / intake.prompts,
+        running=load.running,
+        held=load.held,
+        prompt=intake.prompt / intake.prompts,
+        attended=intake.squares / intake.prompt,
+        weight=intake.prompts,
+    )
 
 
 def _work(ask: Ask) -> float:

@@ -14,13 +14,15 @@ import msgspec
 
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.record import Short
-from trimtab.dataplane.admission.expected import Expected
+from trimtab.dataplane.admission.expected import OUTPUT, PROMPT, Expected
 from trimtab.dataplane.admission.replica import Replica, Running
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import (
     FIGURES,
     Ask,
     Figure,
+    Fit,
+    FitState,
     Load,
     Pod,
     Predictor,
@@ -33,6 +35,9 @@ from trimtab.foundations.stats import Certificate, Level, Rate
 
 NEEDED: Final = 5
 """Passes with a prompt, and twice as many without, before anything is foreseen."""
+MISSED: Final = 0.7
+"""Of the share of misses that a percentile allows, what decisions are held to: the rest is for what nobody foresaw, the
+first answers of a model among it."""
 LIKELY: Final = 0.5
 """Level at which who is promised room is judged."""
 EVERY_NS: Final = 50 * NS_PER_MS
@@ -52,6 +57,25 @@ class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
     load: Load
     intake: float
     """Prompt tokens of others on its way into the same replica."""
+
+
+class TierState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Tier has learned, for another process: not how wrong its forecasts were, which one process alone can
+    certify."""
+
+    fit: FitState
+    """Of passes."""
+    share: float = PROMPT
+    """Tokens of prompts, as a share of their bound."""
+    output: float = OUTPUT
+    """Mean length of all answers, in tokens."""
+    outputs: list[tuple[str, str, float]] = []
+    """Tenant, channel and the mean length of its answers in tokens; who was asked for longest ago comes first."""
+
+    @property
+    def is_enough(self) -> bool:
+        """A tier that has it foresees something."""
+        return known(self.fit.decode.count, self.fit.prefill.count) == FIGURES
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,10 +125,7 @@ class Tier:
     @property
     def known(self) -> tuple[Figure, ...]:
         """Figures of which enough passes were seen for a forecast to mean something. Prompts tell their pace first."""
-        decode, prefill = self.predictor.fit.samples
-        if prefill < NEEDED:
-            return ()
-        return FIGURES if decode >= 2 * NEEDED else FIGURES[:1]
+        return known(*self.predictor.fit.samples)
 
     @property
     def is_ready(self) -> bool:
@@ -115,6 +136,16 @@ class Tier:
     def has_idle(self) -> bool:
         """Whether the replica that the next request would go to has none."""
         return not len(self._next())
+
+    def state(self) -> TierState:
+        share, output, outputs = self.expected.state()
+        return TierState(fit=self.predictor.fit.state(), share=share, output=output, outputs=outputs)
+
+    def restore(self, state: TierState) -> None:
+        """Know what another tier knew. Raises ValueError for a state that no tier has; nothing is changed then."""
+        fit = Fit.from_state(state.fit)
+        self.expected.restore(state.share, state.output, state.outputs)
+        self.predictor.fit = fit
 
     # --- the decision
 
@@ -165,7 +196,7 @@ class Tier:
         name = learned_at(percentile)
         found = self._levels.get(name)
         if found is None:
-            found = self._levels[name] = (Level(1 - name), Rate())
+            found = self._levels[name] = (Level(MISSED * (1 - name)), Rate())
         return found
 
     def judge(self, percentile: float, *, missed: bool) -> None:
@@ -201,7 +232,8 @@ class Tier:
         return self.predictor.forecast(self._next().load(now_ns), ask).e2e_ms if self.is_ready else None
 
     def endings_ms(self, number: int, now_ns: int) -> float | None:
-        """Until so many of those who run now, and of those that follow them, have ended. None: nobody knows."""
+        """Until so many of those who run now, and of those that follow them, have ended: as often as answers end, which
+        is not when the shortest is expected to. None: nobody knows."""
         if not self.is_ready:
             return None
         pod = self.predictor.fit.pod
@@ -211,9 +243,7 @@ class Tier:
             rests += [one.left(one.ask.output) * pass_ms for one in place.running]
         if not any(rests):
             return None
-        rests.sort()
-        rounds, place_in_round = divmod(max(1, number) - 1, len(rests))
-        return rests[place_in_round] + 2 * rounds * sum(rests) / len(rests)  # who runs is half through, on average
+        return number * 2 * sum(rests) / len(rests) ** 2  # who runs is half through, on average
 
     def endings_until(self, turn: Turn, now_ns: int) -> int | None:
         """How many of those who run must end for its own targets to be met; None: all would not do."""
@@ -281,13 +311,25 @@ class Tier:
 
     def passed(self, running: Running, now_ns: int) -> None:
         """More of its tokens have come."""
+        self._wrote(running, ended=False)
         self._learn(running.place.passed(running, now_ns), now_ns)
 
     def end(self, running: Running, now_ns: int, *, whole: bool) -> None:
         """It runs no more. `whole`: its answer came to its end, so that its passes teach."""
+        if whole:
+            self._wrote(running, ended=True)
+        elif running.told:
+            self.expected.wrote((running.turn.tenant, running.turn.channel), -running.told)
+            running.told = 0
         sample = running.place.end(running, now_ns)
         if whole:
             self._learn(sample, now_ns)
+
+    def _wrote(self, running: Running, *, ended: bool) -> None:
+        more = running.wrote - running.told
+        running.told = running.wrote
+        if more or ended:
+            self.expected.wrote((running.turn.tenant, running.turn.channel), more, ended=ended)
 
     def _learn(self, sample: Sample | None, now_ns: int) -> None:
         if sample is None:
@@ -309,6 +351,13 @@ class Tier:
     def _ratios(self, percentile: float) -> tuple[float, float]:
         level, ratio = self.level(percentile), self.predictor.ratio
         return ratio("itl", level), ratio("e2e", level)
+
+
+def known(decode: float, prefill: float) -> tuple[Figure, ...]:
+    """What can be foreseen after so many passes without a prompt and with one."""
+    if prefill < NEEDED:
+        return ()
+    return FIGURES if decode >= 2 * NEEDED else FIGURES[:1]
 
 
 def _targets(turn: Turn) -> dict[Figure, float]:

@@ -17,6 +17,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Its class: the smaller goes first."""
     tenant: str
     """Who takes turns with others."""
+    channel: str = ""
+    """Whose answers have a length of their own."""
     at_ns: int
     """When it arrived, on the clock's `now_ns`: targets count from there."""
     latency: Latency
