@@ -46,7 +46,7 @@ def measure(given: argparse.Namespace, files: dict[str, str], folder: Path) -> d
 
 def _plan(given: argparse.Namespace, found: Sequence[tuple[int, int]]) -> live.Plan:
     if given.quick:
-        return live.Plan(found, (2.0,), (0.5,), given.seconds or 6.0, 6, 16, 24, (2,), given.seed)
+        return live.Plan(found, (2.0,), (0.5,), given.seconds or 6.0, 6, 10, 16, (2,), given.seed)
     waits = tuple(float(one) for one in given.waits.split(","))
     return live.Plan(found, LOADS, waits, given.seconds or 90.0, 60, 120, 30, live.TRIED, given.seed)
 

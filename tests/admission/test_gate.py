@@ -23,9 +23,10 @@ OUTPUT = 50
 class Engine:
     """Takes prompts in one by one, and writes all answers side by side."""
 
-    def __init__(self, clock: Clock, slots: int = 64) -> None:
+    def __init__(self, clock: Clock, slots: int = 64, prompts: int = 1) -> None:
+        """`prompts`: so many are taken in side by side."""
         self.clock, self.gate = clock, Gate(clock, slots)
-        self._intake = asyncio.Lock()
+        self._intake = asyncio.Semaphore(prompts)
         self.begun_ms: list[float] = []
         """From arrival to first token of all that were let in."""
 
@@ -67,11 +68,11 @@ class Engine:
             await asyncio.gather(*(self.ask(self.turn(ttft_ms=10_000.0)) for _ in range(together)))
 
 
-def run(main: Callable[[Engine], Awaitable[None]], slots: int = 64) -> None:
+def run(main: Callable[[Engine], Awaitable[None]], prompts: int = 1) -> None:
     loop = VirtualLoop(seed=1)
 
     async def whole() -> None:
-        await main(Engine(loop.clock, slots))
+        await main(Engine(loop.clock, prompts=prompts))
 
     try:
         loop.run_until_complete(whole())
@@ -189,6 +190,22 @@ def test_what_not_even_an_idle_tier_can_keep_stands_in_nobodys_way() -> None:
         assert (refused.look.short, refused.can_keep, refused.book()) == ("ttft", False, None)
 
     run(main)
+
+
+def test_a_service_that_takes_all_prompts_at_once_is_not_taken_for_one_that_does_not() -> None:
+    """A first token that comes after a while whoever else is there: twenty a second of them are let in, once some have
+    shown that they don't wait for each other, although one by one there would be ten."""
+
+    async def main(engine: Engine) -> None:
+        tasks = []
+        for key in range(300):
+            tasks.append(asyncio.create_task(engine.ask(engine.turn(key=key), 0.5)))
+            await asyncio.sleep(1 / 20)
+        got = [await task for task in tasks]
+        assert all(map(lets_in, got[50:]))
+        assert engine.gate.tier.in_turn.share < 0.5
+
+    run(main, prompts=64)
 
 
 def test_those_who_run_are_protected() -> None:

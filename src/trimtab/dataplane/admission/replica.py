@@ -26,21 +26,69 @@ TOGETHER_NS: Final = NS_PER_MS
 passes."""
 LEAST_REST: Final = 0.5
 """Share of a span that sequences must have had beside prompts, for it to tell their pace."""
+IN_TURN: Final = 0.05
+"""Weight of the newest of what is seen of prompts that wait for others."""
+MOST_WAIT: Final = 1.5
+"""Share that one observation may say: noise goes both ways."""
+ALONE: Final = 0.5
+"""Share below which a prompt's time is its own, however many others are under way."""
 STEP: Final = 32
 """Tokens of one answer that tell its pace; what is left at its end tells it, too."""
 LONGER: Final = 0.25
 """What is left of an answer that is longer than expected, as a share of what it has."""
 
 
+class InTurn:
+    """How far prompts are taken in one after the other: 1 by an engine that has one machine for all, 0 by a service
+    that has one for each, of which a caller sees only that the first token comes after a while. Learned from first
+    tokens of prompts that had others before them: the share of these that they waited for."""
+
+    def __init__(self) -> None:
+        self._mean = 1.0
+        self._seen = 0
+
+    @property
+    def share(self) -> float:
+        return min(self._mean, 1.0)
+
+    def restore(self, share: float) -> None:
+        """Raises ValueError for what is no share."""
+        if not 0 <= share <= 1:
+            raise ValueError("the state holds a share that is none")
+        self._mean = share
+
+    def observe(self, waited_ms: float, before_ms: float) -> None:
+        """It came so much later than it would have alone; those before it take so long."""
+        if before_ms > 0:
+            self._seen += 1
+            share = min(max(waited_ms / before_ms, 0.0), MOST_WAIT)
+            self._mean += max(IN_TURN, 1 / (self._seen + 1)) * (share - self._mean)
+
+
 class Running:
     """One request that runs, from its admission on. `wrote` counts its tokens; whoever streams them keeps it up to
     date."""
 
-    __slots__ = ("ask", "began_ns", "expected_ns", "first_ns", "load", "mark", "place", "sums", "told", "turn", "wrote")
+    __slots__ = (
+        "ask",
+        "before_ms",
+        "began_ns",
+        "expected_ns",
+        "first_ns",
+        "load",
+        "mark",
+        "place",
+        "sums",
+        "told",
+        "turn",
+        "wrote",
+    )
 
     def __init__(self, turn: Turn, place: Replica, load: Load, now_ns: int) -> None:
         self.turn, self.ask, self.place, self.load, self.began_ns = turn, turn.ask, place, load, now_ns
         """`load`: what was before it when it was sent, without itself."""
+        self.before_ms = 0.0
+        """What prompts on their way before it take by themselves."""
         self.expected_ns = 0
         """When its prompt should be in, as its replica reckons."""
         self.first_ns: int | None = None
@@ -75,7 +123,8 @@ class Replica:
     in. Each first token corrects that for all that come after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_turn: InTurn | None = None) -> None:
+        self.in_turn = in_turn or InTurn()
         self.running: set[Running] = set()
         self._waiting: dict[Running, float] = {}
         """Prompt tokens of those who have no first token yet, in order."""
@@ -111,10 +160,13 @@ class Replica:
         """It is on its way."""
         ask, load = running.ask, running.load
         self.running.add(running)
-        self._waiting[running] = work = _work(ask)
-        self._busy = min(1.0, self._busy + _taken_ms(pod, ask, work, load) / BUSY_MS)
-        takes_ms = load.ahead_ms + _own_ms(pod, ask, load)
-        self._clear_ns = running.expected_ns = running.began_ns + int(takes_ms * NS_PER_MS) - self._late_ns
+        self._waiting[running] = _work(ask)
+        self._busy = min(1.0, self._busy + self._taken_ms(pod, ask, load) / BUSY_MS)
+        own_ms = _own_ms(pod, ask, load)
+        running.before_ms = sum(_own_ms(pod, one.ask, load) for one in self._waiting if one is not running)
+        running.expected_ns = running.began_ns + int((load.ahead_ms + own_ms) * NS_PER_MS) - self._late_ns
+        clear_ms = load.ahead_ms + self.in_turn.share * own_ms
+        self._clear_ns = running.began_ns + int(clear_ms * NS_PER_MS) - self._late_ns
 
     def sent(self, running: Running, pod: Pod, now_ns: int) -> None:
         """It goes out only now, or once more: from here on it is timed, and what it does comes that much later."""
@@ -132,7 +184,8 @@ class Replica:
         ahead_ms = max(0.0, (running.expected_ns + self._late_ns - now_ns) / NS_PER_MS - own_ms)
         running.began_ns, running.load = now_ns, msgspec.structs.replace(before, ahead_ms=ahead_ms)
         running.expected_ns = now_ns + int((ahead_ms + own_ms) * NS_PER_MS) - self._late_ns
-        self._clear_ns = max(self._clear_ns, running.expected_ns)
+        clear_ms = ahead_ms + self.in_turn.share * own_ms
+        self._clear_ns = max(self._clear_ns, now_ns + int(clear_ms * NS_PER_MS) - self._late_ns)
 
     def first(self, running: Running, pod: Pod, now_ns: int) -> Sample | None:
         """Its first token has come: what that says of passes with a prompt, once nobody else came with it."""
@@ -140,14 +193,19 @@ class Replica:
         if work is None:
             return None
         self._pass_time(now_ns)
-        self._late_ns += now_ns - (running.expected_ns + self._late_ns)
         load, ask = running.load, running.ask
+        own_ms, share = _own_ms(pod, ask, load), self.in_turn.share
+        self.in_turn.observe((now_ns - running.began_ns) / NS_PER_MS - own_ms, running.before_ms)
+        self._late_ns += int(share * (now_ns - (running.expected_ns + self._late_ns)))
         ms, sequences, held, taken = self._sums
-        self._sums = (ms, sequences, held, taken + _taken_ms(pod, ask, work, load))
+        self._sums = (ms, sequences, held, taken + self._taken_ms(pod, ask, load))
         running.first_ns, running.sums, running.mark = now_ns, self._sums, 1
         last, squares = self._intake, work * (ask.cached + work / 2)
+        if share < ALONE:
+            self._intake = None
+            return _sample(_Intake(running.began_ns, now_ns, 1, work, squares, load), pod)
         waited = last is not None and last.ended_ns > running.began_ns
-        together_ns = max(TOGETHER_NS, int(0.25 * _own_ms(pod, ask, load) * NS_PER_MS))
+        together_ns = max(TOGETHER_NS, int(0.25 * own_ms * NS_PER_MS))
         if last is not None and (now_ns - last.ended_ns < together_ns or (waited and last.prompts < GROUP)):
             last.prompts, last.prompt, last.squares = last.prompts + 1, last.prompt + work, last.squares + squares
             last.ended_ns = now_ns
@@ -189,7 +247,7 @@ class Replica:
         """Whether those who run stay within their contracts with one more, as far as they are within them now.
         `ratios`: by which the time between tokens and the end are to be multiplied, for a percentile."""
         before_ms, after_ms = decode_pass_ms(pod, load), times.itl_ms
-        pause_ms = _taken_ms(pod, ask, _work(ask), load)
+        pause_ms = self._taken_ms(pod, ask, load)
         for one in self.running:
             latency = one.turn.latency
             itl, e2e = ratios(latency.percentile)
@@ -200,6 +258,13 @@ class Replica:
             if rest * after_ms + pause_ms > left_ms >= rest * before_ms:
                 return False
         return True
+
+    def _taken_ms(self, pod: Pod, ask: Ask, load: Load) -> float:
+        """What those who decode lose to a prompt."""
+        work = _work(ask)
+        if work <= 0 or load.running <= 0:
+            return 0.0
+        return self.in_turn.share * max(0.0, pod.added_ms(load.running, load.held, work, ask.cached + work / 2))
 
     def _held(self) -> float:
         return sum(one.ask.prompt + one.wrote for one in self.running if one.first_ns is not None)
@@ -243,10 +308,3 @@ def _work(ask: Ask) -> float:
 def _own_ms(pod: Pod, ask: Ask, load: Load) -> float:
     """Of its own prompt."""
     return pod.intake_ms(_work(ask), ask.cached, load.running, load.held)
-
-
-def _taken_ms(pod: Pod, ask: Ask, work: float, load: Load) -> float:
-    """What those who decode lose to a prompt."""
-    if work <= 0 or load.running <= 0:
-        return 0.0
-    return max(0.0, pod.added_ms(load.running, load.held, work, ask.cached + work / 2))

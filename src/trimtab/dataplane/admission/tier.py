@@ -15,7 +15,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.record import Short
 from trimtab.dataplane.admission.expected import OUTPUT, PROMPT, Expected
-from trimtab.dataplane.admission.replica import Replica, Running
+from trimtab.dataplane.admission.replica import InTurn, Replica, Running
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import (
     FIGURES,
@@ -65,6 +65,8 @@ class TierState(msgspec.Struct, frozen=True, kw_only=True):
 
     fit: FitState
     """Of passes."""
+    in_turn: float = 1.0
+    """How far prompts are taken in one after the other."""
     share: float = PROMPT
     """Tokens of prompts, as a share of their bound."""
     output: float = OUTPUT
@@ -103,7 +105,8 @@ class Tier:
         self.rows: tuple[str | None, str | None] = (None, None)
         """Ids of the first and the last record that it has learned from."""
         self._levels: dict[float, tuple[Level, Rate]] = {}
-        self._replicas = [Replica()]
+        self.in_turn = InTurn()
+        self._replicas = [Replica(self.in_turn)]
         self._learned_ns: dict[bool, int] = {}
         """When a pass with and one without a prompt taught last."""
         self.resize(replicas)
@@ -115,7 +118,7 @@ class Tier:
         """From now on. Who runs on a replica that goes keeps it to the end."""
         self._replicas = self._replicas[: max(1, replicas)]
         while len(self._replicas) < replicas:
-            self._replicas.append(Replica())
+            self._replicas.append(Replica(self.in_turn))
 
     @property
     def replicas(self) -> int:
@@ -139,12 +142,16 @@ class Tier:
 
     def state(self) -> TierState:
         share, output, outputs = self.expected.state()
-        return TierState(fit=self.predictor.fit.state(), share=share, output=output, outputs=outputs)
+        return TierState(
+            fit=self.predictor.fit.state(), in_turn=self.in_turn.share, share=share, output=output, outputs=outputs
+        )
 
     def restore(self, state: TierState) -> None:
         """Know what another tier knew. Raises ValueError for a state that no tier has; nothing is changed then."""
         fit = Fit.from_state(state.fit)
+        InTurn().restore(state.in_turn)
         self.expected.restore(state.share, state.output, state.outputs)
+        self.in_turn.restore(state.in_turn)
         self.predictor.fit = fit
 
     # --- the decision
@@ -163,7 +170,7 @@ class Tier:
         place, ask, pod = self._next(), turn.ask, self.predictor.fit.pod
         load = place.load(now_ns)
         if others:
-            load = _with(load, ask, others / len(self._replicas), pod)
+            load = _with(load, ask, others / len(self._replicas), pod, self.in_turn.share)
         times = self.predictor.forecast(load, ask)
         told = {figure: times.of(figure) * self.predictor.ratio(figure, level) for figure in FIGURES}
         waited_ms = (now_ns - turn.at_ns) / NS_PER_MS
@@ -365,11 +372,12 @@ def _targets(turn: Turn) -> dict[Figure, float]:
     return {"ttft": latency.ttft_ms, "itl": latency.itl_ms, "e2e": latency.e2e_ms}
 
 
-def _with(load: Load, ask: Ask, number: float, pod: Pod) -> Load:
+def _with(load: Load, ask: Ask, number: float, pod: Pod, in_turn: float) -> Load:
     """So many more like this one."""
     return msgspec.structs.replace(
         load,
-        ahead_ms=load.ahead_ms + number * pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held),
+        ahead_ms=load.ahead_ms
+        + in_turn * number * pod.intake_ms(ask.prompt - ask.cached, ask.cached, load.running, load.held),
         coming=load.coming + number,
         coming_held=load.coming_held + number * (ask.prompt + ask.output / 2),
     )
