@@ -105,6 +105,8 @@ class Tier:
         self.rows: tuple[str | None, str | None] = (None, None)
         """Ids of the first and the last record that it has learned from."""
         self._levels: dict[float, tuple[Level, Rate]] = {}
+        self._alone: tuple[Turn, Times, tuple[Figure, ...]] | None = None
+        """Of who was asked for last: what an idle tier would take, and which of its targets that would keep."""
         self.in_turn = InTurn()
         self._replicas = [Replica(self.in_turn)]
         self._learned_ns: dict[bool, int] = {}
@@ -176,7 +178,7 @@ class Tier:
         waited_ms = (now_ns - turn.at_ns) / NS_PER_MS
         targets = _targets(turn)
         late = [one for one in known if told[one] + (waited_ms if one != "itl" else 0.0) > targets[one]]
-        waived = () if turn.strict or not late else tuple(one for one in late if not self._can_keep(turn, one))
+        waived = () if turn.strict or not late else tuple(one for one in late if one not in self._on_idle(turn)[1])
         short: Short | None = next((one for one in late if one not in waived), None)
         if (
             short is None
@@ -218,17 +220,17 @@ class Tier:
 
     def can_keep(self, turn: Turn) -> bool:
         """Whether its targets could be kept if nothing else ran; also where nobody knows."""
-        return not self.is_ready or all(self._can_keep(turn, figure) for figure in FIGURES)
+        return not self.is_ready or len(self._on_idle(turn)[1]) == len(FIGURES)
 
     def latest_ns(self, turn: Turn) -> int | None:
         """Until when waiting makes sense: from then on even an idle tier would miss its targets. None: nobody knows."""
         if not self.is_ready:
             return None
-        level, times = self.level(turn.latency.percentile), self.predictor.forecast(Load(), turn.ask)
+        level, (times, kept) = self.level(turn.latency.percentile), self._on_idle(turn)
         found = []
         dues: tuple[tuple[Figure, int], ...] = (("ttft", turn.first_due_ns), ("e2e", turn.due_ns))
         for figure, due_ns in dues:
-            if turn.strict or self._can_keep(turn, figure):
+            if turn.strict or figure in kept:
                 found.append(due_ns - int(times.of(figure) * self.predictor.ratio(figure, level) * NS_PER_MS))
         return min(found, default=None)
 
@@ -259,7 +261,7 @@ class Tier:
         judged = {
             figure: targets[figure] / self.predictor.ratio(figure, level)
             for figure in FIGURES
-            if turn.strict or self._can_keep(turn, figure)
+            if turn.strict or figure in self._on_idle(turn)[1]
         }
 
         def fits(ended: int) -> bool:
@@ -349,11 +351,16 @@ class Tier:
     def _next(self) -> Replica:
         return min(self._replicas, key=len)
 
-    def _can_keep(self, turn: Turn, figure: Figure) -> bool:
-        """On an idle tier, at the contract's own percentile: what past misses have made of the level is left out, else
-        a strict level would waive targets in place of keeping them."""
-        times, level = self.predictor.forecast(Load(), turn.ask), 1 - learned_at(turn.latency.percentile)
-        return times.of(figure) * self.predictor.ratio(figure, level) <= _targets(turn)[figure]
+    def _on_idle(self, turn: Turn) -> tuple[Times, tuple[Figure, ...]]:
+        """What an idle tier would take, and the targets that it would keep at the contract's own percentile: what past
+        misses have made of the level is left out, else a strict level would waive targets in place of keeping them."""
+        last = self._alone
+        if last is None or last[0] is not turn:
+            times, level = self.predictor.forecast(Load(), turn.ask), 1 - learned_at(turn.latency.percentile)
+            targets, ratio = _targets(turn), self.predictor.ratio
+            kept = tuple(one for one in FIGURES if times.of(one) * ratio(one, level) <= targets[one])
+            last = self._alone = (turn, times, kept)
+        return last[1], last[2]
 
     def _ratios(self, percentile: float) -> tuple[float, float]:
         level, ratio = self.level(percentile), self.predictor.ratio
