@@ -193,8 +193,8 @@ def test_what_not_even_an_idle_tier_can_keep_stands_in_nobodys_way() -> None:
 
 
 def test_a_service_that_takes_all_prompts_at_once_is_not_taken_for_one_that_does_not() -> None:
-    """A first token that comes after a while whoever else is there: thirteen a second of them are let in, once some have
-    shown that they don't wait for each other, although one by one there would be ten."""
+    """A first token that comes after a while whoever else is there: thirteen a second are let in, once some have shown
+    that they don't wait for each other, although one by one there would be ten."""
 
     async def main(engine: Engine) -> None:
         tasks = []
