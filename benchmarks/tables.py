@@ -1,7 +1,11 @@
-"""Rows of figures as a Markdown table."""
+"""Figures as people and machines read them: Markdown tables, or one JSON object."""
 
 from __future__ import annotations
 
+import datetime
+import json
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +14,18 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
     """With the names of the first row as its head."""
     lines = [f"| {' | '.join(found[0])} |", "|" + "---|" * len(found[0])]
     return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row.values()))} |" for row in found)])
+
+
+def tell(found: Mapping[str, Sequence[Mapping[str, Any]]], *, quick: bool, as_json: bool) -> None:
+    """Print tables by their names, with the date and the machine that they are of."""
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    if as_json:
+        print(json.dumps({"date": date, "machine": machine, "quick": quick, **found}))
+        return
+    print(f"{date}, {machine}")
+    for rows in found.values():
+        print("", table(rows), sep="\n")
 
 
 def _cell(value: object) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,7 +15,7 @@ from benchmarks.admission.ours import Ours
 from benchmarks.admission.run import Return
 from benchmarks.admission.sweep import GATE, OURS, Capacity, Job, Runs, Spec, Tally, World, best, capacity, specs
 from benchmarks.sets import AbsentError
-from benchmarks.tables import table
+from benchmarks.tables import tell
 
 LOADS = (1.0, 2.0, 4.0)
 COUNTS = {"azure_llm_2023_conv": 6_000, "mooncake_conversation": 3_000, "servegen_m_small": 12_000, "burst": 6_000}
@@ -240,14 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     bench.measure()
     found = bench.report()
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    if asked.json:
-        print(json.dumps({"date": date, "machine": machine, "quick": asked.quick, **found}))
-        return 0
-    print(f"{date}, {machine}")
-    for rows in found.values():
-        print("", table(rows), sep="\n")
+    tell(found, quick=asked.quick, as_json=asked.json)
     return 0
 
 

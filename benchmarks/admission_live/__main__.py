@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +14,7 @@ from benchmarks.admission_live.asks import SETS, lengths
 from benchmarks.gateway_overhead import processes
 from benchmarks.gateway_overhead.native import CannotRunError
 from benchmarks.sets import AbsentError
-from benchmarks.tables import table
+from benchmarks.tables import tell
 
 LOADS = (0.5, 1.0, 2.0, 4.0)
 STRETCH_S = 20.0
@@ -80,14 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AbsentError, CannotRunError) as error:
         print(f"admission_live: {error}", file=sys.stderr)
         return 2
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    if given.json:
-        print(json.dumps({"date": date, "machine": machine, "quick": given.quick, **found}))
-        return 0
-    print(f"{date}, {machine}")
-    for rows in found.values():
-        print("", table(rows), sep="\n")
+    tell(found, quick=given.quick, as_json=given.json)
     return 0
 
 

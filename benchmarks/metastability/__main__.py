@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +13,7 @@ from benchmarks.admission.arrivals import Trace, load
 from benchmarks.admission.sweep import GATE, OPEN, OURS, Spec, capacity, fixed
 from benchmarks.metastability.clients import BACK_S, Case, Fate, Found, Trigger, found, run
 from benchmarks.sets import AbsentError
-from benchmarks.tables import table
+from benchmarks.tables import tell
 
 TRACE = "azure_llm_2023_conv"
 COUNT = 6_000
@@ -141,14 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"metastability: {error}", file=sys.stderr)
         return 2
     made = report(measure(trace, quick=asked.quick, seed=asked.seed))
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    if asked.json:
-        print(json.dumps({"date": date, "machine": machine, "quick": asked.quick, **made}))
-        return 0
-    print(f"{date}, {machine}")
-    for rows in made.values():
-        print("", table(rows), sep="\n")
+    tell(made, quick=asked.quick, as_json=asked.json)
     return 0
 
 
