@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trimtab.core.clock import NS_PER_MS, SystemClock
 from trimtab.core.contract import Latency
-from trimtab.dataplane.admission.gate import Gates
+from trimtab.dataplane.admission.gates import Gates
 from trimtab.dataplane.admission.tier import Foreseen, Tier, TierState
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import Ask, Fit, Pod, Predictor
