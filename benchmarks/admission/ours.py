@@ -70,7 +70,8 @@ class _Held:
             for figure, came_ms in zip(FIGURES, (seen.ttft_ms, mean_ms, seen.e2e_ms), strict=True):
                 tier.predictor.learn(self._foreseen.times, figure, came_ms)
         if self._ticket.how != "probe" and self._ticket.look.level is not None:  # as core.outcome.missed
-            tier.judge(self._latency.percentile, missed=not seen.kept)
+            epoch = 0 if self._foreseen is None else self._foreseen.times.epoch
+            tier.judge(self._latency.percentile, missed=not seen.kept, epoch=epoch)
         tier.expected.read(one.bound, one.prompt)
 
 

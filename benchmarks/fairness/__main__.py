@@ -89,7 +89,8 @@ class _Held:
             ):
                 self._tier.predictor.learn(self._foreseen.times, figure, came_ms)
         if self._ticket.how != "probe" and self._ticket.look.level is not None and not self._ticket.look.waived:
-            self._tier.judge(LATENCY.percentile, missed=not kept)
+            epoch = 0 if self._foreseen is None else self._foreseen.times.epoch
+            self._tier.judge(LATENCY.percentile, missed=not kept, epoch=epoch)
         self._tier.expected.read(one.prompt * 4, one.prompt)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from typing import Any, get_args
 
 from benchmarks.admission.arrivals import Trace, load
@@ -25,7 +26,7 @@ SEEDS = 3
 """Runs of each case; their clients count together."""
 QUICK_BASES, QUICK_LIMITS = (0.5, 0.8), (32, 64)
 SOUND = 0.9
-"""Of what the best of all keeps at a load before anything goes wrong, a setting must keep so much to count there: who
+"""Of what the best of all keeps at a load where nothing goes wrong, a setting must keep so much to count there: who
 lets hardly anybody in has nothing to lose."""
 GOAL = 0.9
 """Base load from which everything should come back."""
@@ -51,25 +52,26 @@ def measure(trace: Trace, *, quick: bool, seed: int) -> dict[Cell, Found]:
     """Of every policy at every setting, what goes wrong, and base load."""
     rate = capacity(trace, seed).requests
     seeds = range(seed, seed + (1 if quick else SEEDS))
-    cells: list[Cell] = [
-        (spec, trigger, base)
-        for spec in (OPEN, *fixed(trace.setting.replicas, QUICK_LIMITS if quick else LIMITS, WAITS), GATE)
-        for trigger in get_args(Trigger)
-        for base in (QUICK_BASES if quick else BASES)
-    ]
-    cases = [Case(base * rate, trigger, spec.make, one) for spec, trigger, base in cells for one in seeds]
+    specs = (OPEN, *fixed(trace.setting.replicas, QUICK_LIMITS if quick else LIMITS, WAITS), GATE)
+    plans = list(product(specs, (None, *get_args(Trigger)), QUICK_BASES if quick else BASES))
+    cases = [Case(base * rate, trigger, spec.make, one) for spec, trigger, base in plans for one in seeds]
     with ProcessPoolExecutor(os.cpu_count(), initializer=_begin, initargs=(trace,)) as pool:
-        fates = iter(list(pool.map(_fates, cases)))
-    return {cell: found([fate for _ in seeds for fate in next(fates)]) for cell in cells}
+        ended = iter(list(pool.map(_fates, cases)))
+    fates = {plan: [next(ended) for _ in seeds] for plan in plans}
+    return {
+        (spec, trigger, base): found(own, fates[spec, None, base])
+        for (spec, trigger, base), own in fates.items()
+        if trigger is not None
+    }
 
 
 def highest(cells: Mapping[Cell, Found], spec: Spec, trigger: Trigger) -> float | None:
     """The base load up to which it comes back from all; None: not from the lowest."""
     reached = None
     for base in sorted({base for _, _, base in cells}):
-        most = max(one.before for (_, what, at), one in cells.items() if (what, at) == (trigger, base))
+        most = max(one.calm_kept for (_, what, at), one in cells.items() if (what, at) == (trigger, base))
         one = cells[spec, trigger, base]
-        if not one.well or one.before < SOUND * most:
+        if not one.well or one.calm_kept < SOUND * most:
             break
         reached = base
     return reached
@@ -94,8 +96,10 @@ def report(cells: Mapping[Cell, Found]) -> dict[str, Any]:
                         "policy": spec.kind,
                         "setting": spec.name,
                         "base load": base,
-                        "kept before": round(one.before, 3),
-                        "kept after": round(one.after, 3),
+                        "kept, nothing wrong": round(one.calm_kept, 3),
+                        "kept": round(one.kept, 3),
+                        "answers/s, nothing wrong": round(one.calm_goodput, 2),
+                        "answers/s": round(one.goodput, 2),
                         "tries a client": round(one.tries, 2),
                         "back": one.well,
                     }
@@ -103,7 +107,7 @@ def report(cells: Mapping[Cell, Found]) -> dict[str, Any]:
         ours, other = tops[OURS], max((top or 0.0 for kind, top in tops.items() if kind != OURS), default=0.0)
         claims.append(
             {
-                "claim": f"{what}: highest base load of which 95 % is kept again {BACK_S:g} s later",
+                "claim": f"{what}: highest base load at which goodput is back at 95 % {BACK_S:g} s later",
                 "ours": ours,
                 "baseline": other or None,
                 "ratio": round(ours / other, 3) if ours and other else None,
@@ -115,7 +119,7 @@ def report(cells: Mapping[Cell, Found]) -> dict[str, Any]:
 
 
 def _kept(cells: Mapping[Cell, Found], spec: Spec, trigger: Trigger) -> float:
-    return sum(one.before + one.after for cell, one in cells.items() if cell[:2] == (spec, trigger))
+    return sum(one.calm_kept + one.kept for cell, one in cells.items() if cell[:2] == (spec, trigger))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,47 +20,50 @@ BEGIN_S, LASTS_S = 210.0, 30.0
 """When something goes wrong, and for how long."""
 BACK_S = 30.0
 """After its end, within which all must be as before."""
-SINCE_S, SPAN_S = 60.0, 90.0
-"""Of what is looked at before, from here on: it ends a minute before something goes wrong, so that answers are not
-touched by it; and, as long, from `BACK_S` after the end on."""
+SPAN_S = 90.0
+"""Of what is looked at, from `BACK_S` after the end on."""
 AGAIN_S = BEGIN_S + LASTS_S + BACK_S
 UNTIL_S = AGAIN_S + SPAN_S + 60.0
 """Clients come for a minute more, so that pods which empty do not make the last answers look good."""
 TIMES, SLOWER = 10.0, 5.0
 AGAIN = 0.95
-"""Of what was kept before."""
+"""Of what is kept where nothing went wrong."""
 
 Trigger = Literal["load", "slow"]
 
 
 class Fate(NamedTuple):
-    """Of one client: when it came first, how often it tried, whether an answer kept its contract."""
+    """Of one client: when it came first, how often it tried, whether an answer kept its contract, when it was over."""
 
     at_s: float
     tries: int
     kept: bool
+    ended_s: float
 
 
 class Case(NamedTuple):
-    """What is tried: the steady rate, what goes wrong, who decides."""
+    """What is tried: the steady rate, what goes wrong (None: nothing), who decides."""
 
     rate: float
-    trigger: Trigger
+    trigger: Trigger | None
     make: Make
     seed: int
 
 
 class Found(NamedTuple):
-    """Shares of clients whose contract was kept, of those who came before it went wrong and after it should be well
-    again; and tries a client in that second span."""
+    """Of the span after the end. `kept`: share of the clients who come then whose contract is kept. `goodput`: answers
+    within their contracts a second, whoever asked for them and since when. Both also of the same span in a run in which
+    nothing goes wrong (`calm`). `tries` of a client who comes then."""
 
-    before: float
-    after: float
+    calm_kept: float
+    kept: float
+    calm_goodput: float
+    goodput: float
     tries: float
 
     @property
     def well(self) -> bool:
-        return self.after >= AGAIN * self.before
+        return self.goodput >= AGAIN * self.calm_goodput
 
 
 def run(case: Case, rows: Sequence[Row], setting: Setting) -> list[Fate]:
@@ -73,7 +76,7 @@ def run(case: Case, rows: Sequence[Row], setting: Setting) -> list[Fate]:
         for tried in range(1, TRIES + 1):
             attempt = await world.attempt(number, request, patience_s=latency.e2e_ms / 1000)
             if tried == TRIES or (attempt.admitted and not attempt.hung_up):
-                fates.append(Fate(request.at_s, tried, attempt.kept))
+                fates.append(Fate(request.at_s, tried, attempt.kept, attempt.ended_s))
                 return
             await asyncio.sleep(_pause_s(attempt, tried, retries))
 
@@ -102,27 +105,37 @@ async def _slow(world: World) -> None:
 
 
 def arrivals(case: Case, rows: Sequence[Row], contracts: int) -> list[Request]:
-    """At random, with the lengths of any of the rows."""
-    chosen = random.Random(case.seed)
-    made: list[Request] = []
-    at = 0.0
-    while True:
-        many = case.trigger == "load" and BEGIN_S <= at < BEGIN_S + LASTS_S
-        at += chosen.expovariate(case.rate * (TIMES if many else 1.0))
-        if at >= UNTIL_S:
-            return made
+    """At random, with the lengths of any of the rows; the steady ones are the same whatever goes wrong."""
+    steady = _arrivals(case.rate, 0.0, UNTIL_S, rows, case.seed)
+    more = _arrivals((TIMES - 1) * case.rate, BEGIN_S, BEGIN_S + LASTS_S, rows, -case.seed)
+    found = sorted(steady + more if case.trigger == "load" else steady)
+    return [Request(*one, number % contracts) for number, one in enumerate(found)]
+
+
+def _arrivals(
+    rate: float, at_s: float, until_s: float, rows: Sequence[Row], seed: int
+) -> list[tuple[float, str, int, int, int]]:
+    chosen = random.Random(seed)
+    made = []
+    while (at_s := at_s + chosen.expovariate(rate)) < until_s:
         row = chosen.choice(rows)
         bound = max(1, round(row.prompt * BYTES * chosen.lognormvariate(0, SPREAD)))
-        made.append(Request(at, row.client, row.prompt, row.output, bound, len(made) % contracts))
+        made.append((at_s, row.client, row.prompt, row.output, bound))
+    return made
 
 
-def found(fates: Sequence[Fate]) -> Found:
-    """Of all clients."""
-    before = [one for one in fates if SINCE_S <= one.at_s < SINCE_S + SPAN_S]
-    after = [one for one in fates if AGAIN_S <= one.at_s < AGAIN_S + SPAN_S]
-    tries = sum(one.tries for one in after) / len(after)
-    return Found(_share(before), _share(after), tries)
+def found(fates: Sequence[Sequence[Fate]], calm: Sequence[Sequence[Fate]]) -> Found:
+    """Of all clients, by run; and of those of the runs in which nothing goes wrong."""
+    came = [one for own in fates for one in own if AGAIN_S <= one.at_s < AGAIN_S + SPAN_S]
+    tries = sum(one.tries for one in came) / len(came)
+    return Found(_kept(calm), _kept(fates), _goodput(calm), _goodput(fates), tries)
 
 
-def _share(fates: Sequence[Fate]) -> float:
-    return sum(one.kept for one in fates) / len(fates)
+def _kept(runs: Sequence[Sequence[Fate]]) -> float:
+    came = [one.kept for own in runs for one in own if AGAIN_S <= one.at_s < AGAIN_S + SPAN_S]
+    return sum(came) / len(came)
+
+
+def _goodput(runs: Sequence[Sequence[Fate]]) -> float:
+    ended = sum(one.kept and AGAIN_S <= one.ended_s < AGAIN_S + SPAN_S for own in runs for one in own)
+    return ended / len(runs) / SPAN_S

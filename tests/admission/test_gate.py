@@ -261,3 +261,56 @@ def test_who_leaves_while_it_waits_leaves_nothing(seconds: float) -> None:
         loop.run_until_complete(whole())
     finally:
         loop.close()
+
+
+def test_who_floods_leaves_room_for_those_who_come_lately() -> None:
+    """Of what is free a tenant with a third of all takes all but an eighth while others come; nothing is kept where
+    nobody else does."""
+
+    async def main(engine: Engine) -> None:
+        async def flood(number: int) -> list[asyncio.Task[Ticket | Refused]]:
+            turns = [engine.turn(tenant="flood", ttft_ms=60_000.0) for _ in range(number)]
+            asked = [asyncio.create_task(engine.ask(turn, 50.0)) for turn in turns]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return asked
+
+        await asyncio.gather(*(engine.ask(engine.turn(tenant=name)) for name in ("shop", "shop", "club")))
+        slots = engine.gate.free
+        asked = await flood(60)
+        kept = engine.gate.free
+        assert kept == slots // 8
+        held = await engine.gate.admit(engine.turn(tenant="flood"), 0.0)
+        assert isinstance(held, Refused)
+        assert (held.look.short, held.own, held.running) == ("turn", slots - kept, slots - kept)
+        got = [await engine.gate.admit(engine.turn(tenant=name), 0.0) for name in ("shop", "club")]
+        assert all(map(lets_in, got))
+        for ticket in got:
+            assert isinstance(ticket, Ticket)
+            ticket.end()
+        await asyncio.gather(*asked)
+        await asyncio.sleep(60)
+        slots = engine.gate.free
+        asked = await flood(80)
+        assert engine.gate.free == 0
+        assert engine.gate.used == slots
+        await asyncio.gather(*asked)
+
+    run(main)
+
+
+def test_what_is_kept_for_others_is_a_reason_of_its_own() -> None:
+    """Who is refused for it, with nobody before it in line, is told so, and when to come again."""
+
+    async def main(engine: Engine) -> None:
+        await engine.ask(engine.turn(tenant="club"))
+        got: Ticket | Refused = await engine.gate.admit(engine.turn(tenant="flood"), 0.0)
+        while isinstance(got, Ticket):
+            got = await engine.gate.admit(engine.turn(tenant="flood"), 0.0)
+        assert got.look.short == "share"
+        assert got.own == got.running == engine.gate.used
+        assert engine.gate.free == 1
+        assert (got.book() or 0) > 0
+        assert lets_in(await engine.gate.admit(engine.turn(tenant="club"), 0.0))
+
+    run(main)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, product
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trimtab.dataplane.admission.queue import Entry, FairQueue
+from trimtab.dataplane.admission.queue import SAVED, USUAL, Entry, FairQueue
 
 EXACT = {0: 0.0, 1: 0.125, 2: 0.0625, 3: 0.03125}
 """Least shares whose products with whole tokens are exact, so that queue and model can't part over a last digit."""
@@ -26,6 +26,7 @@ class Naive:
         self.counters: dict[tuple[int, str], float] = {}
         self.floor = dict.fromkeys(EXACT, 0.0)
         self.owed: dict[int, float] = {}
+        self.usual: dict[int, float] = {}
 
     def come(self, entry: Entry[int]) -> None:
         line = (entry.rank, entry.tenant)
@@ -35,7 +36,10 @@ class Naive:
         self.waiting.append(entry)
 
     def lifted(self, line: tuple[int, str]) -> float:
-        return max(self.counters.get(line, -1e300), self.floor[line[0]])
+        return max(self.counters.get(line, -1e300), self.least(line[0]))
+
+    def least(self, rank: int) -> float:
+        return self.floor[rank] - SAVED * self.usual.get(rank, 0.0)
 
     def go(self, entry: Entry[int]) -> None:
         line = (entry.rank, entry.tenant)
@@ -45,13 +49,19 @@ class Naive:
             self.idle(line)
 
     def idle(self, line: tuple[int, str]) -> None:
-        if self.counters[line] <= self.floor[line[0]]:
+        if self.counters[line] <= self.least(line[0]):
             del self.counters[line]
 
     def charge(self, rank: int, tenant: str, tokens: float) -> None:
+        usual = self.usual.get(rank, tokens)
+        self.usual[rank] = usual + USUAL * (tokens - usual)
+        self.correct(rank, tenant, tokens)
+
+    def correct(self, rank: int, tenant: str, tokens: float) -> None:
         line = (rank, tenant)
         old = self.counters[line] if line in self.lines else self.lifted(line)
-        self.floor[rank] = min([self.counters[one] for one in self.lines if one[0] == rank] or [old])
+        least = min([self.counters[one] for one in self.lines if one[0] == rank] or [old])
+        self.floor[rank] = max(self.floor[rank], least)
         self.counters[line] = old + tokens
         if line not in self.lines:
             self.idle(line)
@@ -65,6 +75,30 @@ class Naive:
         heads = {rank: self._heads(rank) for rank in ranks}
         owed = [rank for rank in ranks if 0 < self.owed.get(rank, 0.0) >= heads[rank][0].tokens]
         return [entry for rank in [*owed, *(rank for rank in ranks if rank not in owed)] for entry in heads[rank]]
+
+    def goes_before(self, rank: int, tenant: str, of_equals: bool) -> bool:
+        """Whether who is first of all would still be with one more."""
+        for entry in self.order()[:1]:
+            owed = 0 < self.owed.get(entry.rank, 0.0) >= entry.tokens
+            if entry.rank != rank:
+                return owed or entry.rank < rank
+            line = (rank, tenant)
+            had = self.counters[line] if line in self.lines else self.lifted(line)
+            theirs = self.counters[rank, entry.tenant]
+            return theirs < had or (of_equals and theirs == had)
+        return False
+
+    def ahead(self, rank: int, tenant: str) -> int:
+        """All of more urgent classes; its own; and those of its class whose counters, by what a request usually costs,
+        have not passed its own by then."""
+        had, usual = self.counters[rank, tenant], self.usual.get(rank) or 1.0
+        own = sum((one.rank, one.tenant) == (rank, tenant) for one in self.waiting)
+        found = own + sum(one.rank < rank for one in self.waiting)
+        for at, name in self.lines:
+            if at == rank and name != tenant:
+                turns = sum((one.rank, one.tenant) == (rank, name) for one in self.waiting)
+                found += sum(turn - own <= (had - self.counters[at, name]) / usual for turn in range(turns))
+        return found
 
     def _heads(self, rank: int) -> list[Entry[int]]:
         found = []
@@ -117,10 +151,15 @@ class Machine(RuleBasedStateMachine):
         self.naive.go(entry)
         self.out.append(entry.item)
 
-    @rule(rank=RANKS, tenant=TENANTS, tokens=st.integers(-20_000, 50_000))
+    @rule(rank=RANKS, tenant=TENANTS, tokens=TOKENS)
     def charge(self, rank: int, tenant: str, tokens: int) -> None:
         self.queue.charge(rank, tenant, tokens)
         self.naive.charge(rank, tenant, tokens)
+
+    @rule(rank=RANKS, tenant=TENANTS, tokens=st.integers(-20_000, 50_000))
+    def correct(self, rank: int, tenant: str, tokens: int) -> None:
+        self.queue.correct(rank, tenant, tokens)
+        self.naive.correct(rank, tenant, tokens)
 
     @rule(data=st.data())
     def come_and_go_meanwhile(self, data: st.DataObject) -> None:
@@ -140,6 +179,12 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         assert [entry.item for entry in self.queue] == [entry.item for entry in self.naive.order()]
+        for rank, tenant in self.naive.lines:
+            assert self.queue.ahead(rank, tenant) == self.naive.ahead(rank, tenant)
+        for rank in EXACT:
+            for tenant, of_equals in product("ad", (True, False)):
+                told = self.queue.goes_before(rank, tenant, of_equals=of_equals)
+                assert told == self.naive.goes_before(rank, tenant, of_equals)
         assert len(self.queue) == len(self.naive.waiting)
 
     @invariant()

@@ -11,7 +11,7 @@ from trimtab.core.contract import Latency
 from trimtab.dataplane.admission.expected import OUTPUT, Expected
 from trimtab.dataplane.admission.tier import Foreseen, Tier
 from trimtab.dataplane.admission.turn import Turn
-from trimtab.foundations.podmodel import Ask, Fit, Pod, Predictor
+from trimtab.foundations.podmodel import Ask, Fit, Pod, Predictor, Sample
 
 POD = Pod(base_ms=20, sequence_ms=1, held_ms=0.001, prefill_ms=10, prompt_ms=0.2, attend_ms=0, serial=1.0)
 LENGTHS = st.lists(st.tuples(st.integers(50, 2000), st.integers(5, 60)), min_size=40, max_size=60)
@@ -160,3 +160,23 @@ def test_answers_that_still_run_are_not_forgotten() -> None:
         if token == 20:
             assert expected.ask(caller, 100, 10**6).output > 60
     assert expected.ask(caller, 100, 10**6).output == pytest.approx((10 * 20 + 20 * 400) / 30, rel=0.3)
+
+
+def test_who_is_late_because_the_pace_changed_makes_nobody_stricter() -> None:
+    """Misses of those whom the pace of before had let in are counted, and move no level; those of now do."""
+    tier = Tier(Predictor(Fit()))
+    for number in range(40):
+        tier.predictor.fit.observe(Sample(ms=POD.decode_ms(4, 4000 + number), running=4, held=4000 + number))
+    for _ in range(50):
+        tier.judge(0.9, missed=False)
+    relaxed = tier.level(0.9)
+    for number in range(40):
+        tier.predictor.fit.observe(Sample(ms=5 * POD.decode_ms(4, 4000 + number), running=4, held=4000 + number))
+    now = tier.predictor.fit.epoch
+    assert now > 0
+    for _ in range(10):
+        tier.judge(0.9, missed=True, epoch=0)
+    assert tier.level(0.9) == relaxed
+    assert tier.certificate(0.9).estimate == pytest.approx(10 / 60)
+    tier.judge(0.9, missed=True, epoch=now)
+    assert tier.level(0.9) < relaxed

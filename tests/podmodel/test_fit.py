@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podmodel.pods import GPU, loads, mean_error, passes, pods
+from podmodel.pods import COEFFICIENTS, GPU, loads, mean_error, passes, pods, slowed
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
 from trimtab.foundations.podmodel import Fit, FitState, Pod, Sample, fit
 from trimtab.foundations.podmodel.fit import RECENT
 
-COEFFICIENTS = ("base_ms", "spread_ms", "sequence_ms", "held_ms", "prefill_ms", "prompt_ms", "attend_ms")
 seeds = st.integers(0, 10_000)
 
 
@@ -97,10 +96,24 @@ def test_a_change_of_pace_is_believed(pod: Pod, seed: int, pace: float) -> None:
     """When all passes take twice as long from now on, 16 of a kind later the mean pass is forecast to 5 % again."""
     made = learnt(passes(pod, seed, 400, noise=0.03))
     assert mean_error(made.pod, pod) < 0.05
-    slower = msgspec.structs.replace(pod, **{name: pace * getattr(pod, name) for name in COEFFICIENTS})
+    slower = slowed(pod, pace)
     for sample in passes(slower, seed + 1, 2 * RECENT, noise=0.03):
         made.observe(sample)
     assert mean_error(made.pod, slower) < 0.05
+
+
+@pytest.mark.parametrize(("pace", "epoch"), [(5.0, 1), (0.2, 1), (1.7, 0), (0.6, 0)])
+def test_a_machine_of_another_pace_begins_an_epoch(pace: float, epoch: int) -> None:
+    """Beyond twice; what is nearer is the same machine on a bad day. Prompts alone say nothing of it."""
+    made = learnt(passes(GPU, 5, 200, noise=0.03))
+    assert made.epoch == 0
+    slower = slowed(GPU, pace)
+    for sample in passes(slower, 6, 2 * RECENT, kinds="p", noise=0.03):
+        made.observe(sample)
+    assert made.epoch == 0
+    for sample in passes(slower, 7, 2 * RECENT, kinds="d", noise=0.03):
+        made.observe(sample)
+    assert made.epoch == epoch
 
 
 def test_without_a_change_nothing_is_thrown_away() -> None:

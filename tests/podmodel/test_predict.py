@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podmodel.pods import GPU, pods
+from podmodel.pods import GPU, passes, pods, slowed
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
 from trimtab.foundations.podmodel import (
@@ -24,6 +24,7 @@ from trimtab.foundations.podmodel import (
     decode_pass_ms,
     forecast,
 )
+from trimtab.foundations.podmodel.fit import RECENT
 from trimtab.foundations.podmodel.predict import BUSIEST, PERCENTILES, UNSURE
 from trimtab.foundations.stats import lower, upper
 
@@ -139,6 +140,35 @@ def test_a_higher_percentile_is_answered_by_the_next_that_is_kept() -> None:
     for wrong in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="percentile"):
             predictor.share("ttft", wrong)
+
+
+def test_errors_of_another_epoch_are_forgotten_and_counted() -> None:
+    """Once the pace has changed for good, forecasts get the share of the unsure until enough outcomes of their own are
+    known; what was foreseen before teaches nothing any more. How often outcomes were above stays counted."""
+    predictor = Predictor(Fit(GPU))
+    for sample in passes(GPU, 2, 100):
+        predictor.fit.observe(sample)
+    before = predictor.forecast(IDLE, Ask(prompt=500, output=20))
+    for _ in range(30):
+        predictor.learn(before, "e2e", 4 * before.e2e_ms)
+    assert predictor.share("e2e", 0.95) == pytest.approx(4)
+    assert predictor.ratio("e2e", 0.05) == pytest.approx(4)
+    counted = predictor.certificate("e2e", 0.95)
+    for sample in passes(slowed(GPU, 5.0), 1, 2 * RECENT, kinds="d"):
+        predictor.fit.observe(sample)
+    after = predictor.forecast(IDLE, Ask(prompt=500, output=20))
+    assert (before.epoch, after.epoch) == (0, 1)
+    assert predictor.share("e2e", 0.95) == predictor.ratio("e2e", 0.05) == UNSURE
+    predictor.learn(before, "e2e", 4 * before.e2e_ms)
+    for _ in range(18):
+        predictor.learn(after, "e2e", 1.5 * after.e2e_ms)
+        predictor.learn(before, "e2e", 4 * before.e2e_ms)
+        assert predictor.share("e2e", 0.95) == UNSURE
+    predictor.learn(after, "e2e", 1.5 * after.e2e_ms)
+    assert predictor.share("e2e", 0.95) == pytest.approx(1.5)
+    assert predictor.ratio("e2e", 0.05) == pytest.approx(1.5)
+    told = predictor.certificate("e2e", 0.95)
+    assert told.observations == counted.observations + 1
 
 
 def test_what_cannot_be_compared_teaches_nothing() -> None:

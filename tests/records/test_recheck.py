@@ -16,7 +16,7 @@ from support.records import CLOCK, IDS, asked, row
 from trimtab.cli import cli
 from trimtab.controlplane.records import Journal, rows, segments
 from trimtab.controlplane.records.recheck import NotRecheckableError, Recheck, recheck
-from trimtab.core.outcome import learnt_ms, missed, ran_on
+from trimtab.core.outcome import epoch, learnt_ms, missed, ran_on
 from trimtab.core.record import AdmissionRow, CertificateRow, Certified, Met, Over, Record
 from trimtab.foundations.podmodel import FIGURES, Fit, Predictor, Times
 from trimtab.foundations.stats import Certificate, Rate
@@ -35,7 +35,9 @@ class Gate:
         for figure in FIGURES:
             pair = learnt_ms(record, figure) if ran_on(record) == "small" else None
             if pair is not None:
-                times = Times(**{f"{one}_ms": record.predicted[f"model_{one}_ms"] for one in FIGURES})
+                times = Times(
+                    **{f"{one}_ms": record.predicted[f"model_{one}_ms"] for one in FIGURES}, epoch=epoch(record)
+                )
                 self.predictor.learn(times, figure, pair[1])
                 self.first[figure] = self.first[figure] or record.id
                 self.last[figure] = record.id
@@ -79,6 +81,8 @@ def traffic(count: int, factor: Callable[[int], float] = lambda _: 1.0) -> list[
         spent = 100.0 * factor(index) * (1 + index * 7 % 11 / 10)
         one = asked(ttft=10 + spent, e2e=50 + 12 * spent, id=IDS.record_id(), admissions=admitted(index))
         one.met = Met(latency=spent < 150)
+        if index > 2 * count // 3:
+            one.predicted["epoch"] = 1.0
         if index % 13 == 12:
             one.status, one.code = 502, "upstream_failed"
         if index % 9 == 8:

@@ -133,6 +133,29 @@ def test_no_order_of_values_breaks_the_bound(gammas: tuple[float, ...], spite: f
     assert quantile.slack(count) < 0.05
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-1e6, 1e6), max_size=40), max_size=8), st.sampled_from([(0.02,), (0.005, 0.02, 0.08)])
+)
+def test_what_is_forgotten_breaks_no_bound(streams: list[list[float]], gammas: tuple[float, ...]) -> None:
+    """Whenever all values are thrown away: nothing is predicted until enough came again, and the share of misses, of
+    all that was predicted, stays within the bound."""
+    quantile = Quantile(0.1, gammas=gammas)
+    missed = predicted = 0
+    for stream in streams:
+        quantile.forget()
+        assert (quantile.predict(), quantile.largest) == (None, None)
+        for value in stream:
+            told = quantile.predict()
+            predicted += told is not None
+            missed += told is not None and value > told
+            quantile.observe(value)
+    if predicted:
+        told_of = quantile.certificate()
+        assert (told_of.observations, told_of.estimate) == (predicted, missed / predicted)
+        assert missed / predicted <= 0.1 + quantile.slack(predicted) + 1e-12
+
+
 def test_the_bound_for_one_gamma_is_that_of_the_paper() -> None:
     """(max(alpha, 1 - alpha) + gamma) / (gamma T): Gibbs and Candes 2021, proposition 4.1."""
     assert Quantile(0.1, gammas=(0.05,)).slack(1000) == pytest.approx((0.9 + 0.05) / (0.05 * 1000))

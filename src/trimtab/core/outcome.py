@@ -61,6 +61,11 @@ def outcome_ms(record: Record, figure: Figure) -> float | None:
     return (record.e2e_ms - record.ttft_ms) / gaps if gaps > 0 else None
 
 
+def epoch(record: Record) -> int:
+    """Of the coefficients that its forecast is by."""
+    return int(record.predicted.get("epoch", 0))
+
+
 def learnt_ms(record: Record, figure: Figure) -> tuple[float, float] | None:
     """The plain model's forecast and the outcome, both above 0; None: there is nothing to learn of this figure."""
     model_ms, found_ms = record.predicted.get(f"model_{figure}_ms"), outcome_ms(record, figure)

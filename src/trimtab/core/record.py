@@ -17,7 +17,7 @@ from trimtab.core.money import Usage
 Outcome = Literal["success", "dropped", "ignored"]
 Figure = Literal["ttft", "itl", "e2e"]
 Certified = Literal["ttft", "itl", "e2e", "met"]
-Short = Literal["slots", "turn", "ttft", "itl", "e2e", "others", "booked"]
+Short = Literal["slots", "turn", "ttft", "itl", "e2e", "others", "booked", "share"]
 
 answering: ContextVar[str | None] = ContextVar("answering", default=None)
 """Id of the record of the request that this task answers: what a log line says of whose it is."""
@@ -160,7 +160,8 @@ class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Let in at once, after a wait, at the time it had been told, or although it would be late; or refused."""
     short: Short | None = None
     """What stood in the way of who was refused: slots, turn (others wait before it), ttft, itl, e2e (its own target),
-    others (somebody's who runs), booked (promised to others who come about now)."""
+    others (somebody's who runs), booked (promised to others who come about now), share (its tenant has a third or
+    more of what runs, and leaves the last places to those who have come lately)."""
     waited_ms: float | None = None
     """In line; null: it did not wait."""
     percentile: float
@@ -305,8 +306,9 @@ class Record(msgspec.Struct, kw_only=True):
     predicted: dict[str, float]
     """What was foreseen of a request that a model ran for, when it was sent (`sent_ms` after arrival; what follows
     counts from there): `ttft_ms`, `itl_ms` (mean), `e2e_ms`, which are kept with the share `percentile`;
-    `model_ttft_ms`, `model_itl_ms`, `model_e2e_ms` without the correction by earlier errors; `output_tokens`; and what
-    it was foreseen from, by llm-d's names: `input_token_length`, `num_request_running`, `num_request_waiting`,
+    `model_ttft_ms`, `model_itl_ms`, `model_e2e_ms` without the correction by earlier errors; `epoch`, how often the
+    model's pace had changed for good: errors are learned from within one; `output_tokens`; and what it was foreseen
+    from, by llm-d's names: `input_token_length`, `num_request_running`, `num_request_waiting`,
     `prefill_tokens_in_flight`, `decode_tokens_in_flight`."""
     guards: list[GuardRow]
     """Each check of each guard stage."""

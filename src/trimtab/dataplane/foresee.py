@@ -10,7 +10,7 @@ import msgspec
 
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.decision import Plan
-from trimtab.core.outcome import learnt_ms, missed
+from trimtab.core.outcome import epoch, learnt_ms, missed
 from trimtab.core.record import AdmissionRow, CertificateRow, Over
 from trimtab.dataplane.admission import Gate, Refused, Ticket
 from trimtab.dataplane.ingress import Bound
@@ -60,6 +60,7 @@ def sent(run: Run, plan: Plan, bound: Bound) -> None:
     record.predicted = {
         "sent_ms": run.ledger.elapsed_ms(),
         "percentile": foreseen.percentile,
+        "epoch": float(foreseen.times.epoch),
         "ttft_ms": foreseen.ttft_ms,
         "itl_ms": foreseen.itl_ms,
         "e2e_ms": foreseen.e2e_ms,
@@ -100,12 +101,11 @@ def learn(run: Run) -> None:
     for figure in FIGURES:
         if (learnt := learnt_ms(record, figure)) is not None:
             model_ms, found_ms = learnt
-            same = Times(ttft_ms=model_ms, itl_ms=model_ms, e2e_ms=model_ms)
-            tier.predictor.learn(same, figure, found_ms)
+            tier.predictor.learn(Times.all(model_ms, epoch(record)), figure, found_ms)
             learned = True
     late = missed(record)
     if late is not None:
-        tier.judge(last.percentile, missed=late)
+        tier.judge(last.percentile, missed=late, epoch=epoch(record))
         learned = True
     if learned:
         tier.rows = (tier.rows[0] or record.id, record.id)

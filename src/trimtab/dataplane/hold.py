@@ -157,6 +157,8 @@ def _why(place: str, refused: Refused, elapsed_ms: float) -> str:
         return f"one more on {place} would make others late that run: {load}"
     if look.short == "booked":
         return f"the next room on {place} is promised to callers who were told to come back: {load}"
+    if look.short == "share":
+        return f"{place} keeps its last room for other tenants: yours has {refused.own} of {refused.running} that run"
     if look.short == "turn":
         return f"{place} has others waiting before this request: {load}"
     return f"{place} is full: {refused.running} of {refused.slots} slots are taken and {refused.waiting} requests wait"

@@ -47,6 +47,7 @@ SHUT: Final[dict[Short, str]] = {
     "e2e": "would end too late",
     "others": "would make others late",
     "booked": "promised to others",
+    "share": "kept for other tenants",
 }
 """What the record says of a plan whose gate did not open."""
 RETRIEVAL_SHARE = 0.25

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from trimtab.core.errors import TrimtabError
-from trimtab.core.outcome import learnt_ms, missed, ran_on
+from trimtab.core.outcome import epoch, learnt_ms, missed, ran_on
 from trimtab.core.record import CertificateRow, Over, Record
 from trimtab.foundations.podmodel import Fit, Predictor, Times, learned_at
 from trimtab.foundations.stats import Certificate, Rate
@@ -129,7 +129,7 @@ class _Pass:
                 self._rate.observe(late)
         elif (pair := learnt_ms(row, figure)) is not None:
             model_ms, outcome_ms = pair
-            self._predictor.learn(Times(ttft_ms=model_ms, itl_ms=model_ms, e2e_ms=model_ms), figure, outcome_ms)
+            self._predictor.learn(Times.all(model_ms, epoch(row)), figure, outcome_ms)
 
     def _what_is_gone(self) -> str:
         if self._next is not None:

@@ -30,6 +30,7 @@ from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.dataplane.admission.bookings import Bookings
 from trimtab.dataplane.admission.queue import Entry, FairQueue, cost
 from trimtab.dataplane.admission.replica import STEP, Running
+from trimtab.dataplane.admission.shares import Shares
 from trimtab.dataplane.admission.tier import Foreseen, Look, Tier
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import Fit, Predictor
@@ -71,12 +72,14 @@ class GateView(msgspec.Struct, frozen=True):
 class Refused:
     """No ticket: why, and what the gate was at. `can_keep`: whether an idle tier could keep the contract."""
 
-    __slots__ = ("_gate", "can_keep", "how", "look", "room_ms", "running", "slots", "turn", "waiting")
+    __slots__ = ("_gate", "can_keep", "how", "look", "own", "room_ms", "running", "slots", "turn", "waiting")
 
     def __init__(self, gate: Gate, turn: Turn, look: Look, *, can_keep: bool) -> None:
         self._gate, self.turn, self.look, self.can_keep = gate, turn, look, can_keep
         self.how: Literal["refused"] = "refused"
         self.running, self.slots, self.waiting = gate.used, gate.slots, gate.waiting
+        self.own = gate.own(turn)
+        """Of those that run, its tenant's."""
         self.room_ms = gate.room_ms(turn, look) if can_keep or not turn.strict else None
         """Until there should be room, apart from what is promised to others; None: never, for a strict request whose
         contract an idle tier can't keep."""
@@ -145,6 +148,7 @@ class Gate:
         self._promised: deque[_Waiter] = deque()
         """Who has come back when it was told to, and waits for room."""
         self._bookings = Bookings()
+        self._shares = Shares()
         self._probed_ns: int | None = None
         self._service_ms: float | None = None
 
@@ -169,6 +173,10 @@ class Gate:
         """Nobody runs, nobody waits."""
         return not self.used and not self.waiting
 
+    def own(self, turn: Turn) -> int:
+        """Requests of its tenant that run."""
+        return self._shares.running(turn.tenant)
+
     def view(self) -> GateView:
         wait = None
         if self._service_ms is not None and self.slots:
@@ -187,6 +195,7 @@ class Gate:
         """A ticket, at once or after at most `wait_s`; or why there is none."""
         now_ns = self._clock.now_ns()
         self._bookings.lapse(now_ns)
+        self._shares.come(turn.rank, turn.tenant, now_ns)
         booked = self._bookings.claim(turn.key, now_ns)
         look = self._look(turn, now_ns, promised=booked)
         if look.short is None:
@@ -230,20 +239,23 @@ class Gate:
         if not promised and not from_line:
             if self._promised:
                 return self._shut(turn, "booked")
-            if self._queue:
+            if self._queue.goes_before(turn.rank, turn.tenant, of_equals=True):
                 return self._shut(turn, "turn")
         look = self.tier.look(turn, now_ns, promised=promised)
-        if look.short is not None or promised or now_ns >= self._walk_ns or self.tier.has_idle:
+        if look.short is not None or promised or self.tier.has_idle:
             return look
-        return msgspec.structs.replace(look, short="booked") if self._is_promised(turn, free, now_ns) else look
+        if self._lacks(turn, free, self._shares.kept(turn.rank, turn.tenant, now_ns), now_ns):
+            return msgspec.structs.replace(look, short="share")
+        if now_ns < self._walk_ns and self._lacks(turn, free, self._near(turn, now_ns)[0], now_ns):
+            return msgspec.structs.replace(look, short="booked")
+        return look
 
     def _shut(self, turn: Turn, short: Literal["slots", "turn", "booked"]) -> Look:
         return Look(short=short, percentile=turn.latency.percentile)
 
-    def _is_promised(self, turn: Turn, free: int, now_ns: int) -> bool:
-        """Whether those who come about now need the room."""
-        near, _ = self._near(turn, now_ns)
-        return near > 0 and (near > free - 1 or self.tier.look(turn, now_ns, others=near).short is not None)
+    def _lacks(self, turn: Turn, free: int, others: float, now_ns: int) -> bool:
+        """Whether there is no room left for so many like it, once it runs."""
+        return others > 0 and (others > free - 1 or self.tier.look(turn, now_ns, others=others).short is not None)
 
     def _walked_in(self, turn: Turn, now_ns: int) -> None:
         """Who comes without a promise takes what is not promised: so much later may the next one."""
@@ -291,6 +303,7 @@ class Gate:
 
     def _begin(self, turn: Turn, look: Look, how: How, now_ns: int) -> Ticket:
         self.used += 1
+        self._shares.begin(turn.tenant)
         if how != "booked":
             self._walked_in(turn, now_ns)
         self._busy = max(self._busy, self.used)
@@ -358,10 +371,11 @@ class Gate:
         """A ticket has ended."""
         assert self.used > 0, "more tickets ended than were given"
         self.used -= 1
+        self._shares.end(running.turn.tenant)
         now_ns, turn, wrote = self._clock.now_ns(), running.turn, running.wrote
         self.tier.end(running, now_ns, whole=how == "success")
         had = 0.0 if not wrote and how == "ignored" else cost(turn.ask.prompt, wrote or turn.ask.output)
-        self._queue.charge(turn.rank, turn.tenant, had - turn.tokens)
+        self._queue.correct(turn.rank, turn.tenant, had - turn.tokens)
         if how != "ignored":
             took_ms = (now_ns - since_ns) / NS_PER_MS
             old = self._service_ms
@@ -380,18 +394,11 @@ class Gate:
             while self._promised and self._promised[0].ready.done():  # cancelled, and has not yet come to leave itself
                 self._promised.popleft()
             promised = self._promised[0] if self._promised else None
-            if promised is None or self._comes_after(promised.turn):
+            if promised is None or self._queue.goes_before(promised.turn.rank, promised.turn.tenant):
                 if not (self._queue and self._hand_one()):
                     return
             elif not self._hand_promised(promised):
                 return
-
-    def _comes_after(self, turn: Turn) -> bool:
-        """Whether somebody in line goes before."""
-        first = next(iter(self._queue), None)
-        if first is None or first.rank != turn.rank:
-            return first is not None and first.rank < turn.rank
-        return self._queue.had(first.rank, first.tenant) < self._queue.had(turn.rank, turn.tenant)
 
     def _hand_promised(self, waiter: _Waiter) -> bool:
         now_ns, turn = self._clock.now_ns(), waiter.turn

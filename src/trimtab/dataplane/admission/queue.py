@@ -10,13 +10,16 @@
   only at their end.
 - **Within a tenant** the earliest deadline goes first. Who leaves, leaves unserved.
 
-A tenant that comes back is lifted to the floor of its class: it can't save up. The floor is the least counter of those
-who waited just before the last charge (the paper takes those who wait now, which lifts a tenant with one request at a
-time to the others between two of its own: served in turns, not by tokens), and while nobody waits that of whoever is
-served (the start tag of Goyal, Vin and Cheng, "Start-time fair queuing", SIGCOMM 1996).
+A tenant that comes back is lifted to the floor of its class, less `SAVED` requests of usual cost: so much of what
+others had meanwhile it may catch up with, and no more. Without that, whoever comes in bursts takes turns with one that
+asks all the time as with an equal (Duda and Cheriton, "Borrowed-virtual-time scheduling", SOSP 1999). The floor is the
+least counter of those who waited just before the last charge (the paper takes those who wait now, which lifts a tenant
+with one request at a time to the others between two of its own: served in turns, not by tokens), and while nobody waits
+that of whoever is served (the start tag of Goyal, Vin and Cheng, "Start-time fair queuing", SIGCOMM 1996). It never
+falls.
 
-Only differences between counters of a class matter. One that is not above the floor says nothing and is dropped with
-its last waiter, and all are lowered together before they outgrow what a float tells apart.
+Only differences between counters of a class matter. One that is not above what all are lifted to says nothing and is
+dropped with its last waiter, and all are lowered together before they outgrow what a float tells apart.
 
 Nothing here waits: `Gate` does. A pass sorts the tenants that wait, and an entry is taken out in O(log n) of its
 tenant's; those who left are swept when they outnumber the rest, so that the queue of the impatient stays as long as its
@@ -26,6 +29,7 @@ waiters.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping
 from itertools import count
 from math import isfinite
@@ -39,6 +43,10 @@ LEAST: Final[Mapping[int, float]] = {0: 0.0, 1: 0.1, 2: 0.05, 3: 0.02}
 """Least share of a class, by its rank, while it has waiters."""
 ANSWER: Final = 2.0
 """Cost of an answer's token, in prompt tokens (the paper's weights)."""
+SAVED: Final = 8.0
+"""Requests of usual cost that a tenant which comes back may be ahead by."""
+USUAL: Final = 0.02
+"""Weight of the newest request in the usual cost."""
 IDLE_TENANTS: Final = 4096
 """Counters kept, in each class, of tenants with nobody waiting."""
 HIGH: Final = 2.0**40
@@ -82,18 +90,25 @@ class _Line(Generic[Item]):
 
 
 class _Class(Generic[Item]):
-    """The tenants of one class. `owed`: tokens that it should have had while it waited."""
+    """The tenants of one class. `owed`: tokens that it should have had while it waited. `usual`: a request's cost."""
 
-    __slots__ = ("counters", "floor", "lines", "owed")
+    __slots__ = ("counters", "floor", "lines", "owed", "saved", "usual")
 
-    def __init__(self) -> None:
+    def __init__(self, saved: float) -> None:
+        self.saved = saved
         self.lines: dict[str, _Line[Item]] = {}
         self.counters: dict[str, float] = {}  # the newest last, so that a full table forgets the one longest unused
         self.floor = 0.0
         self.owed = 0.0
+        self.usual: float | None = None
+
+    @property
+    def least(self) -> float:
+        """What a counter is lifted to."""
+        return self.floor - self.saved * (self.usual or 0.0)
 
     def line(self, tenant: str) -> _Line[Item]:
-        """A tenant comes (back): what it did not use while it was away is nobody's debt."""
+        """A tenant comes (back): little of what it did not use while it was away is owed to it."""
         found = self.lines.get(tenant)
         if found is None:
             self.counters[tenant] = self._lifted(tenant)
@@ -111,7 +126,7 @@ class _Class(Generic[Item]):
     def charge(self, tenant: str, tokens: float) -> None:
         """The floor rises first: to the least of those who wait, or while nobody does to whoever is served."""
         old = self.counters[tenant] if tenant in self.lines else self._lifted(tenant)
-        self.floor = min((self.counters[name] for name in self.lines), default=old)
+        self.floor = max(self.floor, min((self.counters[name] for name in self.lines), default=old))
         self.counters.pop(tenant, None)
         self.counters[tenant] = old + tokens
         if tenant not in self.lines:
@@ -120,8 +135,20 @@ class _Class(Generic[Item]):
             self._lower()
 
     def had(self, tenant: str) -> float:
-        """Its counter, which is not below the floor unless it waits."""
-        return self.counters[tenant] if tenant in self.lines else max(self.counters.get(tenant, self.floor), self.floor)
+        """Its counter, which is not below what all are lifted to unless it waits."""
+        least = self.least
+        return self.counters[tenant] if tenant in self.lines else max(self.counters.get(tenant, least), least)
+
+    def ahead(self, tenant: str) -> int:
+        """How many go before one more of this tenant, at what a request usually costs: as many of each as bring its
+        counter up to where this one's will be by then."""
+        waiting = self.lines[tenant].waiting if tenant in self.lines else 0
+        usual, had, found = self.usual or 1.0, self.had(tenant), waiting
+        for name, line in self.lines.items():
+            if name != tenant:
+                before = math.floor((had - self.counters[name]) / usual) + waiting + 1
+                found += min(line.waiting, max(before, 0))
+        return found
 
     def end(self, tenant: str) -> None:
         """The last of a tenant's waiters is gone."""
@@ -129,19 +156,20 @@ class _Class(Generic[Item]):
         self._idle(tenant)
 
     def _lifted(self, tenant: str) -> float:
-        return max(self.counters.pop(tenant, self.floor), self.floor)
+        least = self.least
+        return max(self.counters.pop(tenant, least), least)
 
     def _idle(self, tenant: str) -> None:
-        """Keep the counter of a tenant with nobody waiting only if it says more than the floor."""
-        if self.counters[tenant] <= self.floor:
+        """Keep the counter of a tenant with nobody waiting only if it says more than what all are lifted to."""
+        if self.counters[tenant] <= self.least:
             del self.counters[tenant]
         elif len(self.counters) - len(self.lines) > IDLE_TENANTS:
             del self.counters[next(name for name in self.counters if name not in self.lines)]
 
     def _lower(self) -> None:
         """So many tokens off all counters that the floor is 0."""
-        off, self.floor = self.floor, 0.0
-        kept = ((name, own) for name, own in self.counters.items() if own > off or name in self.lines)
+        least, off, self.floor = self.least, self.floor, 0.0
+        kept = ((name, own) for name, own in self.counters.items() if own > least or name in self.lines)
         self.counters = {name: own - off for name, own in kept}
 
 
@@ -151,8 +179,8 @@ class FairQueue(Generic[Item]):
     Whoever is taken changes the order: begin anew then. Not for threads: lives on the event loop.
     """
 
-    def __init__(self, least: Mapping[int, float] = LEAST) -> None:
-        self._least = least
+    def __init__(self, least: Mapping[int, float] = LEAST, *, saved: float = SAVED) -> None:
+        self._least, self._saved = least, saved
         self._classes: dict[int, _Class[Item]] = {}
         self._order = count()
         self._waiting = 0
@@ -202,8 +230,16 @@ class FairQueue(Generic[Item]):
         self.leave(entry)
 
     def charge(self, rank: int, tenant: str, tokens: float) -> None:
-        """What somebody has had who did not wait, or what an answer had more (less: below 0) than foreseen. Raises
-        ValueError for what is no finite number."""
+        """A request that is served, whether it has waited or not. Raises ValueError for what is no finite number from 0
+        on."""
+        if not (isfinite(tokens) and tokens >= 0):
+            raise ValueError(f"a request costs a finite number of tokens from 0 on, got {tokens}")
+        own = self._class(rank)
+        own.usual = tokens if own.usual is None else own.usual + USUAL * (tokens - own.usual)
+        self.correct(rank, tenant, tokens)
+
+    def correct(self, rank: int, tenant: str, tokens: float) -> None:
+        """What an answer had more (less: below 0) than was charged. Raises ValueError for what is no finite number."""
         if not isfinite(tokens):
             raise ValueError(f"what was had is a finite number of tokens, got {tokens}")
         own = self._class(rank)
@@ -214,12 +250,19 @@ class FairQueue(Generic[Item]):
         own.owed = max(0.0, own.owed - tokens) if tokens > 0 else own.owed
 
     def ahead(self, rank: int, tenant: str) -> int:
-        """About how many go before one more of this tenant: all of more urgent classes, and of its own as many of each
-        tenant as of its."""
+        """About how many go before one more of this tenant: all of more urgent classes, and of its own who has had
+        less by then."""
         more_urgent = sum(line.waiting for at, one in self._classes.items() if at < rank for line in one.lines.values())
-        lines = self._class(rank).lines
-        own = lines[tenant].waiting if tenant in lines else 0
-        return more_urgent + own + sum(min(line.waiting, own + 1) for name, line in lines.items() if name != tenant)
+        return more_urgent + self._class(rank).ahead(tenant)
+
+    def goes_before(self, rank: int, tenant: str, *, of_equals: bool = False) -> bool:
+        """Whether somebody in line goes before one more of this tenant. `of_equals`: also who has had as much as it."""
+        first = next(iter(self._ranks()), rank)
+        if first != rank:
+            return first < rank or self._is_owed(first)
+        own = self._class(rank)
+        theirs, had = min(map(own.had, own.lines), default=math.inf), own.had(tenant)
+        return theirs <= had if of_equals else theirs < had
 
     def had(self, rank: int, tenant: str) -> float:
         """What a tenant of a class has had, as its turns count it."""
@@ -234,14 +277,16 @@ class FairQueue(Generic[Item]):
     def _class(self, rank: int) -> _Class[Item]:
         found = self._classes.get(rank)
         if found is None:
-            found = self._classes[rank] = _Class()
+            found = self._classes[rank] = _Class(self._saved)
         return found
 
     def _ranks(self) -> list[int]:
         """Classes with waiters: first those whose next request is owed to them."""
 
-        def place(rank: int) -> tuple[bool, int]:
-            own = self._classes[rank]
-            return not (own.owed and own.owed >= next(own.heads()).tokens), rank
+        ranks = (rank for rank, one in self._classes.items() if one.lines)
+        return sorted(ranks, key=lambda rank: (not self._is_owed(rank), rank))
 
-        return sorted((rank for rank, one in self._classes.items() if one.lines), key=place)
+    def _is_owed(self, rank: int) -> bool:
+        """Whether the next request of a class that waits could be paid with what it should have had."""
+        own = self._classes[rank]
+        return own.owed > 0 and own.owed >= next(own.heads()).tokens

@@ -208,10 +208,12 @@ class Tier:
             found = self._levels[name] = (Level(MISSED * (1 - name)), Rate())
         return found
 
-    def judge(self, percentile: float, *, missed: bool) -> None:
-        """What came of somebody whom forecasts had let in."""
+    def judge(self, percentile: float, *, missed: bool, epoch: int = 0) -> None:
+        """What came of somebody whom forecasts of an epoch (`Fit.epoch`) had let in. Who is late because the pace has
+        changed since shows nothing of how strict to be."""
         level, rate = self._held(percentile)
-        level.observe(missed)
+        if epoch == self.predictor.fit.epoch:
+            level.observe(missed)
         rate.observe(missed)
 
     def certificate(self, percentile: float) -> Certificate:

@@ -8,7 +8,9 @@ Robust (Huber, 1964): an error beyond `TOLERANCE` counts with its size, not its 
 By itself that is slow to believe in a machine that has become slower: at twice the time it takes 1,550 passes until
 forecasts are within 5 %. So the last `RECENT` passes are watched: where `ASTRAY` of them err beyond the tolerance to
 the same side, all that is remembered is multiplied by their median error and mostly forgotten. That keeps what is known
-of the shape, and takes 13 passes. Stalls of every fifth pass never come to that.
+of the shape, and takes 13 passes. Stalls of every fifth pass never come to that. Where passes without a prompt change
+by more than `ANEW` a new `epoch` begins: how wrong forecasts were before it says nothing of those after it. (Those with
+one tell too little of the machine: what a short prompt takes is mostly what it waited for.)
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ MEMORY: Final = 400.0
 """Samples after which a sample has a third of its weight."""
 RECENT: Final = 16
 ASTRAY: Final = 13
+ANEW: Final = 2.0
+"""Change of pace, either way, from which on a new epoch begins."""
 KEPT: Final = 50.0
 """Samples' weight that is left of what came before a change."""
 PULL: Final = 1e-3
@@ -71,6 +75,8 @@ class Fit:
             raise ValueError(f"pull is a weight above 0, got {pull}")
         self._prior = prior
         self.pod = prior or _ZERO
+        self.epoch = 0
+        """How often the pace has changed for good, in this process."""
         self._keep = 1 - 1 / memory
         self._memory, self._pull = memory, pull
         self._decode, self._prefill = Moments.none(4), Moments.none(4)
@@ -134,6 +140,7 @@ class Fit:
             return
         pace, keep = median(ratios), min(1.0, KEPT / moments.count)
         moments.scale(keep / pace**2, keep / pace, keep)
+        self.epoch += moments is self._decode and not 1 / ANEW <= pace <= ANEW
         ratios.clear()
 
     def _solved(self, *, decode: bool = True, prefill: bool = True) -> Pod:

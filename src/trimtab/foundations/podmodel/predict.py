@@ -5,7 +5,9 @@ and what the model can't know (other callers of the engine, the network, long an
 share by which what happened exceeded what was forecast is kept as an adaptive conformal quantile for each figure and
 percentile (`stats.quantile`): the forecast times that share is exceeded with the wanted rate in the long run, whatever
 the load does. A predictor that is wrong from the start by any factor between `LEAST` and `MOST` is right after the
-`needed` outcomes (19 at 95 %); before that `UNSURE` is all there is.
+`needed` outcomes (19 at 95 %); before that `UNSURE` is all there is. Where the pace changes for good (`Fit.epoch`) the
+coefficients follow within some passes, and what errors were before is forgotten: a slow half minute would else be
+feared for 500 answers.
 """
 
 from __future__ import annotations
@@ -76,6 +78,13 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     """Between two tokens, on average."""
     e2e_ms: float
     """To the end."""
+    epoch: int = 0
+    """Of the coefficients (`Fit.epoch`)."""
+
+    @classmethod
+    def all(cls, ms: float, epoch: int = 0) -> Times:
+        """The same for each figure: for one that needs no others."""
+        return cls(ttft_ms=ms, itl_ms=ms, e2e_ms=ms, epoch=epoch)
 
     def of(self, figure: Figure) -> float:
         return self.ttft_ms if figure == "ttft" else self.itl_ms if figure == "itl" else self.e2e_ms
@@ -116,6 +125,8 @@ class Predictor:
 
     def __init__(self, fit: Fit, percentiles: Collection[float] = PERCENTILES) -> None:
         self.fit = fit
+        self._epoch = fit.epoch
+        """Of the forecasts whose errors are kept."""
         self._above: dict[Figure, dict[float, Quantile]] = {figure: {} for figure in FIGURES}
         for percentile in percentiles:
             self._quantile("ttft", percentile)
@@ -124,12 +135,14 @@ class Predictor:
         return f"<Predictor {self.fit!r}>"
 
     def forecast(self, load: Load, ask: Ask) -> Times:
-        return forecast(self.fit.pod, load, ask)
+        return msgspec.structs.replace(forecast(self.fit.pod, load, ask), epoch=self.fit.epoch)
 
     def share(self, figure: Figure, percentile: float) -> float:
         """By which forecasts of `figure` are to be multiplied, so that outcomes stay below with `percentile`. Raises
         ValueError for a percentile that is no share between 0 and 1."""
         found = self._quantile(figure, percentile)
+        if self._epoch != self.fit.epoch:
+            return UNSURE
         told, largest = found.predict(), found.largest
         if told is None or largest is None:
             return UNSURE
@@ -142,6 +155,8 @@ class Predictor:
         its own misses (`stats.Level`) reckons with."""
         kept = next(iter(self._above[figure].values()), None) or self._quantile(figure, USUAL)
         found = kept.above(level)
+        if self._epoch != self.fit.epoch:
+            return UNSURE
         if found is None or kept.predict() is None:
             return max(UNSURE, found or 0.0)
         return min(max(found, LEAST), MOST)
@@ -152,8 +167,13 @@ class Predictor:
 
     def learn(self, times: Times, figure: Figure, outcome_ms: float) -> None:
         """What was forecast at the start of a request, and what came. A forecast of nothing teaches nothing, nor does
-        an outcome that is none."""
-        if times.of(figure) > 0 and 0 <= outcome_ms < math.inf:
+        an outcome that is none. One of an earlier epoch than the last that came teaches nothing, one of a later has all
+        before it forgotten."""
+        if times.epoch > self._epoch:
+            self._epoch = times.epoch
+            for quantile in [one for kept in self._above.values() for one in kept.values()]:
+                quantile.forget()
+        if times.epoch == self._epoch and times.of(figure) > 0 and 0 <= outcome_ms < math.inf:
             for quantile in self._above[figure].values():
                 quantile.observe(outcome_ms / times.of(figure))
 

@@ -143,6 +143,12 @@ class Quantile:
         self._arrived.append(value)
         insort(kept, value)
 
+    def forget(self) -> None:
+        """All values: they are of another stream than those to come. The levels stay, and with them the bound, which
+        holds whatever the window is full of."""
+        self._arrived.clear()
+        self._sorted.clear()
+
     def certificate(self) -> Certificate:
         """That no more than `upper` of the values exceeded their predictions, whatever they were and will be."""
         count = self._predicted
