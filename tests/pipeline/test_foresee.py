@@ -18,6 +18,7 @@ from trimtab.surfaces.twin import run_virtual
 PATIENT = replaced("tenants/shop.yaml", "e2e_ms: 4000", "e2e_ms: 60000")
 LENGTH = 30
 NAMES = {
+    "epoch",
     *("sent_ms", "percentile", "ttft_ms", "itl_ms", "e2e_ms", "model_ttft_ms", "model_itl_ms", "model_e2e_ms"),
     *("output_tokens", "input_token_length", "num_request_running", "num_request_waiting"),
     *("prefill_tokens_in_flight", "decode_tokens_in_flight"),
