@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from support.gateway import Gateway, chat, replaced
 from support.rawhttp import RawClient
@@ -40,15 +41,17 @@ class Pod:
         yield from stream([f"w{at} " for at in range(LENGTH)], usage(prompt, LENGTH), delay_s=0.02)
 
 
-async def ask(gateway: Gateway, name: str, *headers: str, many: int = 200) -> Any:
+async def ask(gateway: Gateway, name: str, *headers: str, many: int = 200, **fields: Any) -> Any:
     async with RawClient(gateway.port) as client:
-        client.send(chat(f"question {name} " + "word " * many, *headers, stream=True, temperature=1))
+        client.send(chat(f"question {name} " + "word " * many, *headers, stream=True, temperature=1, **fields))
         return await client.answer()
 
 
-async def teach(gateway: Gateway, *headers: str) -> None:
+async def teach(gateway: Gateway, *headers: str, **fields: Any) -> None:
     for together in (1, 2, 3, 4) * 5:
-        await asyncio.gather(*(ask(gateway, f"{together}", *headers, many=40 * number) for number in range(together)))
+        await asyncio.gather(
+            *(ask(gateway, f"{together}", *headers, many=40 * number, **fields) for number in range(together))
+        )
 
 
 def of(gateway: Gateway, *, code: str | None) -> list[Record]:
@@ -149,5 +152,41 @@ def test_the_next_tier_takes_what_the_first_would_be_late_with(tmp_path: Path) -
                     "others wait before it",
                     "would make others late",
                 )
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("on_miss", ["reroute", "wait", "refuse"])
+def test_a_contract_that_no_tier_can_keep_even_when_idle_is_late_and_not_refused(on_miss: str, tmp_path: Path) -> None:
+    """One request at a time, of two tiers that are known: each gate looks for one that can keep it, none can, and the
+    best one answers late. Only who says `refuse` is refused."""
+
+    async def main() -> None:
+        says = replaced("tenants/shop.yaml", "  fresh:\n", f"  fresh:\n    on_miss: {on_miss}\n")
+        async with (
+            ScriptedUpstream(Pod()) as small,
+            ScriptedUpstream(Pod()) as medium,
+            Gateway(tmp_path, small.url, medium.url, *ROOMY, says) as gateway,
+        ):
+            await teach(gateway)
+            await teach(gateway, model="tier:M")
+            before = len(gateway.records)
+            answers = []
+            for number in range(6):
+                answers.append(await ask(gateway, f"n{number}", "trimtab-channel: fresh", "trimtab-ttft-ms: 20"))
+            rows = gateway.records[before:]
+            if on_miss == "refuse":
+                assert [one.status for one in answers].count(429) >= 4, "but for one now and then that shows"
+                return
+            assert [one.status for one in answers] == [200] * 6
+            for one in rows:
+                assert one.met.latency is False
+                last = one.admissions[-1]
+                assert (last.model, last.how) == ("small", "free") or last.how == "probe"
+            late = [one for one in rows if len(one.admissions) == 3]
+            assert len(late) >= 4
+            for one in late:
+                assert [row.how for row in one.admissions] == ["refused", "refused", "free"]
+                assert "ttft" in one.admissions[-1].waived
 
     run_virtual(main)

@@ -323,7 +323,7 @@ async def _try(
     ledger, plane, bound, body = run.ledger, run.plane, decision.bound, decision.body
     run.prices[plan.variant.id] = plan.variant.price
     with ledger.stage("admit"):  # 8
-        ticket = await _admit(run, plan, others, decision, shut)
+        ticket = await _admit(run, plan, decision, shut)
         if isinstance(ticket, NotAnswered):
             return ticket
         run.ticket = ticket
@@ -375,7 +375,7 @@ class Shut(msgspec.Struct, frozen=True):
     row: AdmissionRow
 
 
-async def _admit(run: Run, plan: Plan, others: int, decision: Decision, shut: list[Shut]) -> Ticket | NotAnswered:
+async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> Ticket | NotAnswered:
     """A ticket of the plan's model, now or after the wait that policy and contract leave."""
     bound, gate = decision.bound, run.plane.gates.of(plan.variant.model)
     if gate is None:
@@ -406,7 +406,7 @@ async def _admit(run: Run, plan: Plan, others: int, decision: Decision, shut: li
     refused, row = got
     shut.append(Shut(plan, refused, row))
     told = Refusal(code=Code.QUEUE_FULL, message=Code.QUEUE_FULL.value.cause)
-    return NotAnswered(told, SHUT[row.short or "slots"], last=not (reroute and others))
+    return NotAnswered(told, SHUT[row.short or "slots"], last=not reroute)
 
 
 async def _retrieve(run: Run, plan: Plan, bound: Bound, corpus: Corpus) -> None:
