@@ -14,7 +14,8 @@ from trimtab.core.contract import Latency
 from trimtab.dataplane.admission.gates import Gates
 from trimtab.dataplane.admission.tier import Foreseen, Tier, TierState
 from trimtab.dataplane.admission.turn import Turn
-from trimtab.foundations.podmodel import Ask, Fit, Pod, Predictor
+from trimtab.foundations.podmodel import Ask, Fit, Load, Pod, Predictor
+from trimtab.foundations.podmodel.predict import UNSURE
 
 POD = Pod(base_ms=20, sequence_ms=1, held_ms=0.001, prefill_ms=10, prompt_ms=0.2, attend_ms=0, serial=1.0)
 ASK = Ask(prompt=400, output=30)
@@ -32,6 +33,21 @@ def foreseen(tier: Tier, now: int) -> Foreseen | None:
     found = tier.foresee(running)
     tier.end(running, now, whole=False)
     return found
+
+
+def test_one_whose_pace_has_changed_before_learns_on_from_what_is_restored() -> None:
+    """Its forecasts are of the epoch that it is in: one that fell back would be taken for long past."""
+    tier = fresh()
+    assert tier.predictor.share("ttft", 0.95) == UNSURE
+    tier.predictor.fit.epoch = 2
+    first = tier.predictor.forecast(Load(), ASK)
+    for _ in range(20):
+        tier.predictor.learn(msgspec.structs.replace(first, ttft_ms=100.0), "ttft", 100.0)
+    tier.restore(taught().state())
+    now = tier.predictor.forecast(Load(), ASK)
+    for _ in range(40):
+        tier.predictor.learn(now, "ttft", 2 * now.ttft_ms)
+    assert tier.predictor.share("ttft", 0.95) >= 2
 
 
 def fresh() -> Tier:

@@ -123,6 +123,12 @@ class _Class(Generic[Item]):
             if head is not None:
                 yield head
 
+    def first(self) -> Entry[Item]:
+        """The next of all. Somebody waits."""
+        head = self.lines[min(self.lines, key=self.counters.__getitem__)].head()
+        assert head is not None, "a line without a waiter is ended"
+        return head
+
     def charge(self, tenant: str, tokens: float) -> None:
         """The floor rises first: to the least of those who wait, or while nobody does to whoever is served."""
         old = self.counters[tenant] if tenant in self.lines else self._lifted(tenant)
@@ -289,4 +295,4 @@ class FairQueue(Generic[Item]):
     def _is_owed(self, rank: int) -> bool:
         """Whether the next request of a class that waits could be paid with what it should have had."""
         own = self._classes[rank]
-        return own.owed > 0 and own.owed >= next(own.heads()).tokens
+        return own.owed > 0 and own.owed >= own.first().tokens

@@ -154,6 +154,7 @@ class Tier:
         InTurn().restore(state.in_turn)
         self.expected.restore(state.share, state.output, state.outputs)
         self.in_turn.restore(state.in_turn)
+        fit.epoch = self.predictor.fit.epoch  # one that fell back would never learn from an outcome again
         self.predictor.fit = fit
 
     # --- the decision
