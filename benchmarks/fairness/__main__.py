@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
-import json
-import os
-import platform
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +12,7 @@ from typing import Any, Protocol
 from benchmarks.fairness.arrivals import FLOOD, SETS, Request, flood, read, trace
 from benchmarks.pod import Engine
 from benchmarks.sets import AbsentError
-from benchmarks.tables import table
+from benchmarks.tables import tell
 from trimtab.core.clock import Clock
 from trimtab.core.contract import Latency
 from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
@@ -236,7 +232,7 @@ def measure(rows: Sequence[dict[str, Any]], rounds: int, seed: int) -> dict[str,
     apart, bound = rivals(rows, seed)
     return {
         "figures": figures,
-        "requests": {"others": len(usual), "flood": len(flooded) - len(usual)},
+        "requests": [{"of": "others", "requests": len(usual)}, {"of": FLOOD, "requests": len(flooded) - len(usual)}],
         "claims": [
             claim(
                 "share of the others' contracts lost to a flood",
@@ -292,15 +288,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     found = measure(rows, 1 if given.quick else 4, given.seed)
-    if given.json:
-        print(json.dumps(found))
-        return 0
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-    print(
-        f"{datetime.date.today()}, {os.cpu_count()} cores, {memory} MiB, Python {platform.python_version()};", end=" "
-    )
-    print(f"{found['requests']['others']:,} requests of others, {found['requests']['flood']:,} of the flood\n")
-    print(table(found["figures"]), "", table(found["claims"]), sep="\n")
+    tell(found, quick=given.quick, as_json=given.json)
     return 0
 
 
