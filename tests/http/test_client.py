@@ -54,7 +54,7 @@ async def calling(
     steps = script if callable(script) else lambda _: script
     dialer = dialer or Http1Dialer()
     async with ScriptedUpstream(steps) as up:
-        origin = Origin.parse(up.url)
+        origin = Origin.parse(up.url, private=True)
 
         async def ask() -> Answer:
             return await dialer.send(origin, "POST", "/v1/x", [("x-a", "b")], b"{}")
@@ -210,7 +210,7 @@ def test_an_end_of_file_that_the_loop_has_not_seen_yet_is_seen_by_the_pool(loop:
         listening.setblocking(False)
         running = asyncio.get_running_loop()
         dialer = Http1Dialer()
-        origin = Origin("http", "127.0.0.1", listening.getsockname()[1])
+        origin = Origin("http", "127.0.0.1", listening.getsockname()[1], private=True)
 
         async def serve() -> socket.socket:
             accepted, _ = await running.sock_accept(listening)
@@ -550,7 +550,7 @@ def test_nobody_listens(loop: str) -> None:
 
     async def main() -> None:
         async with ScriptedUpstream() as up:
-            origin = Origin.parse(up.url)
+            origin = Origin.parse(up.url, private=True)
         dialer: Dialer = Http1Dialer()
         with pytest.raises(ConnectFailed) as caught:
             await dialer.send(origin, "GET", "/", [], b"")
@@ -594,7 +594,7 @@ def test_requests_that_would_be_read_as_something_else(method: str, path: str, h
         async with ScriptedUpstream() as up:
             dialer = Http1Dialer()
             with pytest.raises(ValueError):
-                await dialer.send(Origin.parse(up.url), method, path, headers, b"")
+                await dialer.send(Origin.parse(up.url, private=True), method, path, headers, b"")
             assert up.accepted == 0
 
     run_virtual(main)
@@ -629,7 +629,7 @@ def test_an_answer_before_the_request_is_sent_ends_the_connection(loop: str) -> 
         hung_up = asyncio.Event()
         listening = await asyncio.start_server(lambda r, w: early(r, w, hung_up), "127.0.0.1", 0)
         dialer = Http1Dialer()
-        origin = Origin("http", "127.0.0.1", listening.sockets[0].getsockname()[1])
+        origin = Origin("http", "127.0.0.1", listening.sockets[0].getsockname()[1], private=True)
         got = await dialer.send(origin, "POST", "/", [], b"x" * 20_000_000)
         assert (got.status, await got.read_all(99)) == (413, b"no")
         assert repr(dialer) == "<Http1Dialer []>"
@@ -661,7 +661,7 @@ def test_tls(loop: str) -> None:
     async def main() -> None:
         async with ScriptedUpstream(lambda _: stream(["a"]), tls=serving) as up:
             trusting = Http1Dialer(tls=ssl.create_default_context(cafile=str(here / "cert.pem")))
-            origin = Origin("https", "127.0.0.1", up.port)
+            origin = Origin("https", "127.0.0.1", up.port, private=True)
             for _ in range(2):
                 got = await trusting.send(origin, "GET", "/", [], b"")
                 assert b"[DONE]" in await got.read_all(1 << 20)
@@ -683,7 +683,7 @@ def test_the_default_script_is_an_openai_server() -> None:
     async def main() -> None:
         async with ScriptedUpstream() as up:
             dialer = Http1Dialer()
-            origin = Origin.parse(up.url)
+            origin = Origin.parse(up.url, private=True)
             asked = b'{"model":"m","messages":[{"role":"user","content":"a b c"}],"max_tokens":2,"n":2}'
             got = await body_of(dialer.send(origin, "POST", "/v1/chat/completions", [], asked))
             assert b'"finish_reason":"length"' in got
@@ -713,7 +713,7 @@ def test_a_connection_that_is_lost_before_it_is_used_is_a_hang_up() -> None:
         async with ScriptedUpstream() as up:
             dialer = Http1Dialer()
             with pytest.raises(ConnectionLost) as lost:
-                await dialer.send(Origin.parse(up.url), "POST", "/v1/chat/completions", [], b"{}")
+                await dialer.send(Origin.parse(up.url, private=True), "POST", "/v1/chat/completions", [], b"{}")
             assert not lost.value.sent
             await dialer.close()
 

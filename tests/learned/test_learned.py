@@ -179,7 +179,7 @@ def with_engine(threads: int) -> Edit:
 
 def with_large(documents: dict[str, str]) -> None:
     documents["models.yaml"] = documents["models.yaml"].replace(
-        "variants:", '  large: {endpoint: "MEDIUM/v1", tier: L}\nvariants:'
+        "variants:", '  large: {endpoint: "MEDIUM/v1", tier: L, private: true}\nvariants:'
     )
 
 

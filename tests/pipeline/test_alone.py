@@ -178,7 +178,10 @@ CONTRACT = {
         "direct M",
     ),
     "latency.deadline_ms": Alone(
-        Ask(script=slow), on(web("targets/latency/deadline_ms", 4500)), "direct S", "direct M"
+        Ask(script=slow, edits=(web("targets/latency/ttft_ms", 4000),)),
+        on(web("targets/latency/deadline_ms", 4500)),
+        "direct S",
+        "direct M",
     ),
     "quality": Alone(
         Ask(edits=(setting("models.yaml", "variants/medium-plain/quality", QUALITY),)),

@@ -76,13 +76,16 @@ AFTER: Faults = {
     "done without a finish reason": [*SAID, Sse("[DONE]")],
     "half an event": [*SAID, Raw(b'11\r\ndata: {"choices":\r\n'), Cut()],
     "half an event, then a clean end": [*SAID, Raw(b'11\r\ndata: {"choices":\r\n0\r\n\r\n')],
-    "a malformed line": [*SAID, Sse("{nonsense"), chunk({}, "stop"), Sse("[DONE]")],
+    "more malformed lines than are left out": [*SAID, *[Sse("{nonsense")] * 9, chunk({}, "stop"), Sse("[DONE]")],
     "an error event": [*SAID, Sse({"error": {"message": "CUDA out of memory"}})],
     "an error as text": [*SAID, Sse({"error": "CUDA out of memory"})],
     "an error object at the top": [*SAID, Sse({"object": "error", "message": "gone", "code": 500})],
     "bytes that are no HTTP": [*SAID, Raw(b"zzz\r\n"), Hang()],
     "silence until the deadline": [*SAID, Hang()],
 }
+
+
+NEVER_EJECTED = replaced("models.yaml", "slots: 4,", "slots: 4, health: {failures: 1000},")
 
 
 def error_event(body: bytes) -> dict[str, Any]:
@@ -196,6 +199,23 @@ def test_a_stream_without_done_is_whole_if_it_has_a_finish_reason(tmp_path: Path
             assert got.whole
             assert events(got.body)[-1] == "[DONE]"
             assert gateway.last.code is None
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_a_malformed_line_is_left_out_and_told_in_the_record(streamed: bool, tmp_path: Path) -> None:
+    """A proxy that rewrites bodies has broken one event: the answer goes on, and somebody can see that it happened."""
+    steps = [*SAID, Sse("{nonsense"), chunk({"content": "!"}, "stop"), Sse("[DONE]")]
+
+    async def main() -> None:
+        async with ScriptedUpstream(lambda _: steps) as up, Gateway(tmp_path, up.url) as gateway:
+            got = await gateway.ask(stream=streamed)
+            assert (got.status, got.whole) == (200, True)
+            text = text_of(got.body) if streamed else got.json["choices"][0]["message"]["content"]
+            assert text == "Hello there!"
+            (attempt,) = gateway.last.attempts
+            assert (attempt.outcome, attempt.skipped) == ("success", 1)
 
     run_virtual(main)
 
@@ -437,7 +457,7 @@ def test_the_upstreams_stream_cut_at_every_byte(tmp_path: Path) -> None:
         cut = 0
         script = lambda seen: [Raw(data[:cut]), Close()]  # noqa: E731
         async with ScriptedUpstream(script) as one, ScriptedUpstream() as two:
-            async with Gateway(tmp_path, one.url, two.url) as gateway:
+            async with Gateway(tmp_path, one.url, two.url, NEVER_EJECTED) as gateway:
                 seen = set()
                 for cut in range(len(data) + 1):  # noqa: B007 - the script reads it
                     got: RawAnswer = await gateway.ask("one two", stream=True, temperature=1)

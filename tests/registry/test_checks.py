@@ -215,7 +215,7 @@ FAULTS = {
     "idle model": Fault(
         "models.yaml",
         "models:\n",
-        "models:\n  other: {endpoint: 'http://127.0.0.1:1/v1', tier: S}\n",
+        "models:\n  other: {endpoint: 'http://127.0.0.1:1/v1', private: true, tier: S}\n",
         "models.other",
         "no variant runs on",
         "warning",
@@ -328,7 +328,7 @@ FAULTS = {
     ),
     "emit not built": Fault(HR, "emit: answer", "emit: sentence", "channels.assistant.emit", "emit: answer"),
     "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
-    "resume not built": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "hold"),
+    "nobody goes on": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "prefill"),
     "extractive without grammars": Fault(
         "models.yaml",
         "    dialect: llamacpp\n    tier: S",

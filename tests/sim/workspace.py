@@ -66,9 +66,10 @@ def _documents() -> dict[str, str]:
         "trimtab.yaml": "demo: false\n",
         "models.yaml": f"""
 models:
-  small: {{endpoint: "http://127.0.0.1:{PORTS["small"]}/v1", tier: S, context: 8192, slots: 2}}
-  medium: {{endpoint: "http://127.0.0.1:{PORTS["medium"]}/v1", tier: M, context: 16384, slots: 1}}
-  whole: {{endpoint: "http://127.0.0.1:{PORTS["whole"]}/v1", tier: M, context: 16384, slots: 2, streams: false}}
+  small: {{endpoint: "http://127.0.0.1:{PORTS["small"]}/v1", tier: S, context: 8192, slots: 2, private: true}}
+  medium: {{endpoint: "http://127.0.0.1:{PORTS["medium"]}/v1", tier: M, context: 16384, slots: 1, private: true}}
+  whole: {{endpoint: "http://127.0.0.1:{PORTS["whole"]}/v1", private: true, tier: M, context: 16384, slots: 2,
+    streams: false}}
 variants:
   small-plain: {{model: small, prompt: brief, max_tokens: 400}}
   medium-plain: {{model: medium, prompt: brief, max_tokens: 400}}

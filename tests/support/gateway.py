@@ -58,8 +58,8 @@ _DOCUMENTS = {
     "trimtab.yaml": "demo: false\nserver: {max_body_bytes: 8388608}\n",
     "models.yaml": """
 models:
-  small: {endpoint: "SMALL/v1", tier: S, context: 8192, slots: 4, api_key: "file:upstream.key"}
-  medium: {endpoint: "MEDIUM/v1", tier: M, context: 16384, slots: 2, api_key: "file:upstream.key"}
+  small: {endpoint: "SMALL/v1", tier: S, context: 8192, slots: 4, api_key: "file:upstream.key", private: true}
+  medium: {endpoint: "MEDIUM/v1", tier: M, context: 16384, slots: 2, api_key: "file:upstream.key", private: true}
 variants:
   small-plain: {model: small, prompt: brief, max_tokens: 200}
   medium-plain: {model: medium, prompt: brief, max_tokens: 400}

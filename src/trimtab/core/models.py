@@ -27,6 +27,23 @@ Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
+class HealthTerms(Document, frozen=True):
+    """When a replica is left alone, and how it comes back."""
+
+    failures: Count = 5
+    """Failures in a row after which a replica is ejected. One that can't be reached, or does not take our key, is
+    ejected at once; a busy one (429) is not ill."""
+    eject_s: Annotated[float, Meta(gt=0, le=600)] = 2.0
+    """How long the first time; twice as long each time that its trial request fails, up to 16 s."""
+    slow_start_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    """How long a replica that has come back takes to get its whole share of the requests again."""
+    probe: Annotated[str, Meta(pattern=r"^/[!-~]*$", examples=["/health"])] | None = None
+    """A path of the endpoint's host that is asked by GET every `probe_s`: anything but 2xx, or no answer in that time,
+    twice in a row ejects the replica; 2xx ends its ejection. Unset: only requests tell."""
+    probe_s: Annotated[float, Meta(ge=0.5, le=600)] = 5.0
+    """Seconds from one probe to the next."""
+
+
 class Model(Document, frozen=True):
     """A model and where it runs."""
 
@@ -40,8 +57,16 @@ class Model(Document, frozen=True):
     cut, and grammars (`extractive`)."""
     upstream_name: str | None = None
     """The name that the endpoint knows the model by; unset, its name here."""
-    api_key: str | None = None
-    """The bearer token sent to the endpoint, by reference: `env:NAME` or `file:PATH`. A literal secret is refused."""
+    api_key: str | list[str] | None = None
+    """The bearer token sent to the endpoint, by reference: `env:NAME` or `file:PATH`. A literal secret is refused.
+    Several are spread over: each endpoint with each key is a replica of its own, with its own rests and health."""
+    private: bool = False
+    """The endpoint is on a private network or on this machine. Unset, nothing is sent to such an address, whatever a
+    name resolves to. Addresses where clouds serve credentials are refused either way."""
+    fallbacks: list[str] = []
+    """Models that answer in this one's place where a caller who named it would get an error, in this order."""
+    health: HealthTerms = HealthTerms()
+    """When a replica is left alone, and how it comes back."""
     region: str | None = None
     """Where the model runs; a channel's `residency` must equal it."""
     context: Count = 4096
@@ -50,13 +75,18 @@ class Model(Document, frozen=True):
     """Requests that one replica takes at once. The model has `slots` x replicas concurrency tokens; who finds none
     waits or goes to the next plan."""
     prefill: bool = False
-    """The endpoint continues an assistant message that is begun. Kept for `resume: continue`; nothing reads it yet."""
+    """The endpoint continues an assistant message that is begun: it may go on with another's broken answer where the
+    contract says `resume: continue`."""
     streams: bool = True
     """The endpoint streams. One that only answers whole is reserved for by max_tokens, since nothing can be counted
     before its answer has ended."""
     overrun_tokens: Annotated[int, Meta(ge=0)] = 0
     """Tokens that the endpoint may produce beyond max_tokens, or before a hang-up reaches it. They are reserved with
     each answer, so that budgets hold whatever it bills."""
+
+    @property
+    def api_keys(self) -> list[str]:
+        return [] if self.api_key is None else [self.api_key] if isinstance(self.api_key, str) else self.api_key
 
     @property
     def endpoints(self) -> list[str]:

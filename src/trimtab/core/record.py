@@ -19,6 +19,8 @@ Figure = Literal["ttft", "itl", "e2e"]
 Certified = Literal["ttft", "itl", "e2e", "met"]
 Short = Literal["slots", "turn", "ttft", "itl", "e2e", "others", "booked", "share"]
 
+Why = Literal["first", "again", "other replica", "next plan", "continue", "hedge"]
+
 answering: ContextVar[str | None] = ContextVar("answering", default=None)
 """Id of the record of the request that this task answers: what a log line says of whose it is."""
 
@@ -72,6 +74,11 @@ class Attempt(msgspec.Struct, kw_only=True):
     """Its tokens."""
     variant: str | None = None
     """The variant that was asked."""
+    why: Why = "first"
+    """What led to it: the request's first; the same replica once more; another replica of the model; the next plan;
+    going on with a stream that broke; a second one beside a slow one."""
+    skipped: int = 0
+    """Events of its stream that were no JSON, and were left out."""
 
 
 class InterToken(msgspec.Struct, kw_only=True):

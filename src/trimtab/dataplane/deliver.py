@@ -57,15 +57,20 @@ async def answer(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
 
 
 async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
-    screen = _screen(run)
-    keep = Assembler() if run.flight is not None else None
-    verdict = _verdict(run, None)  # a rule that would stop a clean answer stops it before any of it has left
-    if verdict is not None:
+    goes_on = run.started
+    screen = run.screen = run.screen if goes_on and run.screen is not None else _screen(run)
+    keep = Assembler() if run.flight is not None and not goes_on else None
+    if goes_on:
+        _took(run, plan, answering)
+    elif (verdict := _verdict(run, None)) is not None:
+        # a rule that would stop a clean answer stops it before any of it has left
         await _replace(run, plan, verdict)
         return None
     clock = run.ledger.clock
     try:
         while some := await _paid(run, answering):
+            if run.resuming is not None:
+                some = run.resuming.take(some)
             if keep is not None:
                 for event in some:
                     keep.add(event)
@@ -190,14 +195,17 @@ def _in_pieces(screen: OutScreen, completion: dict[str, Any]) -> dict[str, Any]:
 
 
 def _broken(run: Run, failure: AttemptFailed) -> NotAnswered | None:
-    """The upstream failed after its first content."""
+    """The upstream failed after its first content: another may begin anew, or go on with what has left of it."""
     fault = failure.fault
     attempt = run.record.attempts[-1]
     attempt.outcome, attempt.reason = "dropped", fault.reason
     run.close_upstream()
     settle.count_usage(run)
+    if run.answering is not None:
+        run.plane.fleet.failed(run.answering.replica, fault)
     run.answering = None
-    if not run.started:
+    if not run.started or run.resuming is not None:
+        run.before = run.usage if run.started else None
         return NotAnswered(fault.refusal, fault.reason, last=fault.consequence == "final")
     break_off(run, fault.refusal)
     return None

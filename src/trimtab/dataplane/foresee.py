@@ -88,8 +88,10 @@ def _leaves_as_it_comes(run: Run, plan: Plan, bound: Bound) -> bool:
 def learn(run: Run) -> None:
     """What came of it, once its row is complete."""
     record, bound, plan = run.record, run.bound, run.plan
-    if not record.admissions or bound is None:
+    if not record.admissions or bound is None or run.before is not None:
         return
+    if record.attempts and record.attempts[-1].why in ("again", "other replica", "hedge"):
+        return  # its time is not of one attempt
     last = record.admissions[-1]
     gate = run.plane.gates.of(last.model)
     if gate is None or last.how == "refused":

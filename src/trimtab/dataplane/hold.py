@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from trimtab.core.clock import NS_PER_S
+from trimtab.core.clock import NS_PER_MS, NS_PER_S
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Price
 from trimtab.core.record import AdmissionRow
 from trimtab.dataplane import foresee, settle
 from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
+from trimtab.dataplane.inference import Patience
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.routing import LEAST_OUTPUT
 from trimtab.dataplane.run import Run
@@ -19,6 +20,11 @@ from trimtab.foundations.podmodel import Ask
 
 STORE_RETRY_S = 2.0
 """When to come back where the shared store is lost: it is asked again more often than that."""
+
+
+LEAST_STALL_S = 5.0
+STALL_GAPS = 50
+"""A stream that says nothing for so many of the contract's times between tokens, and LEAST_STALL_S, has stalled."""
 
 
 async def reserve(run: Run, plan: Plan, bound: Bound) -> Plan | Refusal:
@@ -167,6 +173,27 @@ def _why(place: str, refused: Refused, elapsed_ms: float) -> str:
 def store_lost() -> Refusal:
     """Neither limits nor money can be looked up, and nobody spends what may not be there."""
     return Refusal(code=Code.STORE_LOST, message=Code.STORE_LOST.value.cause, retry_after_s=STORE_RETRY_S)
+
+
+def patience(run: Run, bound: Bound, others: int) -> Patience:
+    """How long the answer may take to begin. Each attempt gets the contract's time to first token, or twice what was
+    foreseen for it where that is more: one that is expected late is not given up for being late."""
+    first_ms = max(bound.contract.latency.ttft_ms, 2 * run.record.predicted.get("ttft_ms", 0.0))
+    wait_ns = bound.deadline_ns
+    if others:
+        wait_ns = min(wait_ns, run.ledger.arrival.at_ns + int(bound.contract.latency.ttft_ms * NS_PER_MS))
+    return Patience(deadline_ns=bound.deadline_ns, first_s=first_ms / 1000, wait_until_ns=wait_ns, others=others)
+
+
+def stall_s(run: Run, plan: Plan, bound: Bound, others: int, plans: Sequence[Plan]) -> float | None:
+    """How long an answer that has begun may stop: where somebody could go on with it, or begin anew since nothing of
+    it leaves before its end. Else until the deadline."""
+    spare = others + run.plane.fleet.count(plan.variant.model) - 1
+    if run.resuming is not None:
+        spare = sum(one.variant.prefill for one in plans)
+    elif bound.contract.resume != "hold":
+        spare = 0
+    return max(LEAST_STALL_S, STALL_GAPS * bound.contract.latency.itl_ms / 1000) if spare else None
 
 
 def too_late(bound: Bound) -> Refusal:

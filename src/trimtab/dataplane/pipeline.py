@@ -19,7 +19,7 @@ import msgspec
 from trimtab.core.decision import Allowed, Features, Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, answering
+from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, Why, answering
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, policy, routing, settle
 from trimtab.dataplane.admission import Refused, Ticket
@@ -30,6 +30,7 @@ from trimtab.dataplane.guard import regions_of, screen_in
 from trimtab.dataplane.inference import Fault, encode, generate
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
+from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import StoreLostError
@@ -232,6 +233,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         contract=bound.contract,
         allowed=allowed,
         takes=bound.target.takes,
+        place=bound.target.place,
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
@@ -273,20 +275,26 @@ async def _too_long(run: Run, body: Body) -> frozenset[str]:
 
 
 async def fulfil(decision: Decision, run: Run) -> None:
-    """Stages 8 to 11: plan after plan until one answers; before its first byte has left, the next one may still."""
+    """Stages 8 to 11: plan after plan until one answers; before its first byte has left, the next one may still, and
+    after it one that can go on with what has left."""
     bound = decision.bound
     missed = Refusal(code=Code.NOTHING_ALLOWED, message=Code.NOTHING_ALLOWED.value.cause)
+    if bound.contract.resume == "continue":
+        run.resuming = Resuming()
     try:
         async with asyncio.timeout(hold.left_s(run, bound)):
             shut: list[Shut] = []
-            for plan, row, others in _in_turn(decision, shut):
+            for plan, row, others in _in_turn(decision, shut, run):
+                goes_on = run.started
                 outcome = await _try(run, plan, row, others, decision, shut)
                 if outcome is None:
                     return
-                missed, row.outcome = outcome.refusal, outcome.reason
+                row.outcome = outcome.reason
+                if not goes_on and not (outcome.reason == "no attempt left" and run.tries.attempts):
+                    missed = outcome.refusal  # why it failed or broke, not why nobody else was asked
                 if outcome.last:
                     break
-            if missed.code is Code.QUEUE_FULL and shut:
+            if missed.code is Code.QUEUE_FULL and shut and not run.started:
                 missed = _when(shut, run.ledger.elapsed_ms())
     except TimeoutError:
         missed = hold.too_late(bound)
@@ -297,17 +305,25 @@ async def fulfil(decision: Decision, run: Run) -> None:
         await deliver.miss(run, missed, decision)
 
 
-def _in_turn(decision: Decision, shut: Sequence[Shut]) -> Iterator[tuple[Plan, PlanRow, int]]:
-    """Plans, best first, each with how many are left after it. Then once more those whose tier could not keep the
-    contract even when idle: where no other can, late is better than not at all."""
+def _in_turn(decision: Decision, shut: Sequence[Shut], run: Run) -> Iterator[tuple[Plan, PlanRow, int]]:
+    """Plans, best first, each with how many could still be asked after it; those whose model has nobody who is well
+    come last. Then once more those whose tier could not keep the contract even when idle: where no other can, late is
+    better than not at all. And while a stream is broken off, those that can go on with it."""
+    able = run.plane.fleet.is_able
     plans = list(zip(decision.plans, decision.rows, strict=True))
+    plans.sort(key=lambda one: not able(one[0].variant.model))
     for number, (plan, row) in enumerate(plans):
-        yield plan, row, len(plans) - number - 1
+        if run.started:
+            break
+        yield plan, row, sum(able(later.variant.model) for later, _ in plans[number + 1 :])
     late = [one.plan for one in shut if one.refused.turn.strict and not one.refused.can_keep]
     if decision.bound.contract.on_miss != "refuse":
         for plan, row in plans:
-            if plan in late:
+            if plan in late and not run.started:
                 yield plan, row, 0
+    for plan, row in plans:
+        if run.resuming is not None and run.resuming.may(plan):
+            yield plan, row, 0
 
 
 def _when(shut: Sequence[Shut], elapsed_ms: float) -> Refusal:
@@ -320,13 +336,15 @@ async def _try(
     run: Run, plan: Plan, row: PlanRow, others: int, decision: Decision, shut: list[Shut]
 ) -> NotAnswered | None:
     """One plan: a token, its money, its model. None: the client has its answer, or an error event after a start."""
-    ledger, plane, bound, body = run.ledger, run.plane, decision.bound, decision.body
+    ledger, bound, body = run.ledger, decision.bound, decision.body
     run.prices[plan.variant.id] = plan.variant.price
     with ledger.stage("admit"):  # 8
         ticket = await _admit(run, plan, decision, shut)
         if isinstance(ticket, NotAnswered):
             return ticket
         run.ticket = ticket
+    if run.started:
+        plan = settle.shortened(run, plan)
     with ledger.stage("reserve"):  # 9
         paid = await hold.reserve(run, plan, bound)
         if isinstance(paid, Refusal):
@@ -346,25 +364,48 @@ async def _try(
         run.sentences = among or ()
     foresee.sent(run, plan, bound)
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
-    begun = await generate(
-        plan,
-        encode(plan, run.sent, body, run.sentences),
-        fleet=plane.fleet,
-        dialer=plane.dialer,
-        ledger=ledger,
-        deadline_ns=bound.deadline_ns,
-        others=others,
-    )
-    if isinstance(begun, Fault):
-        broken: NotAnswered | None = NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
-    else:
-        run.answering = begun
-        row.outcome = "taken"
-        broken = await deliver.answer(run, plan, begun)
+    broken = await _ask(run, plan, row, others, decision)
     run.book_infer()
     if broken is not None:
         run.end_ticket("dropped")
     return broken
+
+
+async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decision) -> NotAnswered | None:
+    """The plan's model: replica after replica until the caller has its answer, as long as nothing has left of one."""
+    plane, bound = run.plane, decision.bound
+    why: Why = "continue" if run.started else "next plan" if run.tries.attempts else "first"
+    broken: NotAnswered | None = None
+    while True:
+        sent = run.sent
+        if run.resuming is not None:
+            run.resuming = run.resuming if run.started else Resuming()  # nothing has left: another begins anew
+            sent = run.resuming.messages(sent)
+        begun = await generate(
+            plan,
+            encode(plan, sent, decision.body, run.sentences),
+            fleet=plane.fleet,
+            dialer=plane.dialer,
+            ledger=run.ledger,
+            tries=run.tries,
+            patience=hold.patience(run, bound, others),
+            why=why,
+        )
+        if isinstance(begun, Fault):
+            if begun.reason == "no replica" and broken is not None:
+                return broken
+            return NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
+        run.answering = begun
+        begun.stall_s = hold.stall_s(run, plan, bound, others, decision.plans)
+        row.outcome = "taken"
+        broken = await deliver.answer(run, plan, begun)
+        if broken is None or broken.last or (run.started and not _goes_on(run, plan)):
+            return broken
+        why = "continue" if run.started else "other replica"
+
+
+def _goes_on(run: Run, plan: Plan) -> bool:
+    return run.resuming is not None and run.resuming.may(plan)
 
 
 class Shut(msgspec.Struct, frozen=True):

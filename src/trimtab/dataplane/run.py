@@ -19,11 +19,13 @@ from trimtab.core.request import Body, EmbeddingTerms, Message
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.admission import Ending, Ticket
 from trimtab.dataplane.cache import Entry, Flight
+from trimtab.dataplane.guard import OutScreen
 from trimtab.dataplane.guard.grounded import Checker, Quote
-from trimtab.dataplane.inference import Answering
+from trimtab.dataplane.inference import Answering, Tries
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
 from trimtab.dataplane.policy import Value, feature_values
+from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, Retrieved
 from trimtab.dataplane.spend import Lease, Meter, Used
 
@@ -94,6 +96,13 @@ class Run:
         """Of the attempt that runs, where a budget pays for it."""
         self.answering: Answering | None = None
         # how far the answer is
+        self.tries = Tries(plane.retries)
+        self.screen: OutScreen | None = None
+        """Of a live answer, whoever writes it."""
+        self.resuming: Resuming | None = None
+        """What has come of it, where another may go on with it."""
+        self.before: Usage | None = None
+        """What the attempts used whose answer was gone on with."""
         self.started = False
         self.cut = False
         """The answer was ended where its money did."""

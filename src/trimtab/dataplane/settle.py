@@ -16,6 +16,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code
+from trimtab.core.money import Usage
 from trimtab.core.money import settle as rounded_up
 from trimtab.core.record import InterToken, Record, Tokens, blank
 from trimtab.core.request import Body, Message
@@ -113,6 +114,14 @@ def capped(plan: Plan, max_tokens: int) -> Plan:
     return msgspec.structs.replace(plan, max_tokens=max_tokens, estimate_nanousd=estimate)
 
 
+def shortened(run: Run, plan: Plan) -> Plan:
+    """The plan of a model that goes on with an answer: what has come of it is prompt now, and was written already."""
+    assert run.resuming is not None
+    written = (run.before.completion if run.before is not None else None) or 0
+    plan = msgspec.structs.replace(plan, prompt_bound=plan.prompt_bound + text_bytes(run.resuming.text))
+    return capped(plan, max(1, plan.max_tokens - written))
+
+
 def note_bound(record: Record, bound: Bound) -> None:
     """What bind found out, in the record."""
     record.channel, record.persona, record.session = bound.name, bound.persona, bound.session
@@ -157,18 +166,29 @@ def count_usage(run: Run) -> None:
     if not answering.told and counter is not None:
         prompt = usage.prompt
         if prompt is None:
-            parts = [part for part in (answering.plan.variant.system or "", *texts(run.sent)) if part]
+            before = run.resuming.before if run.resuming is not None else ""
+            parts = [part for part in (answering.plan.variant.system or "", *texts(run.sent), before) if part]
             around = _PER_MESSAGE_TOKENS if counter.source == "counted" else 0  # an estimate has learnt that, too
             prompt = sum(counter.count(part) + around for part in parts)
         completion = usage.completion
         if completion is None:
             completion = counter.written(answering.produced)
         usage = msgspec.structs.replace(usage, prompt=prompt, completion=completion, source=counter.source)
-    elif isinstance(counter, RatioEstimator) and usage.prompt:
+    elif isinstance(counter, RatioEstimator) and usage.prompt and run.before is None:
         counter.observe(sum(map(len, texts(run.sent))), usage.prompt)
         if usage.completion and not usage.reasoning:  # what was thought is billed, and not shown
             counter.observe_answer(answering.produced, usage.completion)
-    run.usage = run.record.attempts[-1].usage = usage
+    attempt = run.record.attempts[-1]
+    attempt.usage, attempt.skipped = usage, answering.skipped
+    run.usage = usage if run.before is None else _together(run.before, usage)
+
+
+def _together(first: Usage, then: Usage) -> Usage:
+    """Of an answer that another model went on with: the caller's prompt, and all that was written."""
+    written = None
+    if first.completion is not None and then.completion is not None:
+        written = first.completion + then.completion
+    return msgspec.structs.replace(first, completion=written, reasoning=None)
 
 
 def _priced(run: Run) -> bool:
@@ -229,10 +249,10 @@ def _store(run: Run) -> None:
     whole, usage, plan = run.whole, run.usage, run.plan
     if run.flight is None or whole is None or usage is None or plan is None or run.record.code is not None:
         return
-    reasons = [choice.get("finish_reason") for choice in whole["choices"]]
-    if not storable(reasons):
-        return
     assert run.bound is not None
+    reasons = [choice.get("finish_reason") for choice in whole["choices"]]
+    if not storable(reasons) or run.bound.target.place(plan.variant):
+        return  # a stand-in's answer would outlive what it stood in for
     flight, run.flight = run.flight, None
     flight.store(
         Entry.of(

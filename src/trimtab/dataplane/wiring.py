@@ -33,9 +33,10 @@ def build(
     classifier: Classifier,
     store: Store | None = None,
     cache_bytes: int = CACHE_BYTES,
+    workers: int = 1,
 ) -> DataPlane:
     """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes. `store`:
-    where limits and budgets are kept; unset, in this process."""
+    where limits and budgets are kept; unset, in this process. `workers`: so many of its kind share the retry budget."""
     if len(secret) < 16:
         raise ValueError("the workspace secret has less than 16 bytes")
     return DataPlane(
@@ -49,6 +50,7 @@ def build(
         embedder=embedder,
         classifier=classifier,
         store=store or MemoryStore(clock),
+        workers=workers,
     )
 
 
@@ -78,7 +80,14 @@ def set_fleet(
     models = plane.configuration.catalogue.models
     known = {name: tuple(found) for name, found in replicas.items() if name in models}
     plane.fleet.update(known)
-    plane.gates.resize({name: (share(models[name].slots * len(found)), len(found)) for name, found in known.items()})
+
+    def resize() -> None:
+        """An ejected replica takes no requests, so that others' slots are all there are."""
+        well = {name: plane.fleet.healthy(name) for name in known}
+        plane.gates.resize({name: (share(models[name].slots * count), count) for name, count in well.items()})
+
+    plane.fleet.changed = resize
+    resize()
 
 
 def _need(policy: Policy) -> frozenset[Name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,28 +28,37 @@ def replicas_of(
             engine = engines.get(endpoint.removeprefix("engine:")) if endpoint.startswith("engine:") else None
             if engine is not None:
                 if engine.url is not None and engine.state == "ready":
-                    replicas.append(_embedded(endpoint, name, engine))
+                    replicas.append(_embedded(endpoint, name, model, engine))
             elif not endpoint.startswith("engine:"):
-                replica = _remote(f"{name}/{index}", name, endpoint, model, folder)
-                replicas += [replica] if replica is not None else []
+                replicas += _remote(f"{name}/{index}", name, endpoint, model, folder)
         found[name] = tuple(replicas)
     return found
 
 
-def _embedded(endpoint: str, model: str, engine: EngineStatus) -> Replica:
+def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> Replica:
     assert engine.url is not None
-    headers = (("authorization", f"Bearer {engine.api_key}"),)
-    return Replica(id=endpoint, model=model, origin=Origin.parse(engine.url), path="/v1" + _CHAT, headers=headers)
+    return Replica(
+        id=endpoint,
+        model=name,
+        origin=Origin.parse(engine.url, private=True),
+        path="/v1" + _CHAT,
+        headers=(("authorization", f"Bearer {engine.api_key}"),),
+        health=model.health,
+    )
 
 
-def _remote(replica_id: str, model_name: str, endpoint: str, model: Model, folder: Path) -> Replica | None:
-    headers: tuple[tuple[str, str], ...] = ()
-    if model.api_key is not None:
-        try:
-            secret = resolve_secret(model.api_key, folder)
-        except SecretError as error:
-            _log.error("model %s can't be used: %s", model_name, error)
-            return None
-        headers = (("authorization", f"Bearer {secret.reveal()}"),)
+def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Path) -> Iterator[Replica]:
+    """The endpoint once with each key: `MODEL/N`, or `MODEL/N#KEY` where there are several."""
     path = urlsplit(endpoint).path.rstrip("/") + _CHAT
-    return Replica(id=replica_id, model=model_name, origin=Origin.parse(endpoint), path=path, headers=headers)
+    origin = Origin.parse(endpoint, private=model.private)
+    for number, reference in enumerate(model.api_keys or [None]):
+        headers: tuple[tuple[str, str], ...] = ()
+        if reference is not None:
+            try:
+                secret = resolve_secret(reference, folder)
+            except SecretError as error:
+                _log.error("model %s can't be used with this key: %s", name, error)
+                continue
+            headers = (("authorization", f"Bearer {secret.reveal()}"),)
+        own_id = replica_id if len(model.api_keys) < 2 else f"{replica_id}#{number}"
+        yield Replica(id=own_id, model=name, origin=origin, path=path, headers=headers, health=model.health)

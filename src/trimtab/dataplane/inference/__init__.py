@@ -2,10 +2,11 @@
 
 from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content, texts_of
 from trimtab.dataplane.inference.assemble import Assembler, pieces
-from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts
+from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts, failed
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
-from trimtab.dataplane.inference.generate import generate
+from trimtab.dataplane.inference.generate import Patience, generate
+from trimtab.dataplane.inference.retries import RetryBudget, Tries
 from trimtab.dataplane.inference.usage import wire as wire_usage
 
 __all__ = [
@@ -17,10 +18,14 @@ __all__ = [
     "Fault",
     "Fleet",
     "Origin",
+    "Patience",
     "Replica",
     "ReplicaView",
+    "RetryBudget",
+    "Tries",
     "encode",
     "extracts",
+    "failed",
     "generate",
     "is_content",
     "pieces",

@@ -10,7 +10,8 @@ An answer is whole when every choice has a finish reason and the body ended as H
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -34,7 +35,8 @@ from trimtab.dataplane.inference.usage import UsageReducer
 
 MAX_ERROR_BYTES = 65536
 MAX_ANSWER_BYTES = 16 << 20
-UNREACHABLE_REST_S = 2.0
+MOST_SKIPPED = 8
+"""Events of one answer that are no JSON and may be left out; more, and it is no stream of chunks."""
 _CONTENT = ("content", "reasoning_content", "refusal", "tool_calls", "function_call", "audio")
 _decode = msgspec.json.decode
 
@@ -64,16 +66,22 @@ class Answering:
         self._failed: AttemptFailed | UpstreamError | None = None
         self._usage = UsageReducer(plan.variant.dialect, plan.choices)
         self._finished: set[int] = set()
-        self._ended = self._open = False
+        self._ended = False
+        self._over: Callable[[], None] | None = None
+        """Of the fleet, while the attempt runs."""
         self._size = 0
+        self.skipped = 0
+        """Events that were no JSON, left out: proxies that rewrite bodies make such."""
+        self.stall_s: float | None = None
+        """How long it may say nothing once it has begun; None: as long as the request may last. Comments and blank
+        lines are nothing."""
         self.produced: list[str] = []
         self.beside_usage: dict[str, Any] = {}
         """Other fields of the chunk that only told usage: they belong beside the usage that the caller gets."""
 
     async def begin(self, dialer: Dialer, data: bytes) -> None:
         """Send, and return when the first content is there. Raises AttemptFailed; cancelling closes the connection."""
-        self._fleet.began(self.replica)
-        self._open = True
+        self._over = self._fleet.began(self.replica)
         try:
             await self._send(dialer, data)
             while not self._ended and not self._has_content():
@@ -84,7 +92,8 @@ class Answering:
             if not self._has_content():
                 self.close()
         if not self._ready:
-            raise AttemptFailed(failed("empty answer", "the model's server ended its answer before it began"))
+            message = "the model's server ended its answer before it began"
+            raise AttemptFailed(failed("empty answer", message, again=True))
 
     async def _send(self, dialer: Dialer, data: bytes) -> None:
         replica = self.replica
@@ -149,7 +158,13 @@ class Answering:
             if event.strip() == b"[DONE]":
                 self._done()
                 break
-            chunk = _object(event)
+            try:
+                chunk = _object(event)
+            except MalformedAnswer:
+                self.skipped += 1
+                if self.skipped > MOST_SKIPPED or not self.produced:
+                    raise
+                continue
             if chunk.get("error") or chunk.get("object") == "error":
                 raise AttemptFailed(fault_of_event(error_object(self._scrubbed(event)) or {}))
             self._take(chunk)
@@ -202,11 +217,23 @@ class Answering:
                 self._finish()
                 return []
             try:
-                await self._read()
+                if self.stall_s is None:
+                    await self._read()
+                else:
+                    await self._more(self.stall_s)
             except UpstreamError as error:
                 raise AttemptFailed(self._fault_of(error)) from None
         ready, self._ready = self._ready, []
         return ready
+
+    async def _more(self, stall_s: float) -> None:
+        """Read until there is something to give, within `stall_s`."""
+        try:
+            async with asyncio.timeout(stall_s):
+                while not self._ready and not self._ended:
+                    await self._read()
+        except TimeoutError:
+            raise AttemptFailed(failed("stalled", "the model's server stopped in the middle")) from None
 
     @property
     def is_whole(self) -> bool:
@@ -236,23 +263,26 @@ class Answering:
         answer, self._answer = self._answer, None
         if answer is not None and not answer.is_over:
             self._fleet.linger(answer)
+        self._fleet.succeeded(self.replica)
         self.close()
 
     def close(self) -> None:
         """Idempotent, synchronous."""
-        if self._open:
-            self._open = False
-            self._fleet.ended(self.replica)
+        over, self._over = self._over, None
+        if over is not None:
+            over()
         if self._answer is not None:
             self._answer.close()
 
     def _fault_of(self, error: UpstreamError) -> Fault:
         match error:
+            case ConnectFailed(refused=True):
+                return failed("egress", "the model's server is where nothing may be sent", harm="eject")
             case ConnectFailed():
-                return failed("no connection", "the model's server can't be reached", rest_s=UNREACHABLE_REST_S)
+                return failed("no connection", "the model's server can't be reached", harm="eject")
             case ConnectionLost(received=received):
                 reason = "cut" if received else "hung up"
-                return failed(reason, "the connection to the model's server broke")
+                return failed(reason, "the connection to the model's server broke", again=not received)
             case MalformedAnswer():
                 return failed("malformed answer", f"the model's server did not answer as it should: {error}")
             case _:

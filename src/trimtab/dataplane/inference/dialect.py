@@ -27,6 +27,10 @@ NOT_ALLOWED: Mapping[str, frozenset[str]] = {
 Consequence = Literal["retry", "next", "final"]
 """Another replica may help; this model can't, another may; nobody can, and the caller is told."""
 
+Harm = Literal["none", "one", "eject"]
+
+BUSY_S = 1.0
+"""How long a key is left alone that is over its rate and was not told for how long."""
 _OWN_FORM = frozenset({"grammar", "json_schema", "response_format"})
 _encode = msgspec.json.Encoder().encode
 _CONTEXT = re.compile(r"context|too long|maximum.*tokens|exceed_context", re.IGNORECASE)
@@ -41,7 +45,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     refusal: Refusal
     rest_s: float | None = None
-    """The replica wants to be left alone, or can't be reached."""
+    """The replica wants to be left alone for so long: it said so, or is over its rate."""
+    again: bool = False
+    """The same replica may well answer if it is asked once more: it hung up, had a fault, or was busy."""
+    harm: Harm = "none"
+    """What it says of the replica's health: nothing, a failure, or that nobody need be sent there."""
 
 
 def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Sequence[str] = ()) -> bytes:
@@ -88,14 +96,18 @@ def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fau
     error = error_object(data)
     said = str(error.get("message", ""))[:500] if error else ""
     reason = f"http {status}"
-    if status in (401, 402, 403):  # our credential or our account there: the caller can't mend it
-        return _failed("next", reason, f"the model's server refused us ({status})")
+    if status in (401, 402, 403):  # our credential or our account there: the caller can't mend it, another key may
+        return _failed("retry", reason, f"the model's server refused us ({status})", harm="eject")
     if 400 <= status < 500 and status not in _RETRYABLE:
         return _rejected(status, error, said, reason)
     if status == 429 and error and _names(error) & {"insufficient_quota", "billing_hard_limit_reached"}:
-        return _failed("next", "no money there", "the provider's account is out of money")
+        message = "the provider's account is out of money"
+        return _failed("retry", "no money there", message, harm="eject")
     message = f"the model's server answered {status}"
-    return _failed("retry", reason, message, rest_s=retry_after_s(headers))
+    rest_s = retry_after_s(headers)
+    if status == 429:  # over its rate, not ill
+        return _failed("retry", reason, message, rest_s=BUSY_S if rest_s is None else rest_s, again=True)
+    return _failed("retry", reason, message, rest_s=rest_s, again=status >= 500, harm="one")
 
 
 def fault_of_event(error: Any) -> Fault:
@@ -104,12 +116,12 @@ def fault_of_event(error: Any) -> Fault:
     if _FILTER.search(" ".join(_names(fields))):
         return _content_refused(fields)
     said = str(fields.get("message") or fields.get("type") or "")[:200]
-    return _failed("retry", "error event", f"the model's server reported an error: {said}".rstrip(": "))
+    return _failed("retry", "error event", f"the model's server reported an error: {said}".rstrip(": "), harm="one")
 
 
-def failed(reason: str, message: str, *, rest_s: float | None = None) -> Fault:
+def failed(reason: str, message: str, *, again: bool = False, harm: Harm = "one") -> Fault:
     """A fault of the way or the server: another replica may do better."""
-    return _failed("retry", reason, message, rest_s=rest_s)
+    return _failed("retry", reason, message, again=again, harm=harm)
 
 
 def error_object(data: bytes) -> dict[str, Any] | None:
@@ -167,12 +179,22 @@ def _content_refused(error: dict[str, Any]) -> Fault:
     return Fault(consequence="final", reason="content filter", refusal=refusal)
 
 
-def _failed(consequence: Consequence, reason: str, message: str, rest_s: float | None = None) -> Fault:
+def _failed(
+    consequence: Consequence,
+    reason: str,
+    message: str,
+    *,
+    rest_s: float | None = None,
+    again: bool = False,
+    harm: Harm = "none",
+) -> Fault:
     return Fault(
         consequence=consequence,
         reason=reason,
         refusal=Refusal(code=Code.UPSTREAM_FAILED, message=message, retry_after_s=rest_s),
         rest_s=rest_s,
+        again=again,
+        harm=harm,
     )
 
 

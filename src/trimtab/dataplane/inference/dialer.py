@@ -15,7 +15,12 @@ class UpstreamError(Exception):
 
 
 class ConnectFailed(UpstreamError):  # noqa: N818 - named by what happened
-    """No connection, refused or in time: nothing was sent, so nothing was spent."""
+    """No connection, refused or in time: nothing was sent, so nothing was spent. `refused`: by us, since nobody is to
+    connect there (`egress`)."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class ConnectionLost(UpstreamError):  # noqa: N818 - named by what happened
@@ -39,14 +44,17 @@ class Origin(msgspec.Struct, frozen=True):
     scheme: str
     host: str
     port: int
+    private: bool = False
+    """It may be on a private network or on this machine: declared, or started by ourselves."""
 
     @classmethod
-    def parse(cls, url: str) -> Origin:
+    def parse(cls, url: str, *, private: bool = False) -> Origin:
         """The origin of an http or https URL, whatever its path; ValueError for anything else."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError(f"an upstream is http://HOST[:PORT] or https://HOST[:PORT], not {url!r}")
-        return cls(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return cls(parts.scheme, parts.hostname, port, private)
 
     @property
     def key(self) -> str:

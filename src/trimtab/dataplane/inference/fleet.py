@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from trimtab.core.clock import NS_PER_S, Clock
+from trimtab.core.models import HealthTerms
+from trimtab.dataplane.inference.dialect import Fault
 from trimtab.dataplane.inference.dialer import Answer, Origin, UpstreamError
+from trimtab.dataplane.inference.health import Health, State
 
-LONGEST_REST_S = 30.0
-"""However long a server asks to be left alone, it is asked again after this; other replicas go first meanwhile."""
+_log = logging.getLogger(__name__)
+
+
+LONGEST_REST_S = 600.0
+"""However long a server asks to be left alone, it is asked again after this."""
 
 
 LINGER_S = 1.0
@@ -26,6 +33,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     path: str
     headers: tuple[tuple[str, str], ...] = ()
+    health: HealthTerms = HealthTerms()
 
     def __repr__(self) -> str:
         return f"<Replica {self.id} at {self.origin.netloc}>"
@@ -38,55 +46,121 @@ class ReplicaView(msgspec.Struct, frozen=True):
     address: str
     running: int
     resting_s: float
+    """Left alone for so long, since it said so."""
+    health: State = "well"
 
 
 class Fleet:
-    """Replicas by model; swapped whole by `update`, while counts of running requests and rests are kept by id."""
+    """Replicas by model; swapped whole by `update`, while counts, rests and health are kept by id.
+
+    A replica that *rests* said that it wants to be left alone, and is. One that is *ejected* (`Health`) is asked only
+    as a last resort, where nobody else is left: it may have come back, and no answer is certain without it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._models: Mapping[str, Sequence[Replica]] = {}
         self._running: dict[str, int] = {}
         self._rest_until_ns: dict[str, int] = {}
+        self._health: dict[str, Health] = {}
         self._lingering: set[asyncio.Task[None]] = set()
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a replica was ejected or has come back: how much can run has changed."""
 
     def update(self, models: Mapping[str, Sequence[Replica]]) -> None:
-        """What is there now. Requests under way finish where they are."""
+        """What is there now. Requests under way finish where they are. A replica with another address or other terms
+        begins with a clean slate."""
+        before = {replica.id: replica for replicas in self._models.values() for replica in replicas}
         self._models = models
-        known = {replica.id for replicas in models.values() for replica in replicas}
-        self._rest_until_ns = {one: until for one, until in self._rest_until_ns.items() if one in known}
+        known = {replica.id: replica for replicas in models.values() for replica in replicas}
+        kept = {one for one, replica in known.items() if before.get(one) == replica}
+        self._rest_until_ns = {one: until for one, until in self._rest_until_ns.items() if one in kept}
+        self._health = {
+            one: self._health[one] if one in kept else Health(replica.health) for one, replica in known.items()
+        }
 
     def count(self, model: str) -> int:
         return len(self._models.get(model, ()))
+
+    def ids(self, model: str) -> set[str]:
+        return {one.id for one in self._models.get(model, ())}
+
+    def healthy(self, model: str) -> int:
+        """Replicas that are not ejected; all of them where all are."""
+        now = self._clock.now_ns()
+        replicas = self._models.get(model, ())
+        return sum(self._health[one.id].state(now) != "ejected" for one in replicas) or len(replicas)
 
     @property
     def is_empty(self) -> bool:
         return not any(self._models.values())
 
-    def pick(self, model: str, tried: Collection[str]) -> Replica | None:
-        """The one that rests least, then runs least, then comes first; None when all have been tried.
+    def replicas(self) -> list[Replica]:
+        return [replica for replicas in self._models.values() for replica in replicas]
 
-        A resting replica is still better than none: when all rest, all are tried (the panic rule of load balancers).
+    def pick(self, model: str, tried: Collection[str], *, last: bool) -> Replica | None:
+        """The one that runs least of its share, then comes first; None when nobody else is to be asked. `last`: no
+        other model could answer, so that an ejected replica is better than none: the one whose time is over first.
         """
         now = self._clock.now_ns()
-        left = [replica for replica in self._models.get(model, ()) if replica.id not in tried]
-        if not left:
-            return None
-        return min(left, key=lambda one: (self._resting(one.id, now) > 0, self._running.get(one.id, 0)))
+        left = [one for one in self._models.get(model, ()) if one.id not in tried and not self._resting(one.id, now)]
+        able = [one for one in left if self._health[one.id].takes(now)]
+        if able:
+            return min(able, key=lambda one: (self._running.get(one.id, 0) + 1) / self._health[one.id].weight(now))
+        return min(left, key=lambda one: self._health[one.id].until_ns()) if left and last else None
 
-    def began(self, replica: Replica) -> None:
+    def is_able(self, model: str) -> bool:
+        """Whether somebody is there who neither rests nor is ejected."""
+        return self.pick(model, (), last=False) is not None
+
+    def rests_s(self, replica: Replica) -> float:
+        """For how long this one still wants to be left alone."""
+        return self._resting(replica.id, self._clock.now_ns()) / NS_PER_S
+
+    def least_rest_s(self, model: str) -> float | None:
+        """When the first of those that rest may be asked again; None if none does."""
+        now = self._clock.now_ns()
+        rests = [self._resting(one.id, now) for one in self._models.get(model, ())]
+        return min((rest for rest in rests if rest), default=0) / NS_PER_S or None
+
+    def began(self, replica: Replica) -> Callable[[], None]:
+        """A request was sent there; call what this returns when it has ended, however that was."""
         self._running[replica.id] = self._running.get(replica.id, 0) + 1
+        health = self._health.get(replica.id)
+        trial = health is not None and health.began(self._clock.now_ns())
 
-    def ended(self, replica: Replica) -> None:
-        left = self._running[replica.id] - 1
-        if left:
-            self._running[replica.id] = left
-        else:
-            del self._running[replica.id]
+        def ended() -> None:
+            left = self._running[replica.id] - 1
+            if left:
+                self._running[replica.id] = left
+            else:
+                del self._running[replica.id]
+            if trial and health is not None:
+                health.trial_ended()
 
-    def rest(self, replica: Replica, seconds: float) -> None:
-        """Leave this one alone for a while: it said so, or could not be reached."""
-        self._rest_until_ns[replica.id] = self._clock.now_ns() + int(min(seconds, LONGEST_REST_S) * NS_PER_S)
+        return ended
+
+    def failed(self, replica: Replica, fault: Fault) -> None:
+        """An attempt there has failed: it rests if it said so, and is ejected if it is ill."""
+        if fault.rest_s:
+            until = self._clock.now_ns() + int(min(fault.rest_s, LONGEST_REST_S) * NS_PER_S)
+            self._rest_until_ns[replica.id] = until
+        if fault.harm != "none":
+            self.ill(replica, at_once=fault.harm == "eject")
+
+    def ill(self, replica: Replica, *, at_once: bool) -> None:
+        """An attempt or a probe has failed there."""
+        health = self._health.get(replica.id)
+        if health is not None and health.failed(self._clock.now_ns(), at_once=at_once):
+            _log.warning("replica %s is ejected", replica.id)
+            self.changed()
+
+    def succeeded(self, replica: Replica) -> None:
+        """An answer came whole, or a probe was answered."""
+        health = self._health.get(replica.id)
+        if health is not None and health.succeeded(self._clock.now_ns()):
+            _log.info("replica %s is back", replica.id)
+            self.changed()
 
     def linger(self, answer: Answer) -> None:
         """Read the rest of an answer whose content has ended, for a moment, so that its connection can be kept."""
@@ -98,7 +172,13 @@ class Fleet:
         now = self._clock.now_ns()
         return {
             model: [
-                ReplicaView(one.id, one.origin.key, self._running.get(one.id, 0), self._resting(one.id, now) / NS_PER_S)
+                ReplicaView(
+                    one.id,
+                    one.origin.key,
+                    self._running.get(one.id, 0),
+                    self._resting(one.id, now) / NS_PER_S,
+                    self._health[one.id].state(now),
+                )
                 for one in replicas
             ]
             for model, replicas in self._models.items()

@@ -1,51 +1,74 @@
 """Generate: attempts at one plan, replica after replica, until one begins to answer.
 
-The loop is here to be read: each replica once; one more try of a replica that hung up before it said anything, since a
-kept connection may have been closing under our request; all within the time that is left, of which an attempt gets its
-share while others could still answer (`share`). Faults after the first content are not repaired here.
+The loop is here to be read; what a failed attempt leads to is decided by `retries.Tries`, who is asked by `Fleet`. All
+within the time that is left, of which an attempt gets its share while others could still answer, and no more than the
+contract's time to first token: a silent server is left to another one then, if the retry budget has an attempt for it.
+Faults after the first content are not repaired here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from zlib import crc32
+
+import msgspec
 
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import Attempt
+from trimtab.core.record import Attempt, Why
 from trimtab.dataplane.inference.answering import Answering, AttemptFailed
 from trimtab.dataplane.inference.dialect import Fault, failed
 from trimtab.dataplane.inference.dialer import Dialer
-from trimtab.dataplane.inference.fleet import Fleet
+from trimtab.dataplane.inference.fleet import Fleet, Replica
+from trimtab.dataplane.inference.retries import Tries, pause_s
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a request may wait for its answer to begin."""
+
+    deadline_ns: int
+    first_s: float | None
+    """One attempt may take so long to its first content while others could follow it; None: its share of the time."""
+    wait_until_ns: int
+    """Until then a replica that wants to be left alone is waited for, rather than leaving it to another plan."""
+    others: int
+    """Plans that could still be tried after this one."""
 
 
 async def generate(
-    plan: Plan, data: bytes, *, fleet: Fleet, dialer: Dialer, ledger: Ledger, deadline_ns: int, others: int
+    plan: Plan,
+    data: bytes,
+    *,
+    fleet: Fleet,
+    dialer: Dialer,
+    ledger: Ledger,
+    tries: Tries,
+    patience: Patience,
+    why: Why = "first",
 ) -> Answering | Fault:
-    """An answer whose first content is there, or why there is none from this plan.
-
-    `others`: plans that could still be tried after this one; they and the untried replicas divide the time with this
-    attempt. Each attempt leaves its row in the ledger's record.
-    """
-    tried: set[str] = set()
-    asked_again: set[str] = set()
-    fault: Fault | None = None
-    while (replica := fleet.pick(plan.variant.model, tried)) is not None:
-        left_ns = deadline_ns - ledger.clock.now_ns()
-        if left_ns <= 0:
+    """An answer whose first content is there, or why there is none from this plan. `why`: what led to its first
+    attempt. Each attempt leaves its row in the ledger's record."""
+    model, again, fault = plan.variant.model, None, None
+    while True:
+        replica = again or fleet.pick(model, tries.tried, last=not patience.others)
+        if replica is None:
             break
-        rivals = fleet.count(plan.variant.model) - len(tried) - 1 + others
+        if patience.deadline_ns <= ledger.clock.now_ns():
+            break
+        if not tries.pay():
+            return fault or _UNPAID
         answering = Answering(plan, replica, fleet)
-        row = Attempt(replica=replica.id, start_ms=ledger.elapsed_ms(), outcome="ignored", variant=plan.variant.id)
+        row = Attempt(
+            replica=replica.id, start_ms=ledger.elapsed_ms(), outcome="ignored", variant=plan.variant.id, why=why
+        )
         ledger.record.attempts.append(row)
+        tries.begin(replica.id)
         try:
-            async with asyncio.timeout(left_ns / NS_PER_S / (1 + rivals)):
-                await answering.begin(dialer, data)
+            await _begin(answering, dialer, data, _Limit(plan, fleet, ledger, tries, patience))
         except AttemptFailed as failure:
             fault = failure.fault
-        except TimeoutError:
-            fault = failed("no content in time", "the model's server was silent")
         except asyncio.CancelledError:
             row.reason = "cancelled"
             raise
@@ -54,17 +77,72 @@ async def generate(
         row.outcome, row.reason = "dropped", fault.reason
         if answering.told:
             row.usage = answering.usage()
-        if fault.rest_s is not None:
-            fleet.rest(replica, fault.rest_s)
-        if fault.consequence != "retry":
-            return fault
-        if fault.reason == "hung up" and replica.id not in asked_again:
-            asked_again.add(replica.id)
+        fleet.failed(replica, fault)
+        others = fleet.pick(model, tries.tried, last=not patience.others) is not None
+        leads = tries.failed(replica.id, fault, others=others)
+        if leads == "again":
+            again, why = await _pause(replica, fault, ledger, patience), "again"
+        elif leads == "other":
+            again, why = None, "other replica"
         else:
-            tried.add(replica.id)
-    return fault or _none(plan)
+            break
+        if leads == "again" and again is None:
+            break
+    return fault or _none(plan, fleet.least_rest_s(model))
 
 
-def _none(plan: Plan) -> Fault:
+async def _pause(replica: Replica, fault: Fault, ledger: Ledger, patience: Patience) -> Replica | None:
+    """Wait before the replica is asked again; None: it would be too long."""
+    wait_s = pause_s(fault, crc32(ledger.record.id.encode()))
+    if wait_s and ledger.clock.now_ns() + wait_s * NS_PER_S > patience.wait_until_ns:
+        return None
+    await asyncio.sleep(wait_s)
+    return replica
+
+
+class _Limit:
+    """What one attempt may take to its first content."""
+
+    def __init__(self, plan: Plan, fleet: Fleet, ledger: Ledger, tries: Tries, patience: Patience) -> None:
+        rivals = fleet.count(plan.variant.model) - len(tries.tried & fleet.ids(plan.variant.model)) + patience.others
+        left_s = (patience.deadline_ns - ledger.clock.now_ns()) / NS_PER_S
+        self._tries = tries
+        self.share_s = left_s / (1 + rivals)
+        self.first_s = patience.first_s if rivals and plan.variant.streams else None
+
+    def enough(self, timer: asyncio.Timeout) -> None:
+        """The contract's time to first token has passed: end the attempt if another can be paid for."""
+        if not timer.expired() and self._tries.pay():
+            timer.reschedule(asyncio.get_running_loop().time())
+
+
+async def _begin(answering: Answering, dialer: Dialer, data: bytes, limit: _Limit) -> None:
+    """Raises AttemptFailed, also for an attempt that took too long to begin."""
+    enough: asyncio.TimerHandle | None = None
+    try:
+        async with asyncio.timeout(limit.share_s) as timer:
+            if limit.first_s is not None and limit.first_s < limit.share_s:
+                enough = asyncio.get_running_loop().call_later(limit.first_s, limit.enough, timer)
+            await answering.begin(dialer, data)
+    except TimeoutError:
+        raise AttemptFailed(failed("no content in time", "the model's server was silent")) from None
+    finally:
+        if enough is not None:
+            enough.cancel()
+
+
+_UNPAID = Fault(
+    consequence="final",
+    reason="no attempt left",
+    refusal=Refusal(code=Code.UPSTREAM_FAILED, message="models fail, and no more attempts are made just now"),
+)
+"""Not even one, since the retry budget has none: what failed before is why."""
+
+
+def _none(plan: Plan, rest_s: float | None) -> Fault:
+    if rest_s is not None:
+        message = f"every replica of tier {plan.tier} is over its rate"
+        refusal = Refusal(code=Code.NO_REPLICA, message=message, retry_after_s=rest_s)
+        return Fault(consequence="next", reason="rests", refusal=refusal)
     refusal = Refusal(code=Code.NO_REPLICA, message=f"no replica of tier {plan.tier} is there")
     return Fault(consequence="next", reason="no replica", refusal=refusal)

@@ -14,13 +14,21 @@ from trimtab.foundations.embed import Embedder
 
 
 class Target(msgspec.Struct, frozen=True):
-    """`pin`: the name that the caller pinned, resolved; None: routed. `variants`: names that it leaves."""
+    """`pin`: the name that the caller pinned, resolved; None: routed. `variants`: names that it leaves. `then`: models
+    that stand in where those can't answer."""
 
     pin: str | None = None
     variants: frozenset[str] | None = None
+    then: tuple[str, ...] = ()
 
     def takes(self, variant: Variant) -> bool:
-        return self.variants is None or variant.name in self.variants
+        return self.variants is None or variant.name in self.variants or variant.model in self.then
+
+    def place(self, variant: Variant) -> int:
+        """0 for what was asked for, then its stand-ins in their order."""
+        if self.variants is None or variant.name in self.variants:
+            return 0
+        return 1 + self.then.index(variant.model)
 
 
 ROUTED = Target()
@@ -48,7 +56,14 @@ def resolve(model: str | None, catalogue: Catalogue, channel: Channel) -> Target
     if name not in channel.pin:
         message = f"this channel does not let callers choose {_shown(model)}: send model: auto"
         return Refusal(code=Code.MODEL_NOT_ALLOWED, message=message, param="model")
-    return Target(name, variants)
+    return Target(name, variants, _stand_ins(variants, catalogue))
+
+
+def _stand_ins(variants: frozenset[str], catalogue: Catalogue) -> tuple[str, ...]:
+    """Fallbacks of the models behind these variants; one model's in its own order."""
+    models = {catalogue.variants[name].model: None for name in sorted(variants)}
+    found = {one: None for name in models for one in catalogue.models[name].fallbacks if one not in models}
+    return tuple(found)
 
 
 def resolve_embedder(model: str | None, dimensions: int | None, embedder: Embedder) -> Target | Refusal:

@@ -1,7 +1,8 @@
 """Routing: from what is allowed to a ranked list of plans, and a reason for every variant that is not on it.
 
-A plan is one variant with its caps. Order: what policy prefers, then plans that the money covers whole, then cheapest
-first, then by tier and name, so that equal requests rank equally. Latency is kept by policy (`prefer`) and admission;
+A plan is one variant with its caps. Order: what the caller named before what may stand in for it, what policy prefers,
+then plans that the money covers whole, then cheapest first, then by tier and name, so that equal requests rank equally.
+Latency is kept by policy (`prefer`) and admission;
 a prediction per plan comes with the iteration model.
 
 Degrading is what the policy's route rules say, in their order: *window* drops the oldest turns until the plan fits its
@@ -46,6 +47,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     contract: Contract
     allowed: Allowed
     takes: Callable[[Variant], bool]
+    place: Callable[[Variant], int]
+    """0 for what the caller asked for, more for what may stand in for it."""
     left_nanousd: int | None
     index: str | None
     """Id of the channel's index, where there is one that may be used: plans are then RAG plans."""
@@ -82,7 +85,7 @@ def rank(variants: Sequence[Variant], question: Question, look: Look) -> tuple[R
             reason = found
         left_out.append(_row(variant, reason))
     order = tuple(prefer)
-    plans.sort(key=lambda one: _order(one[0], one[1], order))
+    plans.sort(key=lambda one: (question.place(one[0].variant), _order(one[0], one[1], order)))
     ranked = Ranked(tuple(plan for plan, _ in plans), tuple(left_out), tuple(traces))
     return ranked, None if plans else _refusal(left_out, question)
 

@@ -219,15 +219,24 @@ def corpora(view: View) -> Found:
             yield error(file, ("channels", name, "emit"), "a channel with a corpus must hold its answers back", hint)
 
 
+def resume(view: View) -> Found:
+    """A broken stream is gone on with by somebody who can."""
+    models = view.documents.models.models
+    for file, _, name, channel in view.channels():
+        if channel.resume == "continue" and not any(
+            model.prefill and model.tier in channel.tiers for model in models.values()
+        ):
+            hint = "Write prefill: true at one whose endpoint continues an assistant message, or resume: hold."
+            message = "no model of the channel's tiers can go on with a broken answer"
+            yield error(file, ("channels", name, "resume"), message, hint)
+
+
 def not_yet(view: View) -> Found:
     """What is not built yet must not look applied."""
     for file, _, name, channel in view.channels():
         if channel.emit == "sentence":
             hint = "Write emit: answer (nothing leaves unverified) or emit: token."
             yield error(file, ("channels", name, "emit"), "sentence is not supported yet", hint)
-        if channel.resume == "continue":
-            hint = "Write resume: error, or resume: hold (nothing leaves before the answer is whole)."
-            yield error(file, ("channels", name, "resume"), "continue is not supported yet", hint)
         if channel.capture != "none":
             hint = "Write capture: none, or delete the line: no text is kept."
             yield error(file, ("channels", name, "capture"), f"{channel.capture} is not supported yet", hint)
@@ -235,6 +244,7 @@ def not_yet(view: View) -> Found:
 
 CHECKS = (
     latency,
+    resume,
     channel_tiers,
     pins,
     baseline,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
 from trimtab.core.models import Model
+from trimtab.foundations.addresses import refusal
 from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
 from trimtab.foundations.embed import NANO
 
@@ -66,17 +66,20 @@ def _remote(endpoint: str, model: Model, path: Path) -> Found:
         yield error(MODELS, path, "has credentials in the URL", "Write them as api_key: env:NAME")
     elif url.query or url.fragment:
         yield error(MODELS, path, "has a query or fragment, which a base URL can't have", example)
-    elif _link_local(host):
-        yield error(MODELS, path, f"{host} is a link-local address, where clouds serve credentials", example)
+    elif (why := _refused(host, private=model.private)) is not None:
+        yield error(MODELS, path, why.partition(". ")[0], why.partition(". ")[2] or example)
     elif url.scheme == "http" and model.api_key and host not in ("localhost", "127.0.0.1", "::1"):
         yield warning(MODELS, path, "sends the api_key unencrypted", "Use https.")
 
 
-def _link_local(host: str) -> bool:
+def _refused(host: str, *, private: bool) -> str | None:
+    """Why nothing would be sent there, as far as the name itself tells; the rest is told when it is connected to."""
+    if host == "metadata.google.internal":
+        return f"{host} is where a cloud serves credentials"
     try:
-        return ip_address(host.strip("[]")).is_link_local
+        return refusal("127.0.0.1" if host == "localhost" else host, private=private)
     except ValueError:
-        return host == "metadata.google.internal"
+        return None
 
 
 def shared_endpoints(view: View) -> Found:
@@ -96,19 +99,38 @@ def shared_endpoints(view: View) -> Found:
 
 
 def api_keys(view: View) -> Found:
-    """Secrets stand in documents by reference only."""
+    """Secrets stand in documents by reference only, each once."""
     for name, model in view.documents.models.models.items():
         path: Path = ("models", name, "api_key")
-        if model.api_key is None:
-            continue
-        if not is_reference(model.api_key):
-            hint = "Write api_key: env:NAME or api_key: file:PATH, and have this key replaced: it may have been seen."
-            yield error(MODELS, path, "holds a secret itself, or a reference that can't be read", hint)
-            continue
-        try:
-            resolve_secret(model.api_key, view.documents.folder)
-        except SecretError as problem:
-            yield warning(MODELS, path, str(problem), "The gateway needs it at its start.")
+        for reference in sorted({one for one in model.api_keys if model.api_keys.count(one) > 1}):
+            yield error(MODELS, path, f"{reference} is listed more than once", "List each key once.")
+        for reference in model.api_keys:
+            if not is_reference(reference):
+                hint = (
+                    "Write api_key: env:NAME or api_key: file:PATH, and have this key replaced: it may have been seen."
+                )
+                yield error(MODELS, path, "holds a secret itself, or a reference that can't be read", hint)
+                continue
+            try:
+                resolve_secret(reference, view.documents.folder)
+            except SecretError as problem:
+                yield warning(MODELS, path, str(problem), "The gateway needs it at its start.")
+
+
+def fallbacks(view: View) -> Found:
+    """Stand-ins are other declared models that have a variant."""
+    declared = view.documents.models
+    for name, model in declared.models.items():
+        path: Path = ("models", name, "fallbacks")
+        for other in model.fallbacks:
+            if other == name:
+                yield error(MODELS, path, "names the model itself", "Name another model.")
+            elif other not in declared.models:
+                yield absent(MODELS, path, "model", other, declared.models)
+            elif not any(variant.model == other for variant in declared.variants.values()):
+                yield error(
+                    MODELS, path, f"{other} has no variant, so it would never answer", "Declare a variant of it."
+                )
 
 
 def variants(view: View) -> Found:

@@ -133,6 +133,10 @@ class Connection(asyncio.BufferedProtocol):
         self._keep_alive_s = _DEFAULT_KEEP_ALIVE_S
         self.good_until = 0.0
 
+    @property
+    def origin(self) -> Origin:
+        return self._pool.origin
+
     # --- for the pool and the answer --------------------------------------------------------------------------------
 
     async def request(self, data: bytes) -> Http1Answer:

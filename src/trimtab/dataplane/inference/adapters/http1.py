@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from trimtab.dataplane.inference.adapters._connection import Connection, Pool
 from trimtab.dataplane.inference.dialer import Answer, ConnectFailed, Origin
+from trimtab.dataplane.inference.egress import addresses
 
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect", "upgrade"})
 
@@ -23,7 +24,7 @@ class Http1Dialer:
         self._connect_timeout_s = connect_timeout_s
         self._max_idle = max_idle
         self._tls = tls
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[Origin, Pool] = {}
         self._closed = False
 
     async def send(
@@ -32,11 +33,11 @@ class Http1Dialer:
         data = _encode(origin, method, path, headers, body)
         if self._closed:
             raise ConnectFailed("the dialer is closed")
-        pool = self._pools.get(origin.key)
+        pool = self._pools.get(origin)
         if pool is None:
             # an engine that is started again has another port: what nobody uses any more goes
             self._pools = {key: one for key, one in self._pools.items() if not one.is_empty}
-            pool = self._pools[origin.key] = Pool(origin, self._max_idle)
+            pool = self._pools[origin] = Pool(origin, self._max_idle)
         connection = pool.take() or await self._connect(pool)
         return await connection.request(data)
 
@@ -46,9 +47,7 @@ class Http1Dialer:
         pool.active.add(connection)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection, origin.host, origin.port, ssl=self._tls_for(origin)
-                )
+                await self._to_one_of(await addresses(origin), connection)
         except (OSError, TimeoutError, ssl.SSLError) as exc:
             connection.abort()
             why = f"no connection after {self._connect_timeout_s:g} s" if isinstance(exc, TimeoutError) else str(exc)
@@ -60,6 +59,22 @@ class Http1Dialer:
             connection.abort()
             raise ConnectFailed("the dialer is closed")
         return connection
+
+    async def _to_one_of(self, hosts: Sequence[str], connection: Connection) -> None:
+        """Connect to the first that answers; the certificate must be the name's. Raises OSError, SSLError."""
+        origin, loop = connection.origin, asyncio.get_running_loop()
+        tls = self._tls_for(origin)
+        name = origin.host.rstrip(".") if tls is not None else None
+        for last, host in ((host == hosts[-1], host) for host in hosts):
+            try:
+                await loop.create_connection(lambda: connection, host, origin.port, ssl=tls, server_hostname=name)
+            except ssl.SSLError:
+                raise  # somebody answered there, and was not who it should be
+            except OSError:
+                if last:
+                    raise
+            else:
+                return
 
     def _tls_for(self, origin: Origin) -> ssl.SSLContext | None:
         if origin.scheme != "https":
