@@ -39,6 +39,7 @@ from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
 from trimtab.surfaces.overload import Overload
+from trimtab.surfaces.probing import Probes
 from trimtab.surfaces.processes import (
     Drain,
     Drained,
@@ -151,6 +152,7 @@ class LiveGateway:
             embedder=embedder,
             classifier=classifier,
             store=kept.store,
+            workers=control.workers,
         )
         gateway = cls(workspace, plane, journal, counts, clock, control, kept)
         gateway._seen = seen
@@ -179,6 +181,7 @@ class LiveGateway:
             await self._corpora.built()
             self._fits_memory()
             watchers.append(asyncio.create_task(self._ladder.watch()))
+            watchers.append(asyncio.create_task(Probes(self.plane).watch()))
             host, port = listen.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self._url = url

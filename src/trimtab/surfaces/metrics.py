@@ -123,9 +123,9 @@ def _models(plane: DataPlane) -> Iterator[str]:
             yield sample(f.EXPECTED_WAIT, (model,), view.expected_wait_ms / 1000)
     yield f.REPLICAS.head
     for model, replicas in plane.fleet.views().items():
-        resting = sum(one.resting_s > 0 for one in replicas)
-        yield sample(f.REPLICAS, (model, "ready"), len(replicas) - resting)
-        yield sample(f.REPLICAS, (model, "resting"), resting)
+        states = [one.state for one in replicas]
+        for state in ("ready", "resting", "ejected", "half-open", "slow"):
+            yield sample(f.REPLICAS, (model, state), states.count(state))
 
 
 def _engines(engines: Iterable[EngineStatus]) -> Iterator[str]:

@@ -300,8 +300,8 @@ REPLICAS = Family(
     name="trimtab_model_replicas",
     kind="gauge",
     unit="replicas",
-    help="Replicas of a model: ready, and those of them that are left alone for a while after a fault.",
-    labels=(MODEL, Label("state", "ready, resting")),
+    help="Replicas of a model by state: ready; left alone since they said so (resting) or failed (ejected); back on trial.",
+    labels=(MODEL, Label("state", "ready, resting, ejected, half-open, slow")),
 )
 ENGINE = Family(
     name="trimtab_engine_state",

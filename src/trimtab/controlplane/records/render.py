@@ -214,11 +214,13 @@ def _attempts(explanation: Explanation) -> Table:
     table = _table("at ms", "replica", "outcome", "reason", "prompt", "completion")
     for attempt in explanation.attempts:
         usage = attempt.usage
+        led = "" if attempt.why == "first" else f" ({attempt.why})"
+        skipped = f"{attempt.skipped} events left out" if attempt.skipped else ""
         table.add_row(
             text(attempt.start_ms),
-            text(attempt.replica),
+            text(attempt.replica + led),
             attempt.outcome,
-            text(attempt.reason or ""),
+            text(attempt.reason or skipped),
             text(usage.prompt if usage else None),
             text(usage.completion if usage else None),
         )

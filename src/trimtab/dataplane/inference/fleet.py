@@ -49,6 +49,13 @@ class ReplicaView(msgspec.Struct, frozen=True):
     """Left alone for so long, since it said so."""
     health: State = "well"
 
+    @property
+    def state(self) -> str:
+        """In a word: its health, or that it rests."""
+        if self.health != "well":
+            return self.health
+        return "resting" if self.resting_s > 0 else "ready"
+
 
 class Fleet:
     """Replicas by model; swapped whole by `update`, while counts, rests and health are kept by id.
@@ -109,6 +116,11 @@ class Fleet:
             return min(able, key=lambda one: (self._running.get(one.id, 0) + 1) / self._health[one.id].weight(now))
         return min(left, key=lambda one: self._health[one.id].until_ns()) if left and last else None
 
+    def takes(self, replica: Replica) -> bool:
+        """Whether it is well enough to be asked."""
+        health = self._health.get(replica.id)
+        return health is not None and health.takes(self._clock.now_ns())
+
     def is_able(self, model: str) -> bool:
         """Whether somebody is there who neither rests nor is ejected."""
         return self.pick(model, (), last=False) is not None
@@ -155,8 +167,14 @@ class Fleet:
             _log.warning("replica %s is ejected", replica.id)
             self.changed()
 
+    def seen_well(self, replica: Replica) -> None:
+        """A probe was answered there."""
+        health = self._health.get(replica.id)
+        if health is not None:
+            health.seen_well(self._clock.now_ns())
+
     def succeeded(self, replica: Replica) -> None:
-        """An answer came whole, or a probe was answered."""
+        """An answer came whole."""
         health = self._health.get(replica.id)
         if health is not None and health.succeeded(self._clock.now_ns()):
             _log.info("replica %s is back", replica.id)

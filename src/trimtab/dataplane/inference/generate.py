@@ -80,13 +80,13 @@ async def generate(
         fleet.failed(replica, fault)
         others = fleet.pick(model, tries.tried, last=not patience.others) is not None
         leads = tries.failed(replica.id, fault, others=others)
-        if leads == "again":
+        if leads == "again" and (fleet.takes(replica) or not patience.others):
             again, why = await _pause(replica, fault, ledger, patience), "again"
+            if again is None:
+                break
         elif leads == "other":
             again, why = None, "other replica"
         else:
-            break
-        if leads == "again" and again is None:
             break
     return fault or _none(plan, fleet.least_rest_s(model))
 

@@ -26,12 +26,14 @@ State = Literal["well", "ejected", "half-open", "slow"]
 class Health:
     """See the module. Times are ns of one monotonic clock."""
 
-    __slots__ = ("_ejections", "_failures", "_slow_since_ns", "_trials", "_until_ns", "terms")
+    __slots__ = ("_ejections", "_failures", "_found_out", "_slow_since_ns", "_trials", "_until_ns", "terms")
 
     def __init__(self, terms: HealthTerms) -> None:
         self.terms = terms
         self._failures = self._ejections = self._trials = 0
         self._until_ns: int | None = None
+        self._found_out = False
+        """Ejected since nobody is there or a probe said so: what a probe can take back."""
         self._slow_since_ns: int | None = None
 
     def state(self, now_ns: int) -> State:
@@ -71,7 +73,7 @@ class Health:
         self._trials -= 1
 
     def succeeded(self, now_ns: int) -> bool:
-        """An answer came whole, or a probe was answered; whether that has changed anything."""
+        """An answer came whole; whether that has changed anything."""
         self._failures = 0
         if self._until_ns is None:
             return False
@@ -90,6 +92,12 @@ class Health:
             lasts_s = min(self.terms.eject_s * 2**self._ejections, max(LONGEST_EJECTION_S, self.terms.eject_s))
             self._ejections = min(self._ejections + 1, 16)
             self._until_ns = now_ns + int(lasts_s * NS_PER_S)
-            self._slow_since_ns, self._failures = None, 0
+            self._slow_since_ns, self._failures, self._found_out = None, 0, at_once
             return True
         return False
+
+    def seen_well(self, now_ns: int) -> None:
+        """A probe was answered: one that nobody could reach may be tried now. Whoever fails its requests is not well
+        for having a page that says so."""
+        if self._until_ns is not None and self._found_out:
+            self._until_ns = min(self._until_ns, now_ns)
