@@ -240,10 +240,10 @@ def test_errors(new_stage: Stage, kind: str) -> None:
 
     wrong, long = scripts.fails(400, "bad", **scripts.INVALID), scripts.fails(400, LONG, **scripts.CONTEXT)
     fails = {"wrong": wrong, "long": long, "fault": scripts.fails(500)}
-    # direct 6 attempts; through us 2 + 4 + 4 for 2 wrong ones, 2 too long ones and 2 faults, the latter by both tiers
-    order = {6: ["wrong"] * 2 + ["long"] * 2 + ["fault"] * 2, 10: ["wrong"] * 2 + ["long"] * 4 + ["fault"] * 4}
-    new_stage.plays(lambda seen: fails[order[10 if SYSTEM in seen.json["messages"] else 6][seen.nth]](seen))
-    why = "the upstream's fault, after the next tier was tried"
+    # direct 6 attempts; through us 2 + 4 + 8 for 2 wrong ones, 2 too long ones by both tiers, 2 faults by each twice
+    order = {6: ["wrong"] * 2 + ["long"] * 2 + ["fault"] * 2, 14: ["wrong"] * 2 + ["long"] * 4 + ["fault"] * 8}
+    new_stage.plays(lambda seen: fails[order[14 if SYSTEM in seen.json["messages"] else 6][seen.nth]](seen))
+    why = "the upstream's fault, after each tier was tried twice"
     differences = [
         Differs(f"{at}.{name}", direct, through, why)
         for at in (4, 5)
@@ -254,7 +254,7 @@ def test_errors(new_stage: Stage, kind: str) -> None:
             ("type", "error", "server_error"),
         )
     ]
-    pair = new_stage.same(driven(kind, case), *differences, attempts=6, upstream=10)
+    pair = new_stage.same(driven(kind, case), *differences, attempts=6, upstream=14)
     classes = [one["class"] for one in pair.through.said]
     assert (
         classes[::2] == ["OpenAIInvalidRequestError", "OpenAIContextOverflowError", "OpenAIAPIError"] == classes[1::2]
@@ -282,10 +282,11 @@ def test_a_stream_that_breaks(new_stage: Stage, kind: str) -> None:
 
 
 def test_retries(new_stage: Stage, kind: str) -> None:
-    """LangChain's retries are OpenAI's: two faults take it three attempts, and two through us, who try both tiers."""
+    """LangChain's retries are OpenAI's: two faults take it three attempts, and one through us, who try
+    twice and then the next tier."""
 
     async def case(model: Model) -> Any:
         return seen(await model.invoke(model.model))
 
     new_stage.plays(scripts.fails_then(2, 500, scripts.HELLO))
-    new_stage.same(driven(kind, case, max_retries=2), attempts=(3, 2), upstream=3)
+    new_stage.same(driven(kind, case, max_retries=2), attempts=(3, 1), upstream=3)

@@ -70,7 +70,7 @@ class Fault(NamedTuple):
     through: Told
     why: str = "not the caller's fault: the next tier is tried, then it is 502"
     upstream: int = 2
-    """Requests that the upstream gets through Trimtab: one of each tier."""
+    """Requests that the upstream gets through Trimtab: one of each tier, two where it is the server's fault."""
 
 
 def same(script: Script, told: Told, upstream: int = 1) -> Fault:
@@ -80,7 +80,7 @@ def same(script: Script, told: Told, upstream: int = 1) -> Fault:
 def status(number: int, cls: str, message: str, **fields: Any) -> Fault:
     """An error answer in OpenAI's shape that is not the caller's business."""
     direct = error(cls, number, "no", str(number), None, "error")
-    return Fault(scripts.fails(number, **fields), direct, failed(message))
+    return Fault(scripts.fails(number, **fields), direct, failed(message), upstream=4 if number >= 500 else 2)
 
 
 WORDS = {"message": "Temperature is too high", **scripts.INVALID}
@@ -136,7 +136,9 @@ FAULTS = {
     "404": status(404, "NotFoundError", "the model's server answered 404"),
     "408": status(408, "APIStatusError", "the model's server answered 408"),
     "409": status(409, "ConflictError", "the model's server answered 409"),
-    "429": status(429, "RateLimitError", "the model's server answered 429", headers=(("retry-after", "7"),)),
+    "429": status(429, "RateLimitError", "the model's server answered 429", headers=(("retry-after", "0"),))._replace(
+        upstream=4
+    ),
     "429 without money": Fault(
         scripts.fails(429, "Pay", type="insufficient_quota", param=None, code="insufficient_quota"),
         error("RateLimitError", 429, "Pay", "insufficient_quota", None, "insufficient_quota"),
@@ -149,6 +151,7 @@ FAULTS = {
         scripts.body(502, b"<h1>Bad Gateway</h1>", "text/html"),
         error("InternalServerError", 502, "Error code: 502", request_id=False),
         failed("the model's server answered 502"),
+        upstream=4,
     ),
     "422 of FastAPI": Fault(
         scripts.body(422, b'{"detail":[{"loc":["body","n"],"msg":"bad"}]}', "application/json"),
@@ -228,8 +231,8 @@ BREAKS = {
     "no JSON": Break(
         scripts.NOT_JSON,
         error("JSONDecodeError", None, "Expecting value: line 1 column 1 (char 0)"),
-        broke(f"{NO_ANSWER}: an event is not JSON"),
-        "not an error class that a program would look for",
+        broke("the model's server ended its answer in the middle"),
+        "not an error class that a program would look for; left out here, and nothing comes after it",
     ),
     "no finish reason": Break(
         scripts.NO_FINISH,
@@ -284,14 +287,14 @@ OK = {"class": None, "answer": "'Grüß'"}
 NO = error("InternalServerError", 500, "no", "500", None, "error")
 NO_502 = failed("the model's server answered 500")
 RETRIES = {
-    # two faults: the client alone needs three attempts; the first through us takes both, one of each tier
-    "two faults, retries on": Retried(scripts.fails_then(2, 500, scripts.HELLO), 2, (3, 2), 3, OK, OK),
-    # one fault: hidden by the next tier, whether the client retries or not
+    # two faults: the client alone needs three attempts; through us one takes both, and the next tier answers
+    "two faults, retries on": Retried(scripts.fails_then(2, 500, scripts.HELLO), 2, (3, 1), 3, OK, OK),
+    # one fault: hidden by asking once more, whether the client retries or not
     "one fault, retries on": Retried(scripts.fails_then(1, 500, scripts.HELLO), 2, (2, 1), 2, OK, OK),
     "one fault, retries off": Retried(scripts.fails_then(1, 500, scripts.HELLO), 0, (1, 1), 2, NO, OK),
-    # a fault that stays: two attempts each, four of them at the upstream
-    "faults for ever, one retry": Retried(scripts.fails(500), 1, (2, 2), 4, NO, NO_502),
-    "faults for ever, retries off": Retried(scripts.fails(500), 0, (1, 1), 2, NO, NO_502),
+    # a fault that stays: two attempts each, eight of them at the upstream: two tiers, twice
+    "faults for ever, one retry": Retried(scripts.fails(500), 1, (2, 2), 8, NO, NO_502),
+    "faults for ever, retries off": Retried(scripts.fails(500), 0, (1, 1), 4, NO, NO_502),
     # the caller's fault is not retried by anybody
     "wrong request, retries on": Retried(
         FAULTS["400"].script, 2, (1, 1), 1, FAULTS["400"].direct, FAULTS["400"].through

@@ -137,6 +137,25 @@ FAULTS = {
     "metadata address": Fault(
         "models.yaml", "engine:small", "http://169.254.169.254/v1", "models.small.endpoint", "link-local"
     ),
+    "undeclared private address": Fault(
+        "models.yaml", "engine:small", "http://10.0.0.7/v1", "models.small.endpoint", "Write private: true"
+    ),
+    "this machine by name": Fault(
+        "models.yaml", "engine:small", "http://localhost:8000/v1", "models.small.endpoint", "private network"
+    ),
+    "key twice": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        'api_key: ["env:A_KEY", "env:A_KEY"]\n    endpoint: https://h/v1',
+        "models.small.api_key",
+        "env:A_KEY is listed more than once",
+    ),
+    "its own fallback": Fault(
+        "models.yaml", "slots: 4 #", "fallbacks: [small]\n    slots: 4 #", "models.small.fallbacks", "the model itself"
+    ),
+    "unknown fallback": Fault(
+        "models.yaml", "slots: 4 #", "fallbacks: [medum]\n    slots: 4 #", "models.small.fallbacks", "mean medium?"
+    ),
     "bad port": Fault("models.yaml", "engine:small", "http://h:99999/v1", "models.small.endpoint", "is no URL"),
     "replica twice": Fault(
         "models.yaml", "engine:small", "[http://h/v1, http://h/v1]", "models.small.endpoint", "listed more than once"
@@ -328,7 +347,6 @@ FAULTS = {
     ),
     "emit not built": Fault(HR, "emit: answer", "emit: sentence", "channels.assistant.emit", "emit: answer"),
     "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
-    "nobody goes on": Fault(HR, "on_miss: template", "resume: continue", "channels.assistant.resume", "prefill"),
     "extractive without grammars": Fault(
         "models.yaml",
         "    dialect: llamacpp\n    tier: S",
@@ -518,6 +536,17 @@ def test_demo_keys_without_demo_are_told(tmp_path: Path) -> None:
         (HR, "warning"),
         (SUPPORT, "warning"),
     ]
+
+
+def test_a_broken_stream_needs_somebody_who_can_go_on(tmp_path: Path) -> None:
+    """`resume: continue` where no model of the channel's tiers takes a prefill would promise what never happens."""
+    sandbox = Sandbox(tmp_path).replace(HR, "on_miss: template", "resume: continue")
+    assert sandbox.problems() == []
+    for slots in ("slots: 4 # never more than the engine has, or requests wait where no bound applies", "slots: 2"):
+        sandbox.replace("models.yaml", f"{slots}\n    prefill: true", f"{slots}\n    prefill: false")
+    (found,) = sandbox.problems()
+    assert (found.severity, found.path) == ("error", ("channels", "assistant", "resume"))
+    assert "prefill: true" in found.hint
 
 
 def test_workers_over_a_shared_store_are_well(tmp_path: Path) -> None:

@@ -207,4 +207,4 @@ def tiers(view: View) -> Iterable[str]:
     return sorted({candidate.model.tier for candidate in view.candidates})
 
 
-CHECKS = (endpoints, shared_endpoints, api_keys, variants, names, idle_models, prices)
+CHECKS = (endpoints, shared_endpoints, api_keys, fallbacks, variants, names, idle_models, prices)
