@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trimtab.core.clock import Clock
 from trimtab.dataplane.admission.gate import Gate, GateView
@@ -19,8 +19,8 @@ class Gates:
         self._known: dict[str, TierState] = {}
         """Of models whose gates may come later."""
 
-    def resize(self, slots: Mapping[str, tuple[int, int]]) -> None:
-        """Tokens and replicas per model as of now; a model that is not named has none. Tickets already given go on."""
+    def resize(self, slots: Mapping[str, tuple[int, int | Sequence[str]]]) -> None:
+        """Tokens and replicas (their ids, or how many there are) per model as of now; a model that is not named has none. Tickets already given go on."""
         for name, gate in self._gates.items():
             gate.resize(*slots.get(name, (0, 1)))
         for name, (number, replicas) in slots.items():

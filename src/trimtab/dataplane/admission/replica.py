@@ -15,7 +15,7 @@ import msgspec
 
 from trimtab.core.clock import NS_PER_MS
 from trimtab.dataplane.admission.turn import Turn
-from trimtab.foundations.podmodel import Ask, Load, Pod, Sample, Times, decode_pass_ms
+from trimtab.foundations.podmodel import Ask, Load, Pod, Sample, Times, decode_pass_ms, forecast
 
 BUSY_MS: Final = 8_000.0
 """Time constant of how busy prompts keep a replica."""
@@ -85,7 +85,8 @@ class Running:
     )
 
     def __init__(self, turn: Turn, place: Replica, load: Load, now_ns: int) -> None:
-        self.turn, self.ask, self.place, self.load, self.began_ns = turn, turn.ask, place, load, now_ns
+        self.turn, self.ask = turn, turn.ask_of(place.id)
+        self.place, self.load, self.began_ns = place, load, now_ns
         """`load`: what was before it when it was sent, without itself."""
         self.before_ms = 0.0
         """What prompts on their way before it take by themselves."""
@@ -123,8 +124,8 @@ class Replica:
     in. Each first token corrects that for all that come after it.
     """
 
-    def __init__(self, in_turn: InTurn | None = None) -> None:
-        self.in_turn = in_turn or InTurn()
+    def __init__(self, in_turn: InTurn | None = None, name: str = "") -> None:
+        self.id, self.in_turn = name, in_turn or InTurn()
         self.running: set[Running] = set()
         self._waiting: dict[Running, float] = {}
         """Prompt tokens of those who have no first token yet, in order."""
@@ -155,6 +156,18 @@ class Replica:
             coming=len(self._waiting),
             coming_held=sum(one.ask.prompt for one in self._waiting),
         )
+
+    def cost_ms(self, pod: Pod, load: Load, ask: Ask) -> float:
+        """What one more request costs here, at this load: until its first token (the pass under way, the prompts before
+        it, what of its own is not held), and what that takes from each of those who write."""
+        return forecast(pod, load, ask).ttft_ms + load.running * self._taken_ms(pod, ask, load)
+
+    def join(self, running: Running, now_ns: int) -> None:
+        """It writes here from now on; nobody knows when its prompt was taken in."""
+        self._pass_time(now_ns)
+        self.running.add(running)
+        running.place, running.first_ns, running.sums = self, now_ns, self._sums
+        running.mark = max(1, running.wrote)
 
     def begin(self, running: Running, pod: Pod) -> None:
         """It is on its way."""

@@ -2,10 +2,12 @@
 
 from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content, texts_of
 from trimtab.dataplane.inference.assemble import Assembler, pieces
+from trimtab.dataplane.inference.choice import Belief, Choice, Placed
 from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
 from trimtab.dataplane.inference.generate import generate
+from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.usage import wire as wire_usage
 
 __all__ = [
@@ -13,10 +15,14 @@ __all__ = [
     "Answering",
     "Assembler",
     "AttemptFailed",
+    "Belief",
+    "Choice",
     "Dialer",
     "Fault",
     "Fleet",
     "Origin",
+    "Placed",
+    "Prompt",
     "Replica",
     "ReplicaView",
     "encode",
@@ -24,6 +30,7 @@ __all__ = [
     "generate",
     "is_content",
     "pieces",
+    "prompt_of",
     "texts_of",
     "wire_usage",
 ]

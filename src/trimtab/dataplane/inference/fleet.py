@@ -63,8 +63,9 @@ class Fleet:
     def is_empty(self) -> bool:
         return not any(self._models.values())
 
-    def pick(self, model: str, tried: Collection[str]) -> Replica | None:
-        """The one that rests least, then runs least, then comes first; None when all have been tried.
+    def pick(self, model: str, tried: Collection[str], order: Sequence[str] = ()) -> Replica | None:
+        """One that does not rest, if there is one; of these the first of `order`, then who runs least, then who comes
+        first. None when all have been tried.
 
         A resting replica is still better than none: when all rest, all are tried (the panic rule of load balancers).
         """
@@ -72,7 +73,20 @@ class Fleet:
         left = [replica for replica in self._models.get(model, ()) if replica.id not in tried]
         if not left:
             return None
-        return min(left, key=lambda one: (self._resting(one.id, now) > 0, self._running.get(one.id, 0)))
+        place = {name: number for number, name in enumerate(order)}
+        return min(
+            left,
+            key=lambda one: (
+                self._resting(one.id, now) > 0,
+                place.get(one.id, len(place)),
+                self._running.get(one.id, 0),
+            ),
+        )
+
+    def resting(self, model: str) -> frozenset[str]:
+        """Ids of those that are better left alone now."""
+        now = self._clock.now_ns()
+        return frozenset(one.id for one in self._models.get(model, ()) if self._resting(one.id, now) > 0)
 
     def began(self, replica: Replica) -> None:
         self._running[replica.id] = self._running.get(replica.id, 0) + 1

@@ -8,6 +8,7 @@ share while others could still answer (`share`). Faults after the first content 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.decision import Plan
@@ -21,17 +22,25 @@ from trimtab.dataplane.inference.fleet import Fleet
 
 
 async def generate(
-    plan: Plan, data: bytes, *, fleet: Fleet, dialer: Dialer, ledger: Ledger, deadline_ns: int, others: int
+    plan: Plan,
+    data: bytes,
+    *,
+    fleet: Fleet,
+    dialer: Dialer,
+    ledger: Ledger,
+    deadline_ns: int,
+    others: int,
+    order: Sequence[str] = (),
 ) -> Answering | Fault:
     """An answer whose first content is there, or why there is none from this plan.
 
     `others`: plans that could still be tried after this one; they and the untried replicas divide the time with this
-    attempt. Each attempt leaves its row in the ledger's record.
+    attempt. `order`: ids of replicas, who should be asked first. Each attempt leaves its row in the ledger's record.
     """
     tried: set[str] = set()
     asked_again: set[str] = set()
     fault: Fault | None = None
-    while (replica := fleet.pick(plan.variant.model, tried)) is not None:
+    while (replica := fleet.pick(plan.variant.model, tried, order)) is not None:
         left_ns = deadline_ns - ledger.clock.now_ns()
         if left_ns <= 0:
             break
