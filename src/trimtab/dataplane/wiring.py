@@ -74,11 +74,14 @@ def set_fleet(
     plane: DataPlane, replicas: Mapping[str, Sequence[Replica]], share: Callable[[int], int] = lambda slots: slots
 ) -> None:
     """The replicas that are there now, by model, and with them the concurrency tokens of each model: `share` says how
-    many of them are this plane's."""
+    many of them are this plane's. What a replica can hold is what all of its slots need."""
     models = plane.configuration.catalogue.models
     known = {name: tuple(found) for name, found in replicas.items() if name in models}
     plane.fleet.update(known)
-    plane.gates.resize({name: (share(models[name].slots * len(found)), len(found)) for name, found in known.items()})
+    plane.choice.update(known, {name: models[name].slots * models[name].context for name in known})
+    plane.gates.resize(
+        {name: (share(models[name].slots * len(found)), [one.id for one in found]) for name, found in known.items()}
+    )
 
 
 def _need(policy: Policy) -> frozenset[Name]:

@@ -20,9 +20,10 @@ class Gates:
         """Of models whose gates may come later."""
 
     def resize(self, slots: Mapping[str, tuple[int, int | Sequence[str]]]) -> None:
-        """Tokens and replicas (their ids, or how many there are) per model as of now; a model that is not named has none. Tickets already given go on."""
+        """Tokens and replicas (their ids, or how many there are) per model as of now; a model that is not named has
+        none. Tickets already given go on."""
         for name, gate in self._gates.items():
-            gate.resize(*slots.get(name, (0, 1)))
+            gate.resize(*slots.get(name, (0, ())))
         for name, (number, replicas) in slots.items():
             if name not in self._gates:
                 self._gates[name] = gate = Gate(self._clock, number, replicas)

@@ -100,6 +100,12 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of replicas: the one that was reckoned with, then the others, the cheapest first."""
     idle: bool = False
     """Nobody runs on that one."""
+    held: float | None = None
+    """Share of the prompt that it is believed to hold; None: there is no other."""
+    cost_ms: float | None = None
+    """What the request costs there; None: too little is known, or there is no other."""
+    next_ms: float | None = None
+    """What it would cost on the next one."""
 
 
 class Tier:
@@ -125,10 +131,11 @@ class Tier:
         return f"<Tier of {len(self._replicas)} replicas, {self.predictor!r}>"
 
     def resize(self, replicas: int | Sequence[str], slots: int | None = None) -> None:
-        """From now on, with so many slots together. Who runs on a replica that goes keeps it to the end."""
+        """From now on, with so many slots together; without any, those that were there stay for when one comes back.
+        Who runs on a replica that goes keeps it to the end."""
         names = list(map(str, range(replicas))) if isinstance(replicas, int) else replicas
         old = {one.id: one for one in self._replicas}
-        self._replicas = [old.get(name) or Replica(self.in_turn, name) for name in names or ["0"]]
+        self._replicas = [old.get(name) or Replica(self.in_turn, name) for name in names or old or ["0"]]
         self._each = math.inf if slots is None else math.ceil(slots / len(self._replicas))
 
     @property
@@ -170,32 +177,38 @@ class Tier:
         Who was `promised` room is let in if it is more likely than not to be in time; the level of the rest makes up
         for that. `others`: so many like it come first.
         """
-        places = self._order(turn, now_ns)
-        look = self._look(places[0], turn, now_ns, promised, others)
-        rest = [one for one in places[1:] if one.id not in turn.avoid]
+        found = self._order(turn, now_ns)
+        look = self._look(found[0][0], turn, now_ns, promised, others)
+        if len(found) == 1:
+            return msgspec.structs.replace(look, order=(found[0][0].id,))
+        rest = [one for one in found[1:] if one[0].id not in turn.avoid]
         if look.short is not None and rest:
-            fewest = min(rest, key=len)
-            if len(fewest) < len(places[0]):
-                second = self._look(fewest, turn, now_ns, promised, others)
+            fewest = min(rest, key=lambda one: len(one[0]))
+            if len(fewest[0]) < len(found[0][0]):
+                second = self._look(fewest[0], turn, now_ns, promised, others)
                 if second.short is None or second.idle:
-                    places.remove(fewest)
-                    places.insert(0, fewest)
+                    found.remove(fewest)
+                    found.insert(0, fewest)
                     look = second
-        return msgspec.structs.replace(look, order=tuple(one.id for one in places))
+        (first, cost_ms), (_, next_ms), *_ = found
+        share, order = turn.held.get(first.id, 0.0), tuple(one.id for one, _ in found)
+        return msgspec.structs.replace(look, order=order, held=share, cost_ms=cost_ms, next_ms=next_ms)
 
-    def _order(self, turn: Turn, now_ns: int) -> list[Replica]:
-        """The cheapest first; last those that are full, or better left alone."""
+    def _order(self, turn: Turn, now_ns: int) -> list[tuple[Replica, float | None]]:
+        """The cheapest first, each with what it costs in ms, if anybody knows; last those that are full, or better left
+        alone."""
         if len(self._replicas) == 1:
-            return list(self._replicas)
-        pod, knows = self.predictor.fit.pod, bool(self.known)
-
-        def cost(one: Replica) -> tuple[bool, bool, float, float]:
-            out, full = one.id in turn.avoid, len(one) >= self._each
-            if not knows:
-                return out, full, len(one), -turn.held.get(one.id, 0.0)
-            return out, full, one.cost_ms(pod, one.load(now_ns), turn.ask_of(one.id)), 0.0
-
-        return sorted(self._replicas, key=cost)
+            return [(self._replicas[0], None)]
+        pod, avoid = self.predictor.fit.pod, turn.avoid
+        if not self.known:
+            fewest = sorted(
+                self._replicas,
+                key=lambda one: (one.id in avoid, len(one) >= self._each, len(one), -turn.held.get(one.id, 0.0)),
+            )
+            return [(one, None) for one in fewest]
+        costs = [(one, one.cost_ms(pod, one.load(now_ns), turn.ask_of(one.id))) for one in self._replicas]
+        costs.sort(key=lambda one: (one[0].id in avoid, len(one[0]) >= self._each, one[1]))
+        return list(costs)
 
     def _look(self, place: Replica, turn: Turn, now_ns: int, promised: bool, others: float) -> Look:
         percentile, idle = turn.latency.percentile, not len(place)
@@ -323,7 +336,7 @@ class Tier:
 
     def begin(self, turn: Turn, now_ns: int, replica: str | None = None) -> Running:
         """It is admitted: from now on it counts, on that replica, or where it costs the least."""
-        place = self._named(replica) or self._order(turn, now_ns)[0]
+        place = self._named(replica) or self._order(turn, now_ns)[0][0]
         running = Running(turn, place, place.load(now_ns), now_ns)
         place.begin(running, self.predictor.fit.pod)
         return running

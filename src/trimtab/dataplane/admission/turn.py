@@ -13,7 +13,6 @@ from trimtab.core.contract import Latency
 from trimtab.dataplane.admission.queue import cost
 from trimtab.foundations.podmodel import Ask
 
-
 _NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 

@@ -95,7 +95,7 @@ class Choice:
         return Belief(prompt, blocks, shares, self._uses)
 
     def placed(self, replica: Replica, belief: Belief, tokens: float) -> Placed | None:
-        """It has taken the prompt in, of so many tokens, and holds it. None where that replica is not known any more."""
+        """It has taken the prompt in, of so many tokens. None where that replica is not known any more."""
         known = self._models.get(replica.model, {}).get(replica.id)
         if known is None or known.replica != replica:
             return None

@@ -85,6 +85,8 @@ class Fleet:
 
     def resting(self, model: str) -> frozenset[str]:
         """Ids of those that are better left alone now."""
+        if not self._rest_until_ns:
+            return frozenset()
         now = self._clock.now_ns()
         return frozenset(one.id for one in self._models.get(model, ()) if self._resting(one.id, now) > 0)
 
