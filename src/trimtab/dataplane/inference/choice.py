@@ -74,12 +74,6 @@ class Choice:
                 known.held.room = tokens[model]
                 own[replica.id] = known
 
-    def forget(self, model: str, replica: str) -> None:
-        """It holds nothing any more."""
-        own = self._models.get(model, {})
-        if replica in own:
-            own[replica] = _Known(own[replica].replica, own[replica].held.room)
-
     def is_open(self, model: str) -> bool:
         """Whether there is more than one."""
         return len(self._models.get(model, ())) > 1
