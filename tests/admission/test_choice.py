@@ -8,7 +8,8 @@ import pytest
 
 from trimtab.core.contract import Latency
 from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
-from trimtab.foundations.podmodel import Ask, Fit, Pod, Sample
+from trimtab.dataplane.admission.replica import PAUSE, Replica
+from trimtab.foundations.podmodel import Ask, Fit, Load, Pod, Sample
 from trimtab.surfaces.twin import run_virtual
 from trimtab.surfaces.twin.loop import VirtualLoop
 
@@ -69,6 +70,20 @@ def test_the_warm_replica_wins_until_its_queue_costs_more_than_the_prompt() -> N
         assert all(set(order) == {"a", "b"} for order in orders)
 
     run_virtual(main)
+
+
+def test_a_prompt_costs_more_where_prompts_keep_a_replica_busy() -> None:
+    """At half of its time twice as much, and what pauses meanwhile a fifth of that for each who writes; what is before
+    it costs what it takes."""
+    place, ask = Replica(), Ask(prompt=PROMPT, output=50, cached=400)
+    alone = POD.intake_ms(600, 400)
+    assert place.cost_ms(POD, Load(), ask) == pytest.approx(alone)
+    assert place.cost_ms(POD, Load(ahead_ms=70), ask) == pytest.approx(alone + 70)
+    assert place.cost_ms(POD, Load(busy=0.5), ask) == pytest.approx(2 * alone)
+    assert place.cost_ms(POD, Load(busy=1.0), ask) == pytest.approx(10 * alone)
+    writing = POD.decode_ms(3, 300) / 2 + POD.intake_ms(600, 400, 3, 300)
+    pause = PAUSE * 3 * POD.added_ms(3, 300, 600, 700)
+    assert place.cost_ms(POD, Load(running=3, held=300), ask) == pytest.approx(writing + pause)
 
 
 def test_equals_go_where_less_is_before_them() -> None:
@@ -142,6 +157,19 @@ def test_a_request_that_another_replica_answers_runs_there() -> None:
             each.end("success")
         assert one.is_empty
         assert one.tier.look(turn(), 0).idle
+
+    run_virtual(main)
+
+
+def test_an_answer_that_another_replica_begins_shows_that_the_model_takes_more() -> None:
+    """While nothing is known, each that begins makes room for two more, wherever it does."""
+
+    async def main() -> None:
+        one = gate(knows=False)
+        (ticket,) = await admitted(one, turn())
+        free = one.free
+        ticket.begun_at("b")
+        assert one.free == free + 2
 
     run_virtual(main)
 

@@ -185,6 +185,21 @@ def test_who_asked_before_a_prompt_was_in_corrects_nothing() -> None:
     assert choice.look("m", old).shares["m/0"] > 0.9
 
 
+def test_a_prompt_that_another_brought_back_meanwhile_says_nothing_of_what_came_between() -> None:
+    """Two find that a replica has lost their prompt. The first brings it back: that the second found nothing either
+    says nothing of what came before that."""
+    choice = two()
+    asked, new = (prompt_of("shop", None, None, messages([("user", text * 4000)])) for text in "ab")
+    place(choice, asked)
+    beliefs = [choice.look("m", asked), choice.look("m", asked)]
+    place(choice, new)
+    for belief in beliefs:
+        placed = choice.placed(replica(0), belief, 1000)
+        assert placed is not None
+        choice.corrected(placed, Usage(prompt=1000, cached=0))
+    assert choice.look("m", new).shares["m/0"] > 0.5
+
+
 def test_a_replica_that_was_started_again_holds_nothing() -> None:
     """Another address under the same name is another engine; what was sent to the one before says nothing of it. The
     other one keeps what it has."""

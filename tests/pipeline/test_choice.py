@@ -130,6 +130,27 @@ def test_a_prompt_that_another_replica_took_is_held_there(tmp_path: Path) -> Non
     run_virtual(main)
 
 
+def test_a_request_that_another_replica_took_counts_there(tmp_path: Path) -> None:
+    """The first refused it, and rests no more; the second is still writing: the next one goes to the first."""
+
+    async def main() -> None:
+        until = asyncio.Event()
+
+        def refuses_once(seen: Seen) -> Iterable[Step]:
+            return failure(503, "busy", headers=[("retry-after", "1")]) if seen.nth == 0 else openai(seen)
+
+        async with ScriptedUpstream(refuses_once) as one, ScriptedUpstream(held_up(until)) as two:
+            async with Gateway(tmp_path, one.url, two.url, TWO) as gateway, RawClient(gateway.port) as client:
+                client.send(chat(BUSY, stream=True, temperature=1))
+                await asyncio.sleep(2)
+                assert (await ask(gateway, "a short one")).replica == "small/0"
+                until.set()
+                await client.answer()
+                assert gateway.last.replica == "small/1"
+
+    run_virtual(main)
+
+
 def test_a_replica_that_was_started_again_holds_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         until = asyncio.Event()
