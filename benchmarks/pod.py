@@ -140,10 +140,11 @@ class Engine:
 
 
 class Pool:
-    """Replicas of one model: the one with the fewest requests gets the next."""
+    """Replicas of one model: the one with the fewest requests gets the next, unless it is said which."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self.engines = engines
 
-    def send(self, prompt: int, output: int, on_token: Callable[[], None]) -> Job:
-        return min(self.engines, key=len).send(prompt, output, on_token)
+    def send(self, prompt: int, output: int, on_token: Callable[[], None], replica: int | None = None) -> Job:
+        engine = min(self.engines, key=len) if replica is None else self.engines[replica]
+        return engine.send(prompt, output, on_token)
