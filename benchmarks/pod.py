@@ -75,12 +75,20 @@ class Engine:
         self._awake.set()
         return job
 
+    def opens(self, job: Job) -> None:
+        """Its prompt is about to be taken in: an engine that keeps prefixes may leave less of it."""
+
+    def took_in(self, job: Job) -> None:
+        """All of its prompt is in."""
+
     async def run(self) -> None:
         """For ever."""
         while True:
             self._drop_gone()
             while self._queue and len(self._reading) + len(self._writing) < self._sequences:
-                self._reading.append(self._queue.popleft())
+                job = self._queue.popleft()
+                self.opens(job)
+                self._reading.append(job)
             if self._reading or self._writing:
                 await self._one_pass()
             else:
@@ -116,6 +124,8 @@ class Engine:
         del self._reading[:read]
         self._held += len(self._writing) + sum(job.prompt + 1 for job in ready)
         self._writing += ready
+        for job in ready:
+            self.took_in(job)
         ended = False
         for job in self._writing:
             job.wrote += 1
@@ -130,10 +140,11 @@ class Engine:
 
 
 class Pool:
-    """Replicas of one model: the one with the fewest requests gets the next."""
+    """Replicas of one model: the one with the fewest requests gets the next, unless it is said which."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self.engines = engines
 
-    def send(self, prompt: int, output: int, on_token: Callable[[], None]) -> Job:
-        return min(self.engines, key=len).send(prompt, output, on_token)
+    def send(self, prompt: int, output: int, on_token: Callable[[], None], replica: int | None = None) -> Job:
+        engine = min(self.engines, key=len) if replica is None else self.engines[replica]
+        return engine.send(prompt, output, on_token)

@@ -52,6 +52,7 @@ class Ours:
 class _Held:
     def __init__(self, gate: Gate, ticket: Ticket, request: Request, latency: Latency) -> None:
         self._gate, self._ticket, self._request, self._latency = gate, ticket, request, latency
+        self.replica: int | None = int(ticket.order[0])
         self._foreseen: Foreseen | None = None
         self.wrote: Callable[[int], None] = ticket.wrote
         """Called for every token: not by way of a method of its own."""

@@ -22,6 +22,8 @@ SMOOTHING, SPARE, WINDOW, WARM_UP = 0.2, 4, 600, 10
 class _Free:
     """Permission that nobody keeps account of."""
 
+    replica: int | None = None
+
     def sent(self) -> None: ...
 
     def wrote(self, tokens: int) -> None: ...

@@ -27,7 +27,9 @@ class Seen(NamedTuple):
 
 
 class Leave(Protocol):
-    """Permission to run one request."""
+    """Permission to run one request. `replica`: where; None: where the fewest are."""
+
+    replica: int | None
 
     def sent(self) -> None:
         """It goes to a replica."""
@@ -111,7 +113,7 @@ class World:
                     told(loop.time())
                     wrote(len(times))
 
-                job = self.pool.send(request.prompt, request.output, on_token)
+                job = self.pool.send(request.prompt, request.output, on_token, leave.replica)
                 await asyncio.shield(job.done)
         except TimeoutError:
             if job is not None:

@@ -19,7 +19,8 @@ demo: false
 """
 _MODELS = """\
 models:
-  mock: {endpoint: "http://127.0.0.1:%(mock_port)d/v1", dialect: openai, tier: S, context: 1000000, slots: 1024, private: true}
+  mock:
+    {endpoint: "http://127.0.0.1:%(mock_port)d/v1", private: true, tier: S, context: 1000000, slots: 1024}
 variants:
   mock-plain: {model: mock, max_tokens: 512}
 """

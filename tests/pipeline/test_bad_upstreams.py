@@ -463,6 +463,7 @@ def test_the_upstreams_stream_cut_at_every_byte(tmp_path: Path) -> None:
                     got: RawAnswer = await gateway.ask("one two", stream=True, temperature=1)
                     seen.add(outcome(got))
                     gateway.assert_nothing_held()
+                    await asyncio.sleep(1)  # as many retries as requests, all the time: more than there may be
                     spent = sum(record.cost.settled_nanousd or 0 for record in gateway.records)
                     assert spent == gateway.settled_nanousd()
                 assert seen == {"fallback", "error", "answer"}

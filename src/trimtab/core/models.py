@@ -49,7 +49,8 @@ class Model(Document, frozen=True):
 
     endpoint: Annotated[str, Meta(examples=["engine:small"])] | list[str]
     """`engine:NAME` (embedded) or the base URL of an OpenAI-compatible API, up to and without `/chat/completions`.
-    Several are replicas: the least busy is asked, another on a fault."""
+    Several are replicas: the one where a request costs the least is asked (what waits there, what of its prompt is not
+    held there, what it takes from others), another on a fault."""
     tier: Annotated[Tier, Meta(examples=["S"])]
     """Class of the model by size; policy and channels choose by it."""
     dialect: Dialect = "openai"

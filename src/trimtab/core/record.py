@@ -183,6 +183,15 @@ class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """To its end, at that level."""
     waived: list[Figure] = []
     """Targets that the tier could not keep even when idle, and that stood in nobody's way."""
+    replica: str | None = None
+    """Where the model has several: the one that it was reckoned with, which is asked first."""
+    held: float | None = None
+    """Share of its prompt that this one was believed to hold already."""
+    replica_ms: float | None = None
+    """What the request costs there: time to its first token, and what it takes from those who run; null: too little was
+    known, the fewest requests decided."""
+    next_ms: float | None = None
+    """What it would have cost on the next replica."""
     running: int
     """Requests that ran."""
     waiting: int
@@ -316,7 +325,8 @@ class Record(msgspec.Struct, kw_only=True):
     `model_ttft_ms`, `model_itl_ms`, `model_e2e_ms` without the correction by earlier errors; `epoch`, how often the
     model's pace had changed for good: errors are learned from within one; `output_tokens`; and what it was foreseen
     from, by llm-d's names: `input_token_length`, `num_request_running`, `num_request_waiting`,
-    `prefill_tokens_in_flight`, `decode_tokens_in_flight`."""
+    `prefill_tokens_in_flight`, `decode_tokens_in_flight`; where there are several replicas also `prefix_cache_score`,
+    the share of its prompt that the one asked first was believed to hold."""
     guards: list[GuardRow]
     """Each check of each guard stage."""
     admissions: list[AdmissionRow] = []

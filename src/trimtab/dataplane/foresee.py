@@ -33,6 +33,10 @@ def decided(run: Run, model: str, gate: Gate, got: Ticket | Refused, since_ns: i
         itl_ms=look.itl_ms,
         e2e_ms=look.e2e_ms,
         waived=list(look.waived),
+        replica=look.order[0] if look.held is not None else None,
+        held=look.held,
+        replica_ms=look.cost_ms,
+        next_ms=look.next_ms,
         running=got.running,
         waiting=got.waiting,
         slots=got.slots,
@@ -74,6 +78,8 @@ def sent(run: Run, plan: Plan, bound: Bound) -> None:
         "prefill_tokens_in_flight": foreseen.intake,
         "decode_tokens_in_flight": load.held,
     }
+    if run.ticket.look.held is not None:
+        record.predicted["prefix_cache_score"] = ask.cached / ask.prompt
     if not _leaves_as_it_comes(run, plan, bound):  # what is seen of its tokens is when they were let go
         for name in ("ttft_ms", "itl_ms", "model_ttft_ms", "model_itl_ms"):
             del record.predicted[name]

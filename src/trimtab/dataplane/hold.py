@@ -120,8 +120,8 @@ async def admitted(
     return got if isinstance(got, Ticket) else (got, row)
 
 
-def turn(run: Run, bound: Bound, ask: Ask, *, strict: bool) -> Turn:
-    """Where a request stands before a gate."""
+def turn(run: Run, bound: Bound, ask: Ask, *, strict: bool, avoid: frozenset[str] = frozenset()) -> Turn:
+    """Where a request stands before a gate. `avoid`: replicas that are better left alone."""
     return Turn(
         rank=int(bound.contract.rank),
         tenant=bound.tenant.id,
@@ -129,6 +129,8 @@ def turn(run: Run, bound: Bound, ask: Ask, *, strict: bool) -> Turn:
         at_ns=run.ledger.arrival.at_ns,
         latency=bound.contract.latency,
         ask=ask,
+        held=run.belief.shares if run.belief is not None else {},
+        avoid=avoid,
         key=hash((bound.tenant.id, bound.name, *settle.texts(run.body.messages))) if run.body is not None else 0,
         strict=strict,
     )

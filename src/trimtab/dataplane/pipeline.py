@@ -21,7 +21,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, Why, answering
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, policy, routing, settle
+from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle
 from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
@@ -84,6 +84,7 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
             settle.close(run)
         settle.write(run)
         foresee.learn(run)
+        place.learn(run)
     return run.record
 
 
@@ -362,6 +363,7 @@ async def _try(
             await deliver.unasked(run)
             return None
         run.sentences = among or ()
+    await place.with_passages(run, plan, bound)
     foresee.sent(run, plan, bound)
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
     broken = await _ask(run, plan, row, others, decision)
@@ -390,12 +392,14 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             tries=run.tries,
             patience=hold.patience(run, bound, others),
             why=why,
+            order=run.ticket.order if run.ticket is not None else (),
         )
         if isinstance(begun, Fault):
             if begun.reason == "no replica" and broken is not None:
                 return broken
             return NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
         run.answering = begun
+        place.began(run, begun)
         begun.stall_s = hold.stall_s(run, plan, bound, others, decision.plans)
         row.outcome = "taken"
         broken = await deliver.answer(run, plan, begun)
@@ -440,7 +444,8 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
         reroute = reroute and effects.on_full.reroute
     ask = gate.tier.expected.ask((bound.tenant.id, bound.name), plan.prompt_bound, plan.max_tokens)
     strict = bound.contract.on_miss == "refuse" or (len(decision.plans) > 1 and len(shut) < len(decision.plans))
-    turn = hold.turn(run, bound, ask, strict=strict)
+    await place.look(run, plan, bound)
+    turn = hold.turn(run, bound, ask, strict=strict, avoid=run.plane.fleet.avoided(plan.variant.model))
     got = await hold.admitted(run, gate, turn, wait_s, model=plan.variant.model)
     if isinstance(got, Ticket):
         return got

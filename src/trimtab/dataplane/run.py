@@ -21,7 +21,7 @@ from trimtab.dataplane.admission import Ending, Ticket
 from trimtab.dataplane.cache import Entry, Flight
 from trimtab.dataplane.guard import OutScreen
 from trimtab.dataplane.guard.grounded import Checker, Quote
-from trimtab.dataplane.inference import Answering, Tries
+from trimtab.dataplane.inference import Answering, Belief, Placed, Tries
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
 from trimtab.dataplane.policy import Value, feature_values
@@ -81,6 +81,10 @@ class Run:
         """Of the passages shown, where the answer must be one of them."""
         self.quote: Quote | None = None
         """What stands in for an answer that its passages don't support."""
+        self.belief: Belief | None = None
+        """What replicas hold of the prompt, where there are several to choose from."""
+        self.placed: Placed | None = None
+        """Where it went."""
         self.template: str | None = None
         """Name of the template that was given in an answer's place."""
         self.prices: dict[str, Price | None] = {}

@@ -76,15 +76,16 @@ def set_fleet(
     plane: DataPlane, replicas: Mapping[str, Sequence[Replica]], share: Callable[[int], int] = lambda slots: slots
 ) -> None:
     """The replicas that are there now, by model, and with them the concurrency tokens of each model: `share` says how
-    many of them are this plane's."""
+    many of them are this plane's. What a replica can hold is what all of its slots need."""
     models = plane.configuration.catalogue.models
     known = {name: tuple(found) for name, found in replicas.items() if name in models}
     plane.fleet.update(known)
+    plane.choice.update(known, {name: models[name].slots * models[name].context for name in known})
 
     def resize() -> None:
         """An ejected replica takes no requests, so that others' slots are all there are."""
         well = {name: plane.fleet.healthy(name) for name in known}
-        plane.gates.resize({name: (share(models[name].slots * count), count) for name, count in well.items()})
+        plane.gates.resize({name: (share(models[name].slots * len(ids)), ids) for name, ids in well.items()})
 
     plane.fleet.changed = resize
     resize()

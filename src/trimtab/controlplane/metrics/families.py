@@ -300,7 +300,7 @@ REPLICAS = Family(
     name="trimtab_model_replicas",
     kind="gauge",
     unit="replicas",
-    help="Replicas of a model by state: ready; left alone since they said so (resting) or failed (ejected); back on trial.",
+    help="Replicas of a model by state: ready, left alone since they said so (resting) or failed (ejected), or back.",
     labels=(MODEL, Label("state", "ready, resting, ejected, half-open, slow")),
 )
 ENGINE = Family(

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -104,6 +105,16 @@ class Ticket:
         """It is sent to a replica now, for the first time or once more; its times teach. What it will take."""
         return None if self._ended else self._gate.sent(self._running)
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Ids of replicas: the one that it is reckoned to, then the others, the cheapest first."""
+        return self.look.order
+
+    def begun_at(self, replica: str) -> None:
+        """That replica begins to answer: where it is not the one that it was reckoned to, it runs there from now on."""
+        if not self._ended and replica != self._running.place.id:
+            self._gate.moved(self._running, replica)
+
     def wrote(self, tokens: int) -> None:
         """So many tokens of its answer have come in all."""
         if not self._ended:
@@ -133,10 +144,11 @@ class _Waiter:
 class Gate:
     """One model's. `slots` may change at any time; a smaller number takes effect as tickets end."""
 
-    def __init__(self, clock: Clock, slots: int, replicas: int = 1) -> None:
+    def __init__(self, clock: Clock, slots: int, replicas: int | Sequence[str] = 1) -> None:
         self._clock = clock
         self.slots = slots
-        self.tier = Tier(Predictor(Fit(), ()), replicas)
+        self.tier = Tier(Predictor(Fit(), ()))
+        self.tier.resize(replicas, slots)
         self.used = 0
         self._walk_ns = 0
         """From when on somebody may come in without a promise."""
@@ -184,9 +196,10 @@ class Gate:
             wait = rounds * self._service_ms
         return GateView(self.free, self.used, self.slots, self.waiting, wait)
 
-    def resize(self, slots: int, replicas: int = 1) -> None:
+    def resize(self, slots: int, replicas: int | Sequence[str] = 1) -> None:
+        """`replicas`: their ids, or how many there are."""
         self.slots = slots
-        self.tier.resize(replicas)
+        self.tier.resize(replicas, slots)
         self._hand_out()
 
     # --- before it runs
@@ -242,7 +255,7 @@ class Gate:
             if self._queue.goes_before(turn.rank, turn.tenant, of_equals=True):
                 return self._shut(turn, "turn")
         look = self.tier.look(turn, now_ns, promised=promised)
-        if look.short is not None or promised or self.tier.has_idle:
+        if look.short is not None or promised or look.idle:
             return look
         if self._lacks(turn, free, self._shares.kept(turn.rank, turn.tenant, now_ns), now_ns):
             return msgspec.structs.replace(look, short="share")
@@ -281,7 +294,7 @@ class Gate:
         return takes_ms * NS_PER_MS / max(1.0, self._busy)
 
     def _may_probe(self, turn: Turn, look: Look, now_ns: int) -> bool:
-        if look.short not in ("ttft", "itl", "e2e") or not self.tier.has_idle:
+        if look.short not in ("ttft", "itl", "e2e") or not look.idle:
             return False
         if turn.strict:
             if self._probed_ns is not None and now_ns - self._probed_ns < PROBE_NS:
@@ -307,7 +320,7 @@ class Gate:
         if how != "booked":
             self._walked_in(turn, now_ns)
         self._busy = max(self._busy, self.used)
-        return Ticket(self, turn, look, how, self.tier.begin(turn, now_ns))
+        return Ticket(self, turn, look, how, self.tier.begin(turn, now_ns, look.order[0]))
 
     async def _wait(self, turn: Turn, look: Look, wait_s: float, *, booked: bool) -> Ticket | Refused:
         waiter = _Waiter(turn)
@@ -356,6 +369,12 @@ class Gate:
         """A ticket's request goes to a replica."""
         self.tier.sent(running, self._clock.now_ns())
         return self.tier.foresee(running)
+
+    def moved(self, running: Running, replica: str) -> None:
+        """Another replica has begun to answer than was asked first."""
+        self._begun += 1
+        self.tier.moved(running, replica, self._clock.now_ns())
+        self._hand_out()
 
     def begun(self, running: Running) -> None:
         """Its first token has come: its prompt is in, and there may be room for the next."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trimtab.core.clock import Clock
 from trimtab.dataplane.admission.gate import Gate, GateView
@@ -19,10 +19,11 @@ class Gates:
         self._known: dict[str, TierState] = {}
         """Of models whose gates may come later."""
 
-    def resize(self, slots: Mapping[str, tuple[int, int]]) -> None:
-        """Tokens and replicas per model as of now; a model that is not named has none. Tickets already given go on."""
+    def resize(self, slots: Mapping[str, tuple[int, int | Sequence[str]]]) -> None:
+        """Tokens and replicas (their ids, or how many there are) per model as of now; a model that is not named has
+        none. Tickets already given go on."""
         for name, gate in self._gates.items():
-            gate.resize(*slots.get(name, (0, 1)))
+            gate.resize(*slots.get(name, (0, ())))
         for name, (number, replicas) in slots.items():
             if name not in self._gates:
                 self._gates[name] = gate = Gate(self._clock, number, replicas)

@@ -8,6 +8,8 @@ forecast would be far stricter, since of those with time to spare nearly none is
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -94,12 +96,23 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     e2e_ms: float | None = None
     waived: tuple[Figure, ...] = ()
     """Targets that would not be kept even on an idle tier, and so did not count."""
+    order: tuple[str, ...] = ()
+    """Ids of replicas: the one that was reckoned with, then the others, the cheapest first."""
+    idle: bool = False
+    """Nobody runs on that one."""
+    held: float | None = None
+    """Share of the prompt that it is believed to hold; None: there is no other."""
+    cost_ms: float | None = None
+    """What the request costs there; None: too little is known, or there is no other."""
+    next_ms: float | None = None
+    """What it would cost on the next one."""
 
 
 class Tier:
-    """One model's replicas. A request is reckoned to the one with the fewest, as the replica choice does it."""
+    """One model's replicas. A request goes where it costs the least (`Replica.cost_ms`), as long as one knows; else to
+    the one with the fewest, of these to who holds most of its prompt. `replicas`: their ids, or how many there are."""
 
-    def __init__(self, predictor: Predictor, replicas: int = 1) -> None:
+    def __init__(self, predictor: Predictor, replicas: int | Sequence[str] = 1) -> None:
         self.predictor = predictor
         self.expected = Expected()
         self.rows: tuple[str | None, str | None] = (None, None)
@@ -108,7 +121,8 @@ class Tier:
         self._alone: tuple[Turn, Times, tuple[Figure, ...]] | None = None
         """Of who was asked for last: what an idle tier would take, and which of its targets that would keep."""
         self.in_turn = InTurn()
-        self._replicas = [Replica(self.in_turn)]
+        self._replicas: list[Replica] = []
+        self._each = math.inf
         self._learned_ns: dict[bool, int] = {}
         """When a pass with and one without a prompt taught last."""
         self.resize(replicas)
@@ -116,11 +130,13 @@ class Tier:
     def __repr__(self) -> str:
         return f"<Tier of {len(self._replicas)} replicas, {self.predictor!r}>"
 
-    def resize(self, replicas: int) -> None:
-        """From now on. Who runs on a replica that goes keeps it to the end."""
-        self._replicas = self._replicas[: max(1, replicas)]
-        while len(self._replicas) < replicas:
-            self._replicas.append(Replica(self.in_turn))
+    def resize(self, replicas: int | Sequence[str], slots: int | None = None) -> None:
+        """From now on, with so many slots together; without any, those that were there stay for when one comes back.
+        Who runs on a replica that goes keeps it to the end."""
+        names = list(map(str, range(replicas))) if isinstance(replicas, int) else replicas
+        old = {one.id: one for one in self._replicas}
+        self._replicas = [old.get(name) or Replica(self.in_turn, name) for name in names or old or ["0"]]
+        self._each = math.inf if slots is None else math.ceil(slots / len(self._replicas))
 
     @property
     def replicas(self) -> int:
@@ -136,11 +152,6 @@ class Tier:
     def is_ready(self) -> bool:
         """Whether all of them are known."""
         return len(self.known) == len(FIGURES)
-
-    @property
-    def has_idle(self) -> bool:
-        """Whether the replica that the next request would go to has none."""
-        return not len(self._next())
 
     def state(self) -> TierState:
         share, output, outputs = self.expected.state()
@@ -160,17 +171,52 @@ class Tier:
     # --- the decision
 
     def look(self, turn: Turn, now_ns: int, *, promised: bool = False, others: float = 0.0) -> Look:
-        """What it would take now. Costs about a microsecond for each request on the same replica.
+        """What it would take now, where it costs the least, or where the fewest run if it would not fit there. Costs
+        about a microsecond for each request on each replica.
 
         Who was `promised` room is let in if it is more likely than not to be in time; the level of the rest makes up
         for that. `others`: so many like it come first.
         """
-        percentile = turn.latency.percentile
+        found = self._order(turn, now_ns)
+        look = self._look(found[0][0], turn, now_ns, promised, others)
+        if len(found) == 1:
+            return msgspec.structs.replace(look, order=(found[0][0].id,))
+        rest = [one for one in found[1:] if one[0].id not in turn.avoid]
+        if look.short is not None and rest:
+            fewest = min(rest, key=lambda one: len(one[0]))
+            if len(fewest[0]) < len(found[0][0]):
+                second = self._look(fewest[0], turn, now_ns, promised, others)
+                if second.short is None or second.idle:
+                    found.remove(fewest)
+                    found.insert(0, fewest)
+                    look = second
+        (first, cost_ms), (_, next_ms), *_ = found
+        share, order = turn.held.get(first.id, 0.0), tuple(one.id for one, _ in found)
+        return msgspec.structs.replace(look, order=order, held=share, cost_ms=cost_ms, next_ms=next_ms)
+
+    def _order(self, turn: Turn, now_ns: int) -> list[tuple[Replica, float | None]]:
+        """The cheapest first, each with what it costs in ms, if anybody knows; last those that are full, or better left
+        alone."""
+        if len(self._replicas) == 1:
+            return [(self._replicas[0], None)]
+        pod, avoid = self.predictor.fit.pod, turn.avoid
+        if not self.known:
+            fewest = sorted(
+                self._replicas,
+                key=lambda one: (one.id in avoid, len(one) >= self._each, len(one), -turn.held.get(one.id, 0.0)),
+            )
+            return [(one, None) for one in fewest]
+        costs = [(one, one.cost_ms(pod, one.load(now_ns), turn.ask_of(one.id))) for one in self._replicas]
+        costs.sort(key=lambda one: (one[0].id in avoid, len(one[0]) >= self._each, one[1]))
+        return list(costs)
+
+    def _look(self, place: Replica, turn: Turn, now_ns: int, promised: bool, others: float) -> Look:
+        percentile, idle = turn.latency.percentile, not len(place)
         known = self.known
         if not known:
-            return Look(short=None, percentile=percentile)
+            return Look(short=None, percentile=percentile, idle=idle)
         level = max(self.level(percentile), LIKELY if promised else 0.0)
-        place, ask, pod = self._next(), turn.ask, self.predictor.fit.pod
+        ask, pod = turn.ask_of(place.id), self.predictor.fit.pod
         load = place.load(now_ns)
         if others:
             load = _with(load, ask, others / len(self._replicas), pod, self.in_turn.share)
@@ -196,6 +242,7 @@ class Tier:
             itl_ms=told["itl"] if "itl" in known else None,
             e2e_ms=told["e2e"] if "e2e" in known else None,
             waived=waived,
+            idle=idle,
         )
 
     def level(self, percentile: float) -> float:
@@ -241,7 +288,7 @@ class Tier:
 
     def takes_ms(self, ask: Ask, now_ns: int) -> float | None:
         """From its admission to its end, as it is now; None: nobody knows."""
-        return self.predictor.forecast(self._next().load(now_ns), ask).e2e_ms if self.is_ready else None
+        return self.predictor.forecast(self._fewest().load(now_ns), ask).e2e_ms if self.is_ready else None
 
     def endings_ms(self, number: int, now_ns: int) -> float | None:
         """Until so many of those who run now, and of those that follow them, have ended: as often as answers end, which
@@ -259,7 +306,7 @@ class Tier:
 
     def endings_until(self, turn: Turn, now_ns: int) -> int | None:
         """How many of those who run must end for its own targets to be met; None: all would not do."""
-        load, running = self._next().load(now_ns), sum(map(len, self._replicas))
+        load, running = self._fewest().load(now_ns), sum(map(len, self._replicas))
         level, targets = self.level(turn.latency.percentile), _targets(turn)
         judged = {
             figure: targets[figure] / self.predictor.ratio(figure, level)
@@ -274,7 +321,7 @@ class Tier:
                 held=(load.held + load.coming_held) * left,
                 busy=load.busy * left,
             )
-            times = self.predictor.forecast(lighter, turn.ask)
+            times = self.predictor.forecast(lighter, turn.warmest)
             return all(times.of(figure) <= target for figure, target in judged.items())
 
         if not fits(running):
@@ -287,9 +334,9 @@ class Tier:
 
     # --- what runs
 
-    def begin(self, turn: Turn, now_ns: int) -> Running:
-        """It is admitted: from now on it counts."""
-        place = self._next()
+    def begin(self, turn: Turn, now_ns: int, replica: str | None = None) -> Running:
+        """It is admitted: from now on it counts, on that replica, or where it costs the least."""
+        place = self._named(replica) or self._order(turn, now_ns)[0][0]
         running = Running(turn, place, place.load(now_ns), now_ns)
         place.begin(running, self.predictor.fit.pod)
         return running
@@ -315,6 +362,14 @@ class Tier:
             load=load,
             intake=max(0.0, running.place.intake - ask.prompt),
         )
+
+    def moved(self, running: Running, replica: str, now_ns: int) -> None:
+        """Another replica has begun to answer it than it was reckoned to. What came of it there says nothing of the
+        time that it took."""
+        place = self._named(replica)
+        if place is not None and place is not running.place:
+            running.place.end(running, now_ns)
+            place.join(running, now_ns)
 
     def first(self, running: Running, now_ns: int) -> None:
         """Its first token has come."""
@@ -351,15 +406,18 @@ class Tier:
             self._learned_ns[sample.prompt > 0] = now_ns
             self.predictor.fit.observe(sample)
 
-    def _next(self) -> Replica:
+    def _fewest(self) -> Replica:
         return min(self._replicas, key=len)
+
+    def _named(self, replica: str | None) -> Replica | None:
+        return next((one for one in self._replicas if one.id == replica), None)
 
     def _on_idle(self, turn: Turn) -> tuple[Times, tuple[Figure, ...]]:
         """What an idle tier would take, and the targets that it would keep at the contract's own percentile: what past
         misses have made of the level is left out, else a strict level would waive targets in place of keeping them."""
         last = self._alone
         if last is None or last[0] is not turn:
-            times, level = self.predictor.forecast(Load(), turn.ask), 1 - learned_at(turn.latency.percentile)
+            times, level = self.predictor.forecast(Load(), turn.warmest), 1 - learned_at(turn.latency.percentile)
             targets, ratio = _targets(turn), self.predictor.ratio
             kept = tuple(one for one in FIGURES if times.of(one) * ratio(one, level) <= targets[one])
             last = self._alone = (turn, times, kept)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.contract import Latency
 from trimtab.dataplane.admission.queue import cost
 from trimtab.foundations.podmodel import Ask
+
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +31,10 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Its targets."""
     ask: Ask
     """How many tokens it is expected to have."""
+    held: Mapping[str, float] = _NOTHING
+    """Share of its prompt that replicas are believed to hold already, by their ids."""
+    avoid: frozenset[str] = frozenset()
+    """Replicas that are better left alone now."""
     key: int = 0
     """Of what it asks: equal where a client tries again."""
     strict: bool = False
@@ -39,6 +49,16 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     def due_ns(self) -> int:
         """When its end is due."""
         return self.at_ns + int(self.latency.e2e_ms * NS_PER_MS)
+
+    def ask_of(self, replica: str) -> Ask:
+        """What it would ask of that replica."""
+        share = self.held.get(replica, 0.0)
+        return msgspec.structs.replace(self.ask, cached=share * self.ask.prompt) if share else self.ask
+
+    @property
+    def warmest(self) -> Ask:
+        """What it would ask of the replica that holds most of its prompt."""
+        return self.ask_of(max(self.held, key=self.held.__getitem__)) if self.held else self.ask
 
     @property
     def tokens(self) -> float:

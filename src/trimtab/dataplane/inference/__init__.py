@@ -2,10 +2,12 @@
 
 from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content, texts_of
 from trimtab.dataplane.inference.assemble import Assembler, pieces
+from trimtab.dataplane.inference.choice import Belief, Choice, Placed
 from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts, failed
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
 from trimtab.dataplane.inference.generate import Patience, generate
+from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
 from trimtab.dataplane.inference.usage import wire as wire_usage
 
@@ -14,11 +16,15 @@ __all__ = [
     "Answering",
     "Assembler",
     "AttemptFailed",
+    "Belief",
+    "Choice",
     "Dialer",
     "Fault",
     "Fleet",
     "Origin",
     "Patience",
+    "Placed",
+    "Prompt",
     "Replica",
     "ReplicaView",
     "RetryBudget",
@@ -29,6 +35,7 @@ __all__ = [
     "generate",
     "is_content",
     "pieces",
+    "prompt_of",
     "texts_of",
     "wire_usage",
 ]

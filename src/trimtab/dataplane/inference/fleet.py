@@ -92,11 +92,12 @@ class Fleet:
     def ids(self, model: str) -> set[str]:
         return {one.id for one in self._models.get(model, ())}
 
-    def healthy(self, model: str) -> int:
-        """Replicas that are not ejected; all of them where all are."""
+    def healthy(self, model: str) -> list[str]:
+        """Ids of replicas that are not ejected; all of them where all are."""
         now = self._clock.now_ns()
         replicas = self._models.get(model, ())
-        return sum(self._health[one.id].state(now) != "ejected" for one in replicas) or len(replicas)
+        well = [one.id for one in replicas if self._health[one.id].state(now) != "ejected"]
+        return well or [one.id for one in replicas]
 
     @property
     def is_empty(self) -> bool:
@@ -105,16 +106,36 @@ class Fleet:
     def replicas(self) -> list[Replica]:
         return [replica for replicas in self._models.values() for replica in replicas]
 
-    def pick(self, model: str, tried: Collection[str], *, last: bool) -> Replica | None:
-        """The one that runs least of its share, then comes first; None when nobody else is to be asked. `last`: no
-        other model could answer, so that an ejected replica is better than none: the one whose time is over first.
+    def pick(self, model: str, tried: Collection[str], order: Sequence[str] = (), *, last: bool) -> Replica | None:
+        """The first of `order`, then the one that runs least of its share; before them one that is on trial, after them
+        one that comes back and has had its share. None when nobody else is to be asked. `last`: no other model could
+        answer, so that an ejected replica is better than none: the one whose time is over first.
         """
         now = self._clock.now_ns()
         left = [one for one in self._models.get(model, ()) if one.id not in tried and not self._resting(one.id, now)]
         able = [one for one in left if self._health[one.id].takes(now)]
-        if able:
-            return min(able, key=lambda one: (self._running.get(one.id, 0) + 1) / self._health[one.id].weight(now))
-        return min(left, key=lambda one: self._health[one.id].until_ns()) if left and last else None
+        if not able:
+            return min(left, key=lambda one: self._health[one.id].until_ns()) if left and last else None
+        if len(able) == 1:
+            return able[0]
+        loads = {one.id: (self._running.get(one.id, 0) + 1) / self._health[one.id].weight(now) for one in able}
+        least, place = min(loads.values()), {name: number for number, name in enumerate(order)}
+
+        def rank(one: Replica) -> tuple[int, int, float]:
+            state, load = self._health[one.id].state(now), loads[one.id]
+            own = 0 if state == "half-open" else 2 if state == "slow" and load > least else 1
+            return own, place.get(one.id, len(place)), load
+
+        return min(able, key=rank)
+
+    def avoided(self, model: str) -> frozenset[str]:
+        """Ids of those that are better left alone now."""
+        now = self._clock.now_ns()
+        return frozenset(
+            one.id
+            for one in self._models.get(model, ())
+            if self._resting(one.id, now) or not self._health[one.id].takes(now)
+        )
 
     def takes(self, replica: Replica) -> bool:
         """Whether it is well enough to be asked."""

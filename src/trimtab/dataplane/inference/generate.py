@@ -9,6 +9,7 @@ Faults after the first content are not repaired here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
@@ -47,12 +48,13 @@ async def generate(
     tries: Tries,
     patience: Patience,
     why: Why = "first",
+    order: Sequence[str] = (),
 ) -> Answering | Fault:
     """An answer whose first content is there, or why there is none from this plan. `why`: what led to its first
-    attempt. Each attempt leaves its row in the ledger's record."""
+    attempt; `order`: ids of replicas, who should be asked first. Each attempt leaves its row in the ledger's record."""
     model, again, fault = plan.variant.model, None, None
     while True:
-        replica = again or fleet.pick(model, tries.tried, last=not patience.others)
+        replica = again or fleet.pick(model, tries.tried, order, last=not patience.others)
         if replica is None:
             break
         if patience.deadline_ns <= ledger.clock.now_ns():
@@ -78,7 +80,7 @@ async def generate(
         if answering.told:
             row.usage = answering.usage()
         fleet.failed(replica, fault)
-        others = fleet.pick(model, tries.tried, last=not patience.others) is not None
+        others = fleet.pick(model, tries.tried, order, last=not patience.others) is not None
         leads = tries.failed(replica.id, fault, others=others)
         if leads == "again" and (fleet.takes(replica) or not patience.others):
             again, why = await _pause(replica, fault, ledger, patience), "again"

@@ -2,8 +2,8 @@
 
 An answer is *slow* if its first content took more than SLOWER times the median of what the model's other replicas took
 lately, on like load: requests are spread by load, so that what one replica gets is what the others get. While at most
-RATE of a replica's answers are slow it is ejected once in RUN_LENGTH answers, on average, at the most (`stats.Detector`,
-an e-detector); one whose answers are all slow is found after about eight.
+RATE of a replica's answers are slow it is ejected once in RUN_LENGTH answers, on average, at the most
+(`stats.Detector`, an e-detector); one whose answers are all slow is found after about eight.
 """
 
 from __future__ import annotations

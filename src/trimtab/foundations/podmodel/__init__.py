@@ -3,6 +3,7 @@
 from trimtab.foundations.podmodel.fit import Fit, FitState, fit
 from trimtab.foundations.podmodel.pod import Pod, Sample
 from trimtab.foundations.podmodel.predict import (
+    BUSIEST,
     FIGURES,
     Ask,
     Figure,
@@ -15,6 +16,7 @@ from trimtab.foundations.podmodel.predict import (
 )
 
 __all__ = [
+    "BUSIEST",
     "FIGURES",
     "Ask",
     "Figure",
