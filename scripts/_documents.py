@@ -33,6 +33,7 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Model", "private"): True,
     ("Model", "fallbacks"): ["medium"],
     ("Model", "prefill"): True,
+    ("Model", "hedge"): True,
     ("HealthTerms", "probe"): "/health",
     ("QualityEstimate", "value"): 0.93,
     ("QualityEstimate", "lower"): 0.9,

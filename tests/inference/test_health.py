@@ -41,7 +41,7 @@ class Walk(RuleBasedStateMachine):
         if how == "succeeded":
             self.health.succeeded(self.now)
             self.in_a_row = 0
-            assert self.health.state(self.now) in ("well", "slow")
+            assert self.health.state(self.now) in ("well", "slow") or not (trial or any(self.running))
         elif how == "failed":
             ejected = self.health.failed(self.now)
             self.in_a_row += 1
@@ -84,7 +84,10 @@ def test_each_ejection_in_a_row_lasts_twice_as_long_and_ends() -> None:
         assert health.state(now - 1) == "ejected"
         assert health.state(now) == "half-open"
     assert lasted == [2, 4, 8, 16, 16]
+    assert not health.succeeded(now), "of an attempt from before the ejection"
+    assert health.began(now)
     assert health.succeeded(now)
+    health.trial_ended()
     assert health.weight(now) == LEAST_WEIGHT
     assert health.weight(now + 5 * NS_PER_S) == 0.5
     now += 10 * NS_PER_S

@@ -58,6 +58,7 @@ def sent(run: Run, plan: Plan, bound: Bound) -> None:
     record = run.record
     foreseen = run.ticket.sent()
     record.predicted = {}
+    run.foreseen = foreseen
     if foreseen is None:
         return
     load, ask = foreseen.load, foreseen.ask

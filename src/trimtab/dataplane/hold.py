@@ -11,7 +11,7 @@ from trimtab.core.money import Price
 from trimtab.core.record import AdmissionRow
 from trimtab.dataplane import foresee, settle
 from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
-from trimtab.dataplane.inference import Patience
+from trimtab.dataplane.inference import Hedge, Patience
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.routing import LEAST_OUTPUT
 from trimtab.dataplane.run import Run
@@ -22,6 +22,8 @@ STORE_RETRY_S = 2.0
 """When to come back where the shared store is lost: it is asked again more often than that."""
 
 
+SHORT_TOKENS = 1000
+"""Prompt and answer, as foreseen, of a request for which a second attempt may be made."""
 LEAST_STALL_S = 5.0
 STALL_GAPS = 50
 """A stream that says nothing for so many of the contract's times between tokens, and LEAST_STALL_S, has stalled."""
@@ -177,14 +179,42 @@ def store_lost() -> Refusal:
     return Refusal(code=Code.STORE_LOST, message=Code.STORE_LOST.value.cause, retry_after_s=STORE_RETRY_S)
 
 
-def patience(run: Run, bound: Bound, others: int) -> Patience:
+def patience(run: Run, plan: Plan, bound: Bound, others: int) -> Patience:
     """How long the answer may take to begin. Each attempt gets the contract's time to first token, or twice what was
     foreseen for it where that is more: one that is expected late is not given up for being late."""
-    first_ms = max(bound.contract.latency.ttft_ms, 2 * run.record.predicted.get("ttft_ms", 0.0))
+    foreseen = run.foreseen
+    first_ms = max(bound.contract.latency.ttft_ms, 2 * foreseen.ttft_ms if foreseen is not None else 0.0)
     wait_ns = bound.deadline_ns
     if others:
         wait_ns = min(wait_ns, run.ledger.arrival.at_ns + int(bound.contract.latency.ttft_ms * NS_PER_MS))
-    return Patience(deadline_ns=bound.deadline_ns, first_s=first_ms / 1000, wait_until_ns=wait_ns, others=others)
+    return Patience(
+        deadline_ns=bound.deadline_ns,
+        first_s=first_ms / 1000,
+        wait_until_ns=wait_ns,
+        others=others,
+        foreseen_ms=foreseen.times.ttft_ms if foreseen is not None else None,
+        hedge=_hedge(run, plan),
+    )
+
+
+def _hedge(run: Run, plan: Plan) -> Hedge | None:
+    """A second attempt for a short request that is slower than all but a few are foreseen to be, where the model has
+    replicas for it. What it may cost is held before."""
+    foreseen, variant = run.foreseen, plan.variant
+    if foreseen is None or not run.configuration.catalogue.models[variant.model].hedge:
+        return None
+    if run.plane.fleet.count(variant.model) < 2 or foreseen.ask.prompt + foreseen.ask.output > SHORT_TOKENS:
+        return None
+    price = variant.price
+    likely = 0 if price is None else price.most(int(foreseen.ask.prompt), 0)  # who is outrun has read its prompt
+    most = 0 if price is None else price.most(plan.prompt_bound, LEAST_OUTPUT * plan.choices)
+
+    async def may() -> bool:
+        if not run.plane.hedges.take(likely):
+            return False
+        return not most or (run.lease is not None and await run.lease.extend(most) == most)
+
+    return Hedge(foreseen.ttft_ms / 1000, may)
 
 
 def stall_s(run: Run, plan: Plan, bound: Bound, others: int, plans: Sequence[Plan]) -> float | None:

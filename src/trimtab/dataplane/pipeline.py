@@ -390,7 +390,7 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             dialer=plane.dialer,
             ledger=run.ledger,
             tries=run.tries,
-            patience=hold.patience(run, bound, others),
+            patience=hold.patience(run, plan, bound, others),
             why=why,
             order=run.ticket.order if run.ticket is not None else (),
         )

@@ -15,7 +15,7 @@ from trimtab.core.request import Chunk, Completion, Text
 from trimtab.dataplane.admission import Gate, Gates
 from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.classify import Classifier, Name, Prepared
-from trimtab.dataplane.inference import Choice, Dialer, Fleet, RetryBudget
+from trimtab.dataplane.inference import Choice, Dialer, Fleet, HedgeBudget, RetryBudget
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
@@ -98,6 +98,7 @@ class DataPlane:
         self.embedding_gate = Gate(clock, EMBEDDING_SLOTS)
         self.fleet = Fleet(clock)
         self.retries = RetryBudget(clock, workers)
+        self.hedges = HedgeBudget()
         self.choice = Choice()
         self.draining = False
         self.requests = 0

@@ -17,7 +17,7 @@ from trimtab.core.money import Price, Usage
 from trimtab.core.record import PlanRow, Record
 from trimtab.core.request import Body, EmbeddingTerms, Message
 from trimtab.core.tenancy import KeyEntry
-from trimtab.dataplane.admission import Ending, Ticket
+from trimtab.dataplane.admission import Ending, Foreseen, Ticket
 from trimtab.dataplane.cache import Entry, Flight
 from trimtab.dataplane.guard import OutScreen
 from trimtab.dataplane.guard.grounded import Checker, Quote
@@ -101,6 +101,8 @@ class Run:
         self.answering: Answering | None = None
         # how far the answer is
         self.tries = Tries(plane.retries)
+        self.foreseen: Foreseen | None = None
+        """Of the plan that is asked, when it was."""
         self.screen: OutScreen | None = None
         """Of a live answer, whoever writes it."""
         self.resuming: Resuming | None = None

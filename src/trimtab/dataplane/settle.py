@@ -70,6 +70,8 @@ def write(run: Run) -> None:
         record.ttft_ms = (run.first_ns - run.ledger.arrival.at_ns) / NS_PER_MS
     record.itl = inter_token(run.gaps_ms)
     _judge(run)
+    if record.attempts:
+        run.plane.hedges.request(record.cost.settled_nanousd or 0)
     run.plane.count(record)
     run.plane.sink.write(record)
     if run.drift_nanousd:
@@ -178,6 +180,9 @@ def count_usage(run: Run) -> None:
         counter.observe(sum(map(len, texts(run.sent))), usage.prompt)
         if usage.completion and not usage.reasoning:  # what was thought is billed, and not shown
             counter.observe_answer(answering.produced, usage.completion)
+    for row in run.record.attempts:
+        if row.reason == "outrun" and row.usage is None:  # its prompt was read there, too
+            row.usage = Usage(prompt=usage.prompt, completion=0, source="estimated")
     attempt = run.record.attempts[-1]
     attempt.usage, attempt.skipped = usage, answering.skipped
     run.usage = usage if run.before is None else _together(run.before, usage)

@@ -6,7 +6,8 @@ from trimtab.dataplane.inference.choice import Belief, Choice, Placed
 from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts, failed
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
-from trimtab.dataplane.inference.generate import Patience, generate
+from trimtab.dataplane.inference.generate import Hedge, Patience, generate
+from trimtab.dataplane.inference.hedges import HedgeBudget
 from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
 from trimtab.dataplane.inference.usage import wire as wire_usage
@@ -21,6 +22,8 @@ __all__ = [
     "Dialer",
     "Fault",
     "Fleet",
+    "Hedge",
+    "HedgeBudget",
     "Origin",
     "Patience",
     "Placed",

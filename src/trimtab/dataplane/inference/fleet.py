@@ -13,6 +13,7 @@ from trimtab.core.models import HealthTerms
 from trimtab.dataplane.inference.dialect import Fault
 from trimtab.dataplane.inference.dialer import Answer, Origin, UpstreamError
 from trimtab.dataplane.inference.health import Health, State
+from trimtab.dataplane.inference.outliers import Outliers
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Fleet:
         self._running: dict[str, int] = {}
         self._rest_until_ns: dict[str, int] = {}
         self._health: dict[str, Health] = {}
+        self._outliers: dict[str, Outliers] = {}
         self._lingering: set[asyncio.Task[None]] = set()
         self.changed: Callable[[], None] = lambda: None
         """Called when a replica was ejected or has come back: how much can run has changed."""
@@ -80,6 +82,7 @@ class Fleet:
         before = {replica.id: replica for replicas in self._models.values() for replica in replicas}
         self._models = models
         known = {replica.id: replica for replicas in models.values() for replica in replicas}
+        self._outliers = {}
         kept = {one for one, replica in known.items() if before.get(one) == replica}
         self._rest_until_ns = {one: until for one, until in self._rest_until_ns.items() if one in kept}
         self._health = {
@@ -181,11 +184,27 @@ class Fleet:
         if fault.harm != "none":
             self.ill(replica, at_once=fault.harm == "eject")
 
+    def began_to_answer(self, replica: Replica, first_ms: float, foreseen_ms: float | None) -> None:
+        """Its first content came after `first_ms`. Who is slower than its like, beyond doubt, is ejected while others
+        are well."""
+        if foreseen_ms is None or self.count(replica.model) < 2:
+            return
+        outliers = self._outliers.setdefault(replica.model, Outliers())
+        certificate = outliers.observe(replica.id, first_ms / foreseen_ms)
+        health = self._health.get(replica.id)
+        if certificate is None or health is None or self.healthy(replica.model) == [replica.id]:
+            return
+        if health.failed(self._clock.now_ns(), at_once=True, found_out=False):
+            _log.warning("replica %s is ejected: it is slower than its like (%s)", replica.id, certificate)
+            self.changed()
+
     def ill(self, replica: Replica, *, at_once: bool) -> None:
         """An attempt or a probe has failed there."""
         health = self._health.get(replica.id)
         if health is not None and health.failed(self._clock.now_ns(), at_once=at_once):
             _log.warning("replica %s is ejected", replica.id)
+            if replica.model in self._outliers:
+                self._outliers[replica.model].forget(replica.id)
             self.changed()
 
     def seen_well(self, replica: Replica) -> None:

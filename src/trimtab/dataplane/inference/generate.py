@@ -9,7 +9,7 @@ Faults after the first content are not repaired here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from zlib import crc32
 
 import msgspec
@@ -26,6 +26,13 @@ from trimtab.dataplane.inference.fleet import Fleet, Replica
 from trimtab.dataplane.inference.retries import Tries, pause_s
 
 
+class Hedge(msgspec.Struct, frozen=True):
+    """A second attempt beside a slow one: after so long, if it may be made."""
+
+    after_s: float
+    may: Callable[[], Awaitable[bool]]
+
+
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """How long a request may wait for its answer to begin."""
 
@@ -36,6 +43,9 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """Until then a replica that wants to be left alone is waited for, rather than leaving it to another plan."""
     others: int
     """Plans that could still be tried after this one."""
+    foreseen_ms: float | None = None
+    """Time to first token as the iteration model has it."""
+    hedge: Hedge | None = None
 
 
 async def generate(
@@ -61,25 +71,14 @@ async def generate(
             break
         if not tries.pay():
             return fault or _UNPAID
-        answering = Answering(plan, replica, fleet)
-        row = Attempt(
-            replica=replica.id, start_ms=ledger.elapsed_ms(), outcome="ignored", variant=plan.variant.id, why=why
-        )
-        ledger.record.attempts.append(row)
-        tries.begin(replica.id)
-        try:
-            await _begin(answering, dialer, data, _Limit(plan, fleet, ledger, tries, patience))
-        except AttemptFailed as failure:
-            fault = failure.fault
-        except asyncio.CancelledError:
-            row.reason = "cancelled"
-            raise
+        one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience)
+        if patience.hedge is None:
+            begun = await one.ask(replica, why)
         else:
-            return answering
-        row.outcome, row.reason = "dropped", fault.reason
-        if answering.told:
-            row.usage = answering.usage()
-        fleet.failed(replica, fault)
+            begun = await one.ask_two(replica, why, patience.hedge, order)
+        if isinstance(begun, Answering):
+            return begun
+        replica, fault = begun
         others = fleet.pick(model, tries.tried, order, last=not patience.others) is not None
         leads = tries.failed(replica.id, fault, others=others)
         if leads == "again" and (fleet.takes(replica) or not patience.others):
@@ -100,6 +99,76 @@ async def _pause(replica: Replica, fault: Fault, ledger: Ledger, patience: Patie
         return None
     await asyncio.sleep(wait_s)
     return replica
+
+
+class _Attempts:
+    """Attempts at one plan: each leaves its row in the record and what it found with the fleet."""
+
+    def __init__(
+        self, plan: Plan, data: bytes, fleet: Fleet, dialer: Dialer, ledger: Ledger, tries: Tries, patience: Patience
+    ) -> None:
+        self._plan, self._data = plan, data
+        self._fleet, self._dialer, self._ledger = fleet, dialer, ledger
+        self._tries, self._patience = tries, patience
+
+    async def ask(self, replica: Replica, why: Why) -> Answering | tuple[Replica, Fault]:
+        """One attempt, which `tries` has been paid for: it has begun, or the fault."""
+        plan, fleet, ledger = self._plan, self._fleet, self._ledger
+        answering, since_ms = Answering(plan, replica, fleet), ledger.elapsed_ms()
+        row = Attempt(replica=replica.id, start_ms=since_ms, outcome="ignored", variant=plan.variant.id, why=why)
+        ledger.record.attempts.append(row)
+        self._tries.begin(replica.id)
+        try:
+            await _begin(answering, self._dialer, self._data, _Limit(plan, fleet, ledger, self._tries, self._patience))
+        except AttemptFailed as failure:
+            row.outcome, row.reason = "dropped", failure.fault.reason
+            if answering.told:
+                row.usage = answering.usage()
+            fleet.failed(replica, failure.fault)
+            return replica, failure.fault
+        except asyncio.CancelledError:
+            row.reason = "cancelled"
+            raise
+        fleet.began_to_answer(replica, ledger.elapsed_ms() - since_ms, self._patience.foreseen_ms)
+        return answering
+
+    async def ask_two(
+        self, replica: Replica, why: Why, hedge: Hedge, order: Sequence[str]
+    ) -> Answering | tuple[Replica, Fault]:
+        """The same, and a second attempt on another replica if the first takes longer than `hedge` says. Who begins
+        first answers, the other is hung up on; if both fail, the fault of the last one."""
+        rows, outrun = self._ledger.record.attempts, False
+        running = {asyncio.ensure_future(self.ask(replica, why)): len(rows)}
+        try:
+            await asyncio.wait(running, timeout=hedge.after_s)
+            if not any(task.done() for task in running):
+                other = self._fleet.pick(self._plan.variant.model, self._tries.tried, order, last=False)
+                if other is not None and await hedge.may() and self._tries.pay():
+                    running[asyncio.ensure_future(self.ask(other, "hedge"))] = len(rows)
+            left = set(running)
+            while left:
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    found = task.result()
+                    if isinstance(found, Answering):
+                        outrun = True
+                        rows.append(rows.pop(running.pop(task)))  # the row of who answers is the last one
+                        return found
+            return found
+        finally:
+            await _stop(running)
+            if outrun:
+                for row in rows[:-1]:
+                    row.reason = "outrun" if row.reason == "cancelled" else row.reason
+
+
+async def _stop(tasks: Iterable[asyncio.Task[Answering | tuple[Replica, Fault]]]) -> None:
+    """Those that run are cancelled; one that has begun to answer after all is hung up on."""
+    for task in tasks:
+        task.cancel()
+    for found in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(found, Answering):
+            found.close()
 
 
 class _Limit:

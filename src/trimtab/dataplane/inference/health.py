@@ -73,17 +73,18 @@ class Health:
         self._trials -= 1
 
     def succeeded(self, now_ns: int) -> bool:
-        """An answer came whole; whether that has changed anything."""
+        """An answer came whole; whether that has changed anything. One that was sent before the ejection says nothing of
+        what came after."""
         self._failures = 0
-        if self._until_ns is None:
+        if self._until_ns is None or not self._trials:
             return False
         self._until_ns = None
         self._slow_since_ns = now_ns
         return True
 
-    def failed(self, now_ns: int, *, at_once: bool = False) -> bool:
+    def failed(self, now_ns: int, *, at_once: bool = False, found_out: bool | None = None) -> bool:
         """An answer did not come, or not whole; whether the replica is ejected by it. `at_once`: one failure is enough
-        (nobody is there, our key is not taken)."""
+        (nobody is there, our key is not taken). `found_out`: a probe may take it back; unset, as `at_once`."""
         self._failures += 1
         state = self.state(now_ns)
         if state == "ejected":
@@ -92,7 +93,7 @@ class Health:
             lasts_s = min(self.terms.eject_s * 2**self._ejections, max(LONGEST_EJECTION_S, self.terms.eject_s))
             self._ejections = min(self._ejections + 1, 16)
             self._until_ns = now_ns + int(lasts_s * NS_PER_S)
-            self._slow_since_ns, self._failures, self._found_out = None, 0, at_once
+            self._slow_since_ns, self._failures, self._found_out = None, 0, at_once if found_out is None else found_out
             return True
         return False
 

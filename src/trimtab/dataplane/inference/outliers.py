@@ -1,7 +1,7 @@
 """Outliers: a replica that answers, but later than its like. Found by evidence, not by a window that forgets.
 
-An answer is *slow* if its first content took more than SLOWER times the median of what the model's other replicas took
-lately, on like load: requests are spread by load, so that what one replica gets is what the others get. While at most
+An answer is *slow* if its first content took more than SLOWER times as long, beside what was foreseen, as the median of
+the model's other replicas lately: prompts differ, and who keeps long conversations must not look slow. While at most
 RATE of a replica's answers are slow it is ejected once in RUN_LENGTH answers, on average, at the most
 (`stats.Detector`, an e-detector); one whose answers are all slow is found after about eight.
 """
@@ -29,14 +29,15 @@ class Outliers:
         self._lately: dict[str, deque[float]] = {}
         self._detectors: dict[str, Detector] = {}
 
-    def observe(self, replica: str, first_ms: float) -> Certificate | None:
-        """An answer began after `first_ms`. The certificate of an alarm: this one is slower than its like."""
-        others = [ms for one, known in self._lately.items() if one != replica for ms in known]
-        self._lately.setdefault(replica, deque(maxlen=LATELY)).append(first_ms)
+    def observe(self, replica: str, took: float) -> Certificate | None:
+        """An answer began after `took` times what was foreseen. The certificate of an alarm: this one is slower than
+        its like."""
+        others = [one for name, known in self._lately.items() if name != replica for one in known]
+        self._lately.setdefault(replica, deque(maxlen=LATELY)).append(took)
         if len(others) < LEAST:
             return None
         detector = self._detectors.setdefault(replica, Detector(RATE, RUN_LENGTH))
-        detector.observe(float(first_ms > SLOWER * median(others)))
+        detector.observe(float(took > SLOWER * median(others)))
         if not detector.alarmed:
             return None
         certificate = detector.certificate()
