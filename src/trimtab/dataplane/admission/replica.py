@@ -33,8 +33,8 @@ MOST_WAIT: Final = 1.5
 ALONE: Final = 0.5
 """Share below which a prompt's time is its own, however many others are under way."""
 PAUSE: Final = 0.2
-"""What a second in which an answer pauses weighs, beside one before it begins: it is read meanwhile. With 0 ends come 2
-to 7 % later, with 1 the 95th percentile of first tokens 60 % later (benchmarks/replica_choice)."""
+"""What a second in which an answer pauses weighs, beside one before it begins: it is read meanwhile. With 0 answers end
+8 % later, with more first tokens come later (benchmarks/replica_choice)."""
 STEP: Final = 32
 """Tokens of one answer that tell its pace; what is left at its end tells it, too."""
 LONGER: Final = 0.25
