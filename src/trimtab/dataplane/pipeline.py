@@ -356,7 +356,7 @@ async def _try(
         ledger=ledger,
         deadline_ns=bound.deadline_ns,
         others=others,
-        order=run.ticket.order if run.ticket is not None else (),
+        order=run.ticket.order,
     )
     if isinstance(begun, Fault):
         broken: NotAnswered | None = NotAnswered(begun.refusal, begun.reason, last=begun.consequence == "final")
