@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.core.contract import Latency
 from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
-from trimtab.dataplane.admission.replica import PAUSE, Replica
+from trimtab.dataplane.admission.replica import PAUSE, SLOWER, Replica
 from trimtab.foundations.podmodel import Ask, Fit, Load, Pod, Sample
 from trimtab.surfaces.twin import run_virtual
 from trimtab.surfaces.twin.loop import VirtualLoop
@@ -72,18 +72,22 @@ def test_the_warm_replica_wins_until_its_queue_costs_more_than_the_prompt() -> N
     run_virtual(main)
 
 
-def test_a_prompt_costs_more_where_prompts_keep_a_replica_busy() -> None:
-    """At half of its time twice as much, and what pauses meanwhile a fifth of that for each who writes; what is before
-    it costs what it takes."""
+def test_what_a_request_costs_is_what_people_wait() -> None:
+    """What is before it as long as it takes; its prompt, longer where prompts keep the replica busy; a share of the
+    pause of those who write, and of what all write slower by."""
     place, ask = Replica(), Ask(prompt=PROMPT, output=50, cached=400)
-    alone = POD.intake_ms(600, 400)
-    assert place.cost_ms(POD, Load(), ask) == pytest.approx(alone)
-    assert place.cost_ms(POD, Load(ahead_ms=70), ask) == pytest.approx(alone + 70)
-    assert place.cost_ms(POD, Load(busy=0.5), ask) == pytest.approx(2 * alone)
-    assert place.cost_ms(POD, Load(busy=1.0), ask) == pytest.approx(10 * alone)
-    writing = POD.decode_ms(3, 300) / 2 + POD.intake_ms(600, 400, 3, 300)
+    alone, held = POD.intake_ms(600, 400), PROMPT + 25
+    pace = POD.decode_ms(1, held)
+    idle = place.cost_ms(POD, Load(), ask)
+    assert idle == pytest.approx(alone + SLOWER * 50 * pace)
+    assert place.cost_ms(POD, Load(ahead_ms=70), ask) == pytest.approx(idle + 70)
+    assert place.cost_ms(POD, Load(busy=0.5), ask) == pytest.approx(2 * idle)
+    assert place.cost_ms(POD, Load(busy=1.0), ask) == pytest.approx(10 * idle)
+    before, after = POD.decode_ms(3, 300), POD.decode_ms(4, 300 + held)
+    writing = before / 2 + POD.intake_ms(600, 400, 3, 300)
     pause = PAUSE * 3 * POD.added_ms(3, 300, 600, 700)
-    assert place.cost_ms(POD, Load(running=3, held=300), ask) == pytest.approx(writing + pause)
+    slower = SLOWER * 50 * (after + (after - before) * 3 / 2)
+    assert place.cost_ms(POD, Load(running=3, held=300), ask) == pytest.approx(writing + pause + slower)
 
 
 def test_equals_go_where_less_is_before_them() -> None:

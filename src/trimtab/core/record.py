@@ -188,7 +188,7 @@ class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     held: float | None = None
     """Share of its prompt that this one was believed to hold already."""
     replica_ms: float | None = None
-    """What the request costs there: time to its first token, and what it takes from those who run; null: too little was
+    """What the request costs there, in ms that people wait (`dataplane/inference/README.md`); null: too little was
     known, the fewest requests decided."""
     next_ms: float | None = None
     """What it would have cost on the next replica."""

@@ -33,8 +33,10 @@ MOST_WAIT: Final = 1.5
 ALONE: Final = 0.5
 """Share below which a prompt's time is its own, however many others are under way."""
 PAUSE: Final = 0.2
-"""What a second in which an answer pauses weighs, beside one before it begins: it is read meanwhile. With 0 ends come 2
-to 7 % later, with 1 the 95th percentile of first tokens 60 % later (benchmarks/replica_choice)."""
+"""What a second in which an answer pauses weighs, beside one before it begins: it is read meanwhile. With 0 answers end
+8 % later, with more first tokens come later (benchmarks/replica_choice)."""
+SLOWER: Final = 0.3
+"""What a second weighs by which answers end later, beside one before they begin."""
 STEP: Final = 32
 """Tokens of one answer that tell its pace; what is left at its end tells it, too."""
 LONGER: Final = 0.25
@@ -165,11 +167,17 @@ class Replica:
 
         Its own wait: the pass under way and the prompts before it. Then its own prompt, as far as that is not held; on
         a replica that prompts keep busy for a share b of its time, those who come meanwhile wait for it, too, and
-        those behind them: in all 1 / (1 - b) times as long. And the pause of those who write (`PAUSE`).
+        those behind them: in all 1 / (1 - b) times as long. At lower weights (`PAUSE`, `SLOWER`) the pause of those who
+        write, its own answer, and by how much others write slower beside it, each over half of an answer.
         """
         wait = pod.decode_ms(load.running, load.held) / 2 + load.ahead_ms
-        pause = PAUSE * load.running * self._taken_ms(pod, ask, load)
-        return wait + _own_ms(pod, ask, load) / (1 - min(load.busy, BUSIEST)) + pause
+        pause = load.running * self._taken_ms(pod, ask, load)
+        beside = load.running + load.coming
+        held = load.held + load.coming_held + ask.prompt + ask.output / 2
+        after = decode_pass_ms(pod, Load(running=beside + 1, held=held, busy=load.busy))
+        slower = ask.output * (after + (after - decode_pass_ms(pod, load)) * beside / 2)
+        own = _own_ms(pod, ask, load) / (1 - min(load.busy, BUSIEST))
+        return wait + own + PAUSE * pause + SLOWER * slower
 
     def join(self, running: Running, now_ns: int) -> None:
         """It writes here from now on; nobody knows when its prompt was taken in."""
