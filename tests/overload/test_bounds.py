@@ -215,7 +215,7 @@ def test_pools_of_upstreams_that_are_gone() -> None:
         dialer = Http1Dialer()
         for port in range(1, 101):
             with pytest.raises(ConnectFailed):
-                await dialer.send(Origin.parse(f"http://127.0.0.1:{port}"), "POST", "/", [], b"")
+                await dialer.send(Origin.parse(f"http://127.0.0.1:{port}", private=True), "POST", "/", [], b"")
         assert len(dialer._pools) == 1
         await dialer.close()
 

@@ -299,7 +299,7 @@ def through_a_gateway(seed: int, link: Callable[[int, int], Link]) -> tuple[floa
     async def main() -> tuple[float, bytes, str]:
         async with ScriptedUpstream(lambda _: stream(["a", "b", "c"], delay_s=1.0)) as up:
             dialer = Http1Dialer()
-            handler = relay(dialer, Origin.parse(up.url))
+            handler = relay(dialer, Origin.parse(up.url, private=True))
             async with front_door(handler) as door:
                 got = await exchange(door.port, request("POST", "/v1/chat/completions", b"{}", "Connection: close"))
                 ended = virtual().time()

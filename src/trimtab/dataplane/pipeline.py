@@ -310,9 +310,10 @@ def _in_turn(decision: Decision, shut: Sequence[Shut], run: Run) -> Iterator[tup
     """Plans, best first, each with how many could still be asked after it; those whose model has nobody who is well
     come last. Then once more those whose tier could not keep the contract even when idle: where no other can, late is
     better than not at all. And while a stream is broken off, those that can go on with it."""
-    able = run.plane.fleet.is_able
+    fleet = run.plane.fleet
+    able = fleet.is_able
     plans = list(zip(decision.plans, decision.rows, strict=True))
-    plans.sort(key=lambda one: not able(one[0].variant.model))
+    plans.sort(key=lambda one: fleet.count(one[0].variant.model) > 0 and not able(one[0].variant.model))
     for number, (plan, row) in enumerate(plans):
         if run.started:
             break

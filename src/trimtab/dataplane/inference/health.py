@@ -73,8 +73,8 @@ class Health:
         self._trials -= 1
 
     def succeeded(self, now_ns: int) -> bool:
-        """An answer came whole; whether that has changed anything. One that was sent before the ejection says nothing of
-        what came after."""
+        """An answer came whole; whether that has changed anything. One that was sent before the ejection says nothing
+        of what came after."""
         self._failures = 0
         if self._until_ns is None or not self._trials:
             return False

@@ -100,7 +100,7 @@ async def measure_engine(spec: EngineSpec, folder: Path, clock: Clock, share_s: 
         if isinstance(message, EngineFailed):
             raise EngineError(message.reason)
         assert isinstance(message, EngineReady)
-        asking = _Asking(dialer, Origin.parse(message.url), key, clock)
+        asking = _Asking(dialer, Origin.parse(message.url, private=True), key, clock)
         return await _figures(spec, asking, clock, until_ns)
     finally:
         await dialer.close()
