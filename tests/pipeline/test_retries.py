@@ -234,6 +234,28 @@ def test_a_slow_first_token_is_left_to_the_next_plan(tmp_path: Path) -> None:
     run_virtual(main)
 
 
+def test_whoever_stands_in_is_let_in_though_it_is_late_by_then(tmp_path: Path) -> None:
+    """The time to first token has passed in waiting for the first model: the next one's gate, which knows its pace and
+    could not keep it any more, neither refuses nor keeps the request waiting for a room that is not short."""
+
+    async def main() -> None:
+        quick = [
+            Head(200, (EVENTS,)),
+            Delay(0.05),
+            *stream([f"w{n}" for n in range(10)], usage(3, 10), delay_s=0.01)[1:],
+        ]
+        async with ScriptedUpstream(lambda _: [Hang()]) as one, ScriptedUpstream(lambda _: quick) as two:
+            async with Gateway(tmp_path, one.url, two.url) as gateway:
+                for n in range(60):
+                    assert (await gateway.ask(f"{n}", model="tier:M", stream=True)).status == 200
+                assert gateway.last.predicted, "the pace is known"
+                got = await gateway.ask("late", stream=True)
+                assert (got.status, gateway.last.tier) == (200, "M")
+                assert gateway.last.ttft_ms == pytest.approx(1050, abs=20)
+
+    run_virtual(main)
+
+
 def test_a_slow_answer_is_not_given_up_where_no_other_can_be_paid_for(tmp_path: Path) -> None:
     """With the retry budget spent the attempt that runs goes on."""
     late = [Head(200, (EVENTS,)), Delay(2), *OK[1:]]

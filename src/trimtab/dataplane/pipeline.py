@@ -445,6 +445,8 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
         reroute = reroute and effects.on_full.reroute
     ask = gate.tier.expected.ask((bound.tenant.id, bound.name), plan.prompt_bound, plan.max_tokens)
     strict = bound.contract.on_miss == "refuse" or (len(decision.plans) > 1 and len(shut) < len(decision.plans))
+    if run.tries.attempts:  # somebody has failed: late is better than not at all
+        strict = False
     await place.look(run, plan, bound)
     turn = hold.turn(run, bound, ask, strict=strict, avoid=run.plane.fleet.avoided(plan.variant.model))
     got = await hold.admitted(run, gate, turn, wait_s, model=plan.variant.model)
