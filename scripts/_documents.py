@@ -30,6 +30,7 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Model", "upstream_name"): "gpt-4o-mini",
     ("Model", "api_key"): "env:OPENAI_API_KEY",
     ("Model", "region"): "eu",
+    ("Model", "api_version"): "2024-10-21",
     ("Model", "private"): True,
     ("Model", "fallbacks"): ["medium"],
     ("Model", "prefill"): True,

@@ -11,8 +11,8 @@ from trimtab.core.document import Document
 from trimtab.core.money import Price
 
 Tier = Literal["S", "M", "L"]
-Dialect = Literal["openai", "llamacpp"]
-"""How an endpoint speaks; `dataplane/inference/dialect.py` knows the differences."""
+Dialect = Literal["openai", "llamacpp", "vllm", "sglang", "azure", "anthropic", "gemini", "bedrock", "responses"]
+"""How an endpoint speaks; `dataplane/inference/dialects` knows the differences."""
 
 # Values of documents, with the bounds that the loader and the JSON Schema check.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$", description="a-z, 0-9 and dashes")]
@@ -54,8 +54,12 @@ class Model(Document, frozen=True):
     tier: Annotated[Tier, Meta(examples=["S"])]
     """Class of the model by size; policy and channels choose by it."""
     dialect: Dialect = "openai"
-    """How the endpoint speaks. `llamacpp` adds what only llama.cpp's server takes: exact usage of streams that are
-    cut, and grammars (`extractive`)."""
+    """How the endpoint speaks: `openai` is chat completions, by whoever serves them (Ollama, Mistral, Groq, ...).
+    `llamacpp` adds exact usage of streams that are cut, and grammars (`extractive`); `vllm` and `sglang` keep prefixes
+    apart by tenant. `azure`, `anthropic`, `gemini`, `bedrock` and `responses` are those providers' own; a request with
+    fields that they have no words for is not routed there."""
+    api_version: str | None = None
+    """Of `dialect: azure`: the `api-version` that requests name. Unset for endpoints under `/openai/v1`."""
     upstream_name: str | None = None
     """The name that the endpoint knows the model by; unset, its name here."""
     api_key: str | list[str] | None = None

@@ -27,14 +27,14 @@ from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
 from trimtab.dataplane.ground import answers_among
 from trimtab.dataplane.guard import regions_of, screen_in
-from trimtab.dataplane.inference import Fault, encode, generate
+from trimtab.dataplane.inference import SALTED, Fault, encode, generate, unfit
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import StoreLostError
-from trimtab.foundations.derive import tenant_secret
+from trimtab.foundations.derive import pseudonym, tenant_secret
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _log = logging.getLogger(__name__)
@@ -235,6 +235,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         allowed=allowed,
         takes=bound.target.takes,
         place=bound.target.place,
+        unfit=lambda variant: unfit(variant.dialect, body),
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
@@ -386,7 +387,9 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             sent = run.resuming.messages(sent)
         begun = await generate(
             plan,
-            encode(plan, sent, decision.body, run.sentences),
+            encode(
+                plan, sent, decision.body, run.sentences, _salt(run, bound) if plan.variant.dialect in SALTED else ""
+            ),
             fleet=plane.fleet,
             dialer=plane.dialer,
             ledger=run.ledger,
@@ -407,6 +410,11 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
         if broken is None or broken.last or (run.started and not _goes_on(run, plan)):
             return broken
         why = "continue" if run.started else "other replica"
+
+
+def _salt(run: Run, bound: Bound) -> str:
+    """What keeps a tenant's prefixes apart in engines that share them; it tells who it is to nobody."""
+    return pseudonym(tenant_secret(run.plane.secret, bound.tenant.id), "cache_salt")
 
 
 def _goes_on(run: Run, plan: Plan) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from trimtab.core.models import Model
-from trimtab.dataplane.inference import Origin, Replica
+from trimtab.dataplane.inference import WIRES, Origin, Replica
 from trimtab.foundations.config import SecretError, resolve_secret
 from trimtab.surfaces.processes import EngineStatus
 
@@ -49,7 +49,10 @@ def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> R
 
 def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Path) -> Iterator[Replica]:
     """The endpoint once with each key: `MODEL/N`, or `MODEL/N#KEY` where there are several."""
-    path = urlsplit(endpoint).path.rstrip("/") + _CHAT
+    wire, base = WIRES.get(model.dialect), urlsplit(endpoint).path.rstrip("/")
+    path = base + _CHAT if wire is None else wire.path(base, model.upstream_name or name)
+    if model.api_version is not None:
+        path += f"?api-version={quote(model.api_version, safe='')}"
     origin = Origin.parse(endpoint, private=model.private)
     for number, reference in enumerate(model.api_keys or [None]):
         headers: tuple[tuple[str, str], ...] = ()
@@ -59,6 +62,13 @@ def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Pat
             except SecretError as error:
                 _log.error("model %s can't be used with this key: %s", name, error)
                 continue
-            headers = (("authorization", f"Bearer {secret.reveal()}"),)
+            headers = _credential(model, secret.reveal())
         own_id = replica_id if len(model.api_keys) < 2 else f"{replica_id}#{number}"
         yield Replica(id=own_id, model=name, origin=origin, path=path, headers=headers, health=model.health)
+
+
+def _credential(model: Model, secret: str) -> tuple[tuple[str, str], ...]:
+    wire = WIRES.get(model.dialect)
+    if wire is not None:
+        return wire.headers(secret)
+    return (("api-key", secret),) if model.dialect == "azure" else (("authorization", f"Bearer {secret}"),)

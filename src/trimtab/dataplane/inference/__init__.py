@@ -1,9 +1,10 @@
 """Inference: from a plan to a stream of chunks, attempt after attempt, and what was used."""
 
-from trimtab.dataplane.inference.answering import Answering, AttemptFailed, is_content, texts_of
+from trimtab.dataplane.inference.answering import Answering, is_content, texts_of
 from trimtab.dataplane.inference.assemble import Assembler, pieces
 from trimtab.dataplane.inference.choice import Belief, Choice, Placed
-from trimtab.dataplane.inference.dialect import NOT_ALLOWED, Fault, encode, extracts, failed
+from trimtab.dataplane.inference.dialect import NOT_ALLOWED, SALTED, AttemptFailed, Fault, extracts, failed
+from trimtab.dataplane.inference.dialects import WIRES, encode, unfit
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
 from trimtab.dataplane.inference.generate import Hedge, Patience, generate
@@ -14,6 +15,8 @@ from trimtab.dataplane.inference.usage import wire as wire_usage
 
 __all__ = [
     "NOT_ALLOWED",
+    "SALTED",
+    "WIRES",
     "Answering",
     "Assembler",
     "AttemptFailed",
@@ -40,5 +43,6 @@ __all__ = [
     "pieces",
     "prompt_of",
     "texts_of",
+    "unfit",
     "wire_usage",
 ]

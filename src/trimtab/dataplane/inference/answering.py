@@ -19,7 +19,15 @@ import msgspec
 from trimtab.core.decision import Plan
 from trimtab.core.money import Usage
 from trimtab.core.request import Chunk, Text
-from trimtab.dataplane.inference.dialect import Fault, error_object, failed, fault_of_event, fault_of_status
+from trimtab.dataplane.inference.dialect import (
+    AttemptFailed,
+    Fault,
+    error_object,
+    failed,
+    fault_of_event,
+    fault_of_status,
+)
+from trimtab.dataplane.inference.dialects import WIRES, FrameParser, kind_of
 from trimtab.dataplane.inference.dialer import (
     Answer,
     ConnectFailed,
@@ -41,14 +49,6 @@ _CONTENT = ("content", "reasoning_content", "refusal", "tool_calls", "function_c
 _decode = msgspec.json.decode
 
 
-class AttemptFailed(Exception):  # noqa: N818 - named by what happened
-    """The attempt is over; `fault` says what that means."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.reason)
-        self.fault = fault
-
-
 class Answering:
     """Chunks of one attempt, in order: `while some := await answering.some()`.
 
@@ -60,7 +60,12 @@ class Answering:
         self.plan, self.replica = plan, replica
         self._fleet = fleet
         self._answer: Answer | None = None
+        wire = WIRES.get(plan.variant.dialect)
+        self._reader = wire.reader(plan) if wire is not None else None
+        """Of a dialect that is not OpenAI's."""
+        self._type = wire.content_type if wire is not None else "text/event-stream"
         self._events = EventParser()
+        self._frames = FrameParser() if self._type != "text/event-stream" else None
         self._ready: list[Chunk | Text] = []
         self._plain = PlainText()
         self._failed: AttemptFailed | UpstreamError | None = None
@@ -97,7 +102,7 @@ class Answering:
 
     async def _send(self, dialer: Dialer, data: bytes) -> None:
         replica = self.replica
-        headers = [("content-type", "application/json"), ("accept", "text/event-stream"), *replica.headers]
+        headers = [("content-type", "application/json"), ("accept", self._type), *replica.headers]
         answer = self._answer = await dialer.send(replica.origin, "POST", replica.path, headers, data)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if answer.status != 200:
@@ -105,8 +110,8 @@ class Answering:
             raise AttemptFailed(fault_of_status(answer.status, answer.headers, said))
         if kind == "application/json":
             self._whole(self._scrubbed(await answer.read_all(MAX_ANSWER_BYTES)))
-        elif kind != "text/event-stream":
-            raise MalformedAnswer(f"the answer's type is {kind or 'not told'}, not text/event-stream")
+        elif kind != self._type:
+            raise MalformedAnswer(f"the answer's type is {kind or 'not told'}, not {self._type}")
 
     def _whole(self, data: bytes) -> None:
         """A server that does not stream, or an error under 200."""
@@ -114,6 +119,8 @@ class Answering:
         if error is not None:
             raise AttemptFailed(fault_of_event(error))
         body = _object(data)
+        if self._reader is not None:
+            raise MalformedAnswer("the answer is whole where a stream was asked for")
         choices = body.pop("choices", None)
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices) or not choices:
             raise MalformedAnswer("the answer has no choices")
@@ -147,9 +154,17 @@ class Answering:
         self._size += len(piece)
         if self._size > MAX_ANSWER_BYTES:
             raise MalformedAnswer(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        if self._frames is not None:
+            for headers, payload in self._frames.feed(piece):
+                self._translate(kind_of(headers, _object(payload or b"{}")))
+            return
         for event in self._events.feed(piece):
             if self._ended:
                 break
+            if self._reader is not None:
+                if (told := self._event(event)) is not None:
+                    self._translate(told)
+                continue
             text = self._plain.read(event)
             if text is not None:
                 self.produced.append(text.content)
@@ -158,16 +173,30 @@ class Answering:
             if event.strip() == b"[DONE]":
                 self._done()
                 break
-            try:
-                chunk = _object(event)
-            except MalformedAnswer:
-                self.skipped += 1
-                if self.skipped > MOST_SKIPPED or not self.produced:
-                    raise
+            chunk = self._event(event)
+            if chunk is None:
                 continue
             if chunk.get("error") or chunk.get("object") == "error":
                 raise AttemptFailed(fault_of_event(error_object(self._scrubbed(event)) or {}))
             self._take(chunk)
+
+    def _event(self, data: bytes) -> dict[str, Any] | None:
+        """An event's object; None for one that is left out."""
+        try:
+            return _object(data)
+        except MalformedAnswer:
+            self.skipped += 1
+            if self.skipped > MOST_SKIPPED or not self.produced:
+                raise
+            return None
+
+    def _translate(self, event: dict[str, Any]) -> None:
+        """An event of another dialect than OpenAI's."""
+        assert self._reader is not None
+        for chunk in self._reader.read(event):
+            self._take(chunk)
+        if self._reader.ended and not self._ended:
+            self._done()
 
     def _take(self, chunk: dict[str, Any]) -> None:
         told = self._usage.take(chunk)
@@ -202,7 +231,7 @@ class Answering:
 
     def _end(self) -> None:
         """The body has ended as HTTP says."""
-        if not self._events.is_clean:
+        if not (self._events if self._frames is None else self._frames).is_clean:
             raise MalformedAnswer("the answer ends in the middle of an event")
         self._done()
 
@@ -291,7 +320,7 @@ class Answering:
     def _scrubbed(self, data: bytes) -> bytes:
         """An error's text without our credential, should the server repeat it."""
         for name, value in self.replica.headers:
-            if name in ("authorization", "api-key", "x-api-key"):
+            if name in ("authorization", "api-key", "x-api-key", "x-goog-api-key"):
                 secret = value.removeprefix("Bearer ").encode()
                 data = data.replace(secret, b"***") if secret else data
         return data

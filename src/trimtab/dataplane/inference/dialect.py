@@ -27,6 +27,9 @@ NOT_ALLOWED: Mapping[str, frozenset[str]] = {
 Consequence = Literal["retry", "next", "final"]
 """Another replica may help; this model can't, another may; nobody can, and the caller is told."""
 
+SALTED = frozenset({"vllm", "sglang"})
+"""Dialects whose engines keep prefixes apart by a salt."""
+
 Harm = Literal["none", "one", "eject"]
 
 BUSY_S = 1.0
@@ -35,6 +38,7 @@ _OWN_FORM = frozenset({"grammar", "json_schema", "response_format"})
 _encode = msgspec.json.Encoder().encode
 _CONTEXT = re.compile(r"context|too long|maximum.*tokens|exceed_context", re.IGNORECASE)
 _FILTER = re.compile(r"content.?(filter|policy|management)|responsibleai|safety", re.IGNORECASE)
+_SECONDS = re.compile(r"(\d{1,5}(?:\.\d{1,9})?)s")
 _RETRYABLE = frozenset({408, 409, 425, 429})
 
 
@@ -52,10 +56,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """What it says of the replica's health: nothing, a failure, or that nobody need be sent there."""
 
 
-def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Sequence[str] = ()) -> bytes:
-    """The request of one attempt. What the plan decides (caps, prompt, engine) is written over what the caller said.
+class AttemptFailed(Exception):  # noqa: N818 - named by what happened
+    """The attempt is over; `fault` says what that means."""
 
-    `sentences`: the answer is one of these, if there are any; llama.cpp's sampler takes no other token (GBNF).
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.reason)
+        self.fault = fault
+
+
+def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Sequence[str] = (), salt: str = "") -> bytes:
+    """The request of one attempt in OpenAI's words. What the plan decides (caps, prompt, engine) is written over what
+    the caller said.
+
+    `sentences`: the answer is one of these, if there are any; llama.cpp's sampler takes no other token (GBNF). `salt`:
+    the tenant's, where the engine keeps prefixes by it (vLLM, SGLang).
     """
     variant = plan.variant
     options = body.extra.get("stream_options")
@@ -77,6 +91,10 @@ def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Seque
         request["timings_per_token"] = True  # exact usage, also of a stream that is cut
         if sentences:
             request["grammar"] = f"root ::= {' | '.join(_literal(one) for one in dict.fromkeys(sentences))}"
+    elif variant.dialect in SALTED:
+        request["cache_salt"] = salt  # no tenant's prompt begins where another's ended
+        if messages and messages[-1]["role"] == "assistant":  # a prefill, to be gone on with
+            request |= {"continue_final_message": True, "add_generation_prompt": False}
     return _encode(request)
 
 
@@ -93,7 +111,7 @@ def _literal(text: str) -> str:
 
 def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fault:
     """What an answer that is not 200 means. The body may be anything."""
-    error = error_object(data)
+    error = error_object(data) or _of_amazon(headers, data)
     said = str(error.get("message", ""))[:500] if error else ""
     reason = f"http {status}"
     if status in (401, 402, 403):  # our credential or our account there: the caller can't mend it, another key may
@@ -105,6 +123,8 @@ def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fau
         return _failed("retry", "no money there", message, harm="eject")
     message = f"the model's server answered {status}"
     rest_s = retry_after_s(headers)
+    if rest_s is None and error:
+        rest_s = _retry_info_s(error)
     if status == 429:  # over its rate, not ill
         return _failed("retry", reason, message, rest_s=BUSY_S if rest_s is None else rest_s, again=True)
     return _failed("retry", reason, message, rest_s=rest_s, again=status >= 500, harm="one")
@@ -114,7 +134,7 @@ def fault_of_event(error: Any) -> Fault:
     """An error inside a stream that began with 200."""
     fields = error if isinstance(error, dict) else {"message": str(error)}
     if _FILTER.search(" ".join(_names(fields))):
-        return _content_refused(fields)
+        return content_refused(fields)
     said = str(fields.get("message") or fields.get("type") or "")[:200]
     return _failed("retry", "error event", f"the model's server reported an error: {said}".rstrip(": "), harm="one")
 
@@ -154,11 +174,34 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def _retry_info_s(error: Mapping[str, Any]) -> float | None:
+    """Google's RetryInfo among an error's details: `retryDelay`, seconds with an `s`."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and (found := _SECONDS.fullmatch(delay)):
+            return float(found[1])
+    return None
+
+
+def _of_amazon(headers: Mapping[str, str], data: bytes) -> dict[str, Any] | None:
+    """An AWS error: its name in a header, its message at the top of the body."""
+    name = headers.get("x-amzn-errortype", "").partition(":")[0]
+    if not name:
+        return None
+    try:
+        body = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        body = None
+    message = body.get("message") if isinstance(body, dict) else None
+    return {"code": name, "message": message if isinstance(message, str) else name}
+
+
 def _rejected(status: int, error: dict[str, Any] | None, said: str, reason: str) -> Fault:
     """400, 404, 413, 422: the request, or the model's name there."""
     names = " ".join(_names(error or {}))
     if error is not None and _FILTER.search(names):
-        return _content_refused(error)
+        return content_refused(error)
     if status != 404 and (_CONTEXT.search(names) or _CONTEXT.search(said)):
         message = said or Code.CONTEXT_LENGTH_EXCEEDED.value.cause
         refusal = Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=message, param="messages", upstream=_quoted(error))
@@ -170,7 +213,8 @@ def _rejected(status: int, error: dict[str, Any] | None, said: str, reason: str)
     return _failed("next", reason, f"the model's server answered {status}")
 
 
-def _content_refused(error: dict[str, Any]) -> Fault:
+def content_refused(error: dict[str, Any]) -> Fault:
+    """The provider's own filter: nobody else is asked, and the caller is told in its words."""
     refusal = Refusal(
         code=Code.CONTENT_REFUSED,
         message=str(error.get("message") or Code.CONTENT_REFUSED.value.cause)[:500],

@@ -19,8 +19,8 @@ from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import Attempt, Why
-from trimtab.dataplane.inference.answering import Answering, AttemptFailed
-from trimtab.dataplane.inference.dialect import Fault, failed
+from trimtab.dataplane.inference.answering import Answering
+from trimtab.dataplane.inference.dialect import AttemptFailed, Fault, failed
 from trimtab.dataplane.inference.dialer import Dialer
 from trimtab.dataplane.inference.fleet import Fleet, Replica
 from trimtab.dataplane.inference.retries import Tries, pause_s

@@ -26,6 +26,8 @@ from trimtab.core.request import Body, Message
 from trimtab.dataplane.routing.window import least_dropped, windowed
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
+_UNSAID = "has no words for "
+
 LEAST_OUTPUT = 16
 """Output tokens below which an answer is not worth its prompt."""
 
@@ -49,6 +51,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     takes: Callable[[Variant], bool]
     place: Callable[[Variant], int]
     """0 for what the caller asked for, more for what may stand in for it."""
+    unfit: Callable[[Variant], str | None]
+    """The field of the request that a variant's endpoint has no words for."""
     left_nanousd: int | None
     index: str | None
     """Id of the channel's index, where there is one that may be used: plans are then RAG plans."""
@@ -103,6 +107,8 @@ def _excluded(variant: Variant, question: Question) -> str | None:
         return "residency"
     if variant.quality_lower < contract.quality.min:
         return "quality"
+    if (field := question.unfit(variant)) is not None:
+        return f"{_UNSAID}{field}"
     return None
 
 
@@ -241,6 +247,10 @@ def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
     if reasons == {"residency"}:
         message = f"no allowed model is in {question.contract.residency}"
         return Refusal(code=Code.RESIDENCY_NOT_ALLOWED, message=message, rule="residency")
+    unsaid = sorted(one.removeprefix(_UNSAID) for one in reasons if one is not None and one.startswith(_UNSAID))
+    if unsaid and len(unsaid) == len(reasons):
+        message = f"no model that may answer takes {unsaid[0]}"
+        return Refusal(code=Code.INVALID_REQUEST, message=message, param=unsaid[0])
     named = ", ".join(f"{row.variant}: {row.outcome}" for row in left_out) or "no variant is declared"
     return Refusal(code=Code.NOTHING_ALLOWED, message=f"no plan is left ({named})")
 

@@ -60,6 +60,8 @@ def _remote(endpoint: str, model: Model, path: Path) -> Found:
     except ValueError:
         yield error(MODELS, path, "is no URL", example)
         return
+    if model.api_version is not None and model.dialect != "azure":
+        yield error(MODELS, (*path[:2], "api_version"), "is read only beside dialect: azure", "Delete the line.")
     if url.scheme not in ("http", "https") or not host:
         yield error(MODELS, path, "is neither engine:NAME nor an http(s) base URL", example)
     elif url.username or url.password:

@@ -1,0 +1,136 @@
+"""OpenAI's responses, as an upstream (FACTS 3). Nothing is kept there: `store` is false."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trimtab.core.decision import Plan
+from trimtab.core.request import Body, Message
+from trimtab.dataplane.inference.dialect import AttemptFailed, fault_of_event
+from trimtab.dataplane.inference.dialects import base
+
+_SAID = frozenset({"tools", "tool_choice", "top_p", "response_format", "reasoning_effort", "parallel_tool_calls"})
+_CHOICES = ("auto", "none", "required")
+
+
+class Responses:
+    """`dialect: responses`; the endpoint is the base URL, e.g. https://api.openai.com/v1."""
+
+    content_type = "text/event-stream"
+
+    def unfit(self, body: Body) -> str | None:
+        return base.unsaid(body, _SAID)
+
+    def encode(self, plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
+        request: dict[str, Any] = {
+            **plan.variant.sampling,
+            "model": plan.variant.upstream_model,
+            "input": [item for message in base.turns(messages) for item in _items(message)],
+            "max_output_tokens": plan.max_tokens,
+            "stream": True,
+            "store": False,
+        }
+        if system := base.system_of(plan, messages):
+            request["instructions"] = "\n\n".join(system)
+        if body.temperature is not None:
+            request["temperature"] = body.temperature
+        for name in ("top_p", "parallel_tool_calls"):
+            if body.extra.get(name) is not None:
+                request[name] = body.extra[name]
+        if declared := base.functions(body):
+            request["tools"] = [{"strict": None, **one, "type": "function"} for one in declared]
+            if (choice := base.chosen(body)) in _CHOICES:
+                request["tool_choice"] = choice
+            elif choice is not None:
+                request["tool_choice"] = {"type": "function", "name": choice.removeprefix("function:")}
+        if body.extra.get("reasoning_effort") is not None:
+            request["reasoning"] = {"effort": body.extra["reasoning_effort"]}
+        if (told := body.extra.get("response_format")) is not None:
+            schema = told.get("json_schema") or {}
+            request["text"] = {"format": {"type": told.get("type"), **schema}}
+        return base.encode(base.merged(request, plan.variant.engine))
+
+    def path(self, base: str, name: str) -> str:
+        return base + "/responses"
+
+    def headers(self, secret: str) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {secret}"),)
+
+    def reader(self, plan: Plan) -> Reader:
+        return Reader()
+
+
+class Reader:
+    """Items and their deltas; the last event has the usage and why it ended."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._calls: dict[int, int] = {}
+
+    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        kind = event.get("type")
+        if kind == "response.created":
+            return [base.chunk({"role": "assistant", "content": ""})]
+        if kind == "response.output_text.delta":
+            return [base.chunk({"content": event.get("delta") or ""})]
+        if kind == "response.refusal.delta":
+            return [base.chunk({"refusal": event.get("delta") or ""})]
+        if kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            return [base.chunk({"reasoning_content": event.get("delta") or ""})]
+        if kind == "response.output_item.added":
+            item = base.part(event, "item")
+            if item.get("type") != "function_call":
+                return []
+            number = self._calls[event.get("output_index", 0)] = len(self._calls)
+            return [base.tool_delta(number, call=str(item.get("call_id")), name=str(item.get("name")))]
+        if kind == "response.function_call_arguments.delta":
+            called = self._calls.get(event.get("output_index", 0))
+            return [] if called is None else [base.tool_delta(called, said=str(event.get("delta") or ""))]
+        if kind in ("response.completed", "response.incomplete"):
+            self.ended = True
+            return self._ends(base.part(event, "response"))
+        if kind == "response.failed":
+            raise AttemptFailed(fault_of_event(base.part(event, "response").get("error") or {}))
+        if kind == "error":
+            raise AttemptFailed(fault_of_event(event.get("error") or event))
+        return []
+
+    def _ends(self, response: dict[str, Any]) -> list[dict[str, Any]]:
+        reason = base.part(response, "incomplete_details").get("reason")
+        finish = "tool_calls" if self._calls else "stop"
+        if reason is not None:
+            finish = "content_filter" if reason == "content_filter" else "length"
+        return [base.chunk({}, finish), *_told(base.part(response, "usage"))]
+
+
+def _told(usage: dict[str, Any]) -> list[dict[str, Any]]:
+    if not usage:
+        return []
+    read, thought = base.part(usage, "input_tokens_details"), base.part(usage, "output_tokens_details")
+    return [
+        base.usage_chunk(
+            base.whole(usage.get("input_tokens")),
+            base.whole(usage.get("output_tokens")),
+            cached=base.whole(read.get("cached_tokens")),
+            written=base.whole(read.get("cache_write_tokens")),
+            reasoning=base.whole(thought.get("reasoning_tokens")),
+        )
+    ]
+
+
+def _items(message: Message) -> list[dict[str, Any]]:
+    said = base.texts(message.get("content"))
+    if message["role"] in ("tool", "function"):
+        call = str(message.get("tool_call_id") or message.get("name") or "")
+        return [{"type": "function_call_output", "call_id": call, "output": "\n".join(said)}]
+    role = "assistant" if message["role"] == "assistant" else "user"
+    kind = "output_text" if role == "assistant" else "input_text"
+    items: list[dict[str, Any]] = []
+    if said:
+        items.append({"role": role, "content": [{"type": kind, "text": text} for text in said]})
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        told = {"call_id": call.get("id"), "name": function.get("name"), "arguments": function.get("arguments") or "{}"}
+        items.append({"type": "function_call", **told})
+    return items
