@@ -387,9 +387,7 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             sent = run.resuming.messages(sent)
         begun = await generate(
             plan,
-            encode(
-                plan, sent, decision.body, run.sentences, _salt(run, bound) if plan.variant.dialect in SALTED else ""
-            ),
+            encode(plan, sent, decision.body, run.sentences, _salt(run, plan, bound)),
             fleet=plane.fleet,
             dialer=plane.dialer,
             ledger=run.ledger,
@@ -412,8 +410,10 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
         why = "continue" if run.started else "other replica"
 
 
-def _salt(run: Run, bound: Bound) -> str:
+def _salt(run: Run, plan: Plan, bound: Bound) -> str:
     """What keeps a tenant's prefixes apart in engines that share them; it tells who it is to nobody."""
+    if plan.variant.dialect not in SALTED:
+        return ""
     return pseudonym(tenant_secret(run.plane.secret, bound.tenant.id), "cache_salt")
 
 
