@@ -3,8 +3,6 @@
 Every answer says the same: `Hello wörld`, or calls `weather` with {"city": "Zürich"}.
 """
 
-# ruff: noqa: E501 - providers write long lines
-
 from __future__ import annotations
 
 from collections.abc import Iterable
