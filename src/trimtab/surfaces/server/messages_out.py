@@ -6,11 +6,13 @@ to one, so that the three are the whole prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import Refusal
 from trimtab.core.money import Usage
 from trimtab.core.request import Chunk, Completion, Head, Request, Text
@@ -24,6 +26,7 @@ from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 
 _encode = msgspec.json.Encoder().encode
 _ID = "chatcmpl-"
+_LIMIT = "x-ratelimit-"
 _STOPS: Final[Mapping[str, str]] = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -46,7 +49,7 @@ async def create(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
     """`POST /v1/messages`."""
     shown = messages.Shown()
     request = openai.request_of(http, lambda data: messages.parse(data, shown))
-    await answer(keyed(request), http.arrival, MessagesReply(reply, shown), plane)
+    await answer(keyed(request), http.arrival, MessagesReply(reply, shown, http.arrival.wall_ns), plane)
 
 
 async def count_tokens(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
@@ -72,9 +75,11 @@ def keyed(request: Request) -> Request:
 class MessagesReply:
     """`dataplane.plane.Reply` in Anthropic's words over HTTP."""
 
-    def __init__(self, reply: HttpReply, shown: messages.Shown) -> None:
+    def __init__(self, reply: HttpReply, shown: messages.Shown, wall_ns: int) -> None:
         self._reply = reply
         self._shown = shown
+        self._wall_ns = wall_ns
+        """When the request came: limits are reset at a time, not after one."""
         self._stream = False
         self._pending: tuple[int, Headers] | None = None
         self._whole = b""
@@ -88,7 +93,7 @@ class MessagesReply:
 
     def start(self, status: int, headers: Headers, *, stream: bool) -> None:
         self._stream = stream
-        headers = _named(headers)
+        headers = [*headers, *_named(headers, self._wall_ns)]
         if stream:
             self._reply.start(status, [*openai.EVENTS, *headers])
         else:
@@ -165,7 +170,7 @@ class MessagesReply:
         self._reply.finish(b"".join(events))
 
     def _message(self, whole: Completion) -> bytes:
-        (choice,) = whole.data["choices"]
+        choice = whole.data["choices"][0]
         for _ in self._blocks.feed(choice["message"]):
             pass
         for _ in self._blocks.end():
@@ -179,7 +184,7 @@ class MessagesReply:
         if self._reply.ended:
             return
         if not self._reply.started:
-            send_error(self._reply, refusal, headers, record)
+            send_error(self._reply, refusal, [*headers, *_named(headers, self._wall_ns)], record)
             return
         if self._stream:
             self._reply.push(b"event: error\ndata: %b\n\n" % _encode(error_of(refusal, record)))
@@ -196,23 +201,43 @@ def error_of(refusal: Refusal, record: str | None) -> dict[str, Any]:
 
 def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str | None) -> None:
     """A refusal as the whole answer; never waits."""
-    openai.send_refusal(reply, refusal, _encode(error_of(refusal, record)), _named(headers))
+    openai.send_refusal(reply, refusal, _encode(error_of(refusal, record)), headers)
 
 
-def usage_of(usage: Usage) -> dict[str, int]:
+def usage_of(usage: Usage) -> dict[str, Any]:
     """Anthropic's usage object."""
     cached, written = usage.cached or 0, usage.written or 0
+    known = {} if usage.reasoning is None else {"output_tokens_details": {"thinking_tokens": usage.reasoning}}
     return {
         "input_tokens": max((usage.prompt or 0) - cached - written, 0),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.completion or 0,
+        **known,
     }
 
 
-def _named(headers: Headers) -> Headers:
-    """With the request's id where clients of this dialect look for it."""
-    return [*headers, *(("request-id", value) for name, value in headers if name == "x-request-id")]
+def _named(headers: Headers, wall_ns: int) -> Iterator[tuple[str, str]]:
+    """The request's id and the limits again, by the names and in the forms of this dialect."""
+    for name, value in headers:
+        if name == "x-request-id":
+            yield "request-id", value
+        elif name.startswith(_LIMIT):
+            which, _, unit = name.removeprefix(_LIMIT).partition("-")
+            told = _time(wall_ns // NS_PER_S + _seconds(value)) if which == "reset" else value
+            yield f"anthropic-ratelimit-{unit}-{which}", told
+
+
+def _seconds(duration: str) -> float:
+    """Of a duration as OpenAI writes it: `6m0s`, `1.5s`, `20ms`."""
+    if duration.endswith("ms"):
+        return float(duration[:-2]) / 1000
+    minutes, _, rest = duration.rpartition("m")
+    return float(minutes or 0) * 60 + float(rest[:-1])
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _envelope(top: Mapping[str, Any]) -> dict[str, Any]:

@@ -169,12 +169,12 @@ class ResponsesReply:
         return "incomplete" if cut else "completed"
 
     def _item(self, block: Block, status: str) -> dict[str, Any]:
-        text = "" if status == "in_progress" else block.text
         item: dict[str, Any] = {"id": self._item_id(block), "status": status}
         if block.kind == "call":
             call_id = block.call_id or f"call_{block.index}"
-            return {"type": "function_call", **item, "call_id": call_id, "name": block.name, "arguments": text}
-        parts = [] if status == "in_progress" else [_part(block, text)]
+            arguments = "" if status == "in_progress" else _arguments(block)
+            return {"type": "function_call", **item, "call_id": call_id, "name": block.name, "arguments": arguments}
+        parts = [] if status == "in_progress" else [_part(block, block.text)]
         if block.kind == "thought":
             return {"type": "reasoning", **item, "summary": [], "content": parts}
         return {"type": "message", **item, "role": "assistant", "content": parts}
@@ -203,7 +203,7 @@ class ResponsesReply:
         }
 
     def _response(self, whole: Completion) -> bytes:
-        (choice,) = whole.data["choices"]
+        choice = whole.data["choices"][0]
         self._head = self._around(whole.data)
         for _ in self._blocks.feed(choice["message"]):
             pass
@@ -258,9 +258,14 @@ def _part(block: Block, text: str) -> dict[str, Any]:
     return {**part, "annotations": [], "logprobs": []} if block.kind == "text" else part
 
 
+def _arguments(block: Block) -> str:
+    """Some servers say nothing where a call has no arguments; clients want JSON."""
+    return block.text or "{}"
+
+
 def _done(block: Block) -> dict[str, Any]:
     """What the event that ends a run of deltas says of it."""
     if block.kind == "call":
-        return {"name": block.name, "arguments": block.text}
+        return {"name": block.name, "arguments": _arguments(block)}
     done = {_PARTS[block.kind][1]: block.text}
     return {**done, "logprobs": []} if block.kind == "text" else done
