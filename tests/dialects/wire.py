@@ -1,4 +1,4 @@
-"""One recorded upstream, one request in a dialect, on virtual time: what the upstream was asked, what the client got."""
+"""One recorded upstream, one request in a dialect, on virtual time: what the upstream saw, what the client got."""
 
 from __future__ import annotations
 
