@@ -43,9 +43,8 @@ def test_a_whole_answer(stage: Stage) -> None:
     """Text, status, usage with details, and what it repeats of its request."""
     stage.plays(scripts.COUNTED)
     with client(stage) as ours:
-        response = ours.responses.create(
-            **ASKED, instructions="Be short.", max_output_tokens=50, metadata={"case": "7"}
-        )
+        options: dict[str, Any] = {"instructions": "Be short.", "max_output_tokens": 50, "metadata": {"case": "7"}}
+        response = ours.responses.create(**ASKED, **options)
     assert (response.output_text, response.status, response.store) == ("one two", "completed", False)
     assert (response.instructions, response.max_output_tokens, response.metadata) == ("Be short.", 50, {"case": "7"})
     usage = response.usage
