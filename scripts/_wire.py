@@ -8,8 +8,8 @@ from trimtab.surfaces.server.app import ROUTES
 
 PATHS = {
     "/v1/chat/completions": "chat, whole or streamed",
-    "/v1/messages": "chat in Anthropic's words, whole or streamed ([what is taken](../how-to/point-an-agent-at-it.md))",
-    "/v1/messages/count_tokens": "tokens of such a body's system text, turns and tools: `{\"input_tokens\": N}`; no record",
+    "/v1/messages": "chat in Anthropic's words ([what is taken](../how-to/point-an-agent-at-it.md))",
+    "/v1/messages/count_tokens": 'tokens of such a body\'s system text, turns and tools: `{"input_tokens": N}`; no record',
     "/v1/responses": "chat in the words of OpenAI's responses, whole or streamed; nothing is stored",
     "/v1/embeddings": "vectors of the embedded model (`input_type`: `query` or `passage`)",
     "/v1/models": "names that this key may send as `model`; `/v1/models/NAME` is one of them",
@@ -102,8 +102,8 @@ OpenAI's HTTP API, and what Trimtab adds to it. HTTP/1.1; TLS and HTTP/2 are the
 _ASKING = """\
 ## Headers of requests
 
-`authorization: Bearer KEY` on every route under `/v1`; under `/v1/messages` `x-api-key: KEY` will do. `cache-control: no-store` goes past the answer cache: no stored
-answer is used, and this one is not stored.
+`authorization: Bearer KEY` on every route under `/v1`; under `/v1/messages` `x-api-key: KEY` will do.
+`cache-control: no-store` goes past the answer cache: no stored answer is used, and this one is not stored.
 
 A caller may tighten its contract by these headers, never loosen it: a looser term is no error and changes nothing. The
 body's `trimtab` object takes the same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.
@@ -139,8 +139,9 @@ Streams of `/v1/messages` and `/v1/responses` are those dialects' own named even
 _ERRORS = """\
 ## Errors
 
-OpenAI's body, `{"error": {"message", "type", "param", "code", "trimtab"}}`; [all codes](errors.md). Under `/v1/messages`
-it is Anthropic's, `{"type": "error", "error": {"type", "message", "trimtab"}, "request_id"}`, with its types by status.
+OpenAI's body, `{"error": {"message", "type", "param", "code", "trimtab"}}`; [all codes](errors.md). Under
+`/v1/messages` it is Anthropic's, `{"type": "error", "error": {"type", "message", "trimtab"}, "request_id"}`, with its
+types by status.
 """
 _ADMIN = """\
 ## The admin socket

@@ -110,6 +110,14 @@ def test_tokens_are_counted(stage: Stage) -> None:
     assert len(stage.upstream.requests) == before
 
 
+def test_agents_ask_for_betas(stage: Stage) -> None:
+    """They come with a query and a header; what a beta changes stands in the body, and is judged there."""
+    stage.plays(scripts.HELLO)
+    with client(stage) as ours:
+        message = ours.beta.messages.create(**ASKED, betas=["interleaved-thinking-2025-05-14"])
+    assert message.stop_reason == "end_turn"
+
+
 def test_a_bearer_token_is_a_key_too(stage: Stage) -> None:
     """As agents send it that are given an auth token instead of an API key."""
     stage.plays(scripts.HELLO)

@@ -29,7 +29,7 @@ _FIELDS: tuple[tuple[str, Kind], ...] = (
 class Block:
     """One block; `index` is its place in the answer."""
 
-    __slots__ = ("call", "call_id", "index", "is_open", "kind", "name", "texts", "waiting")
+    __slots__ = ("call", "call_id", "index", "is_closed", "is_open", "kind", "name", "texts", "waiting")
 
     def __init__(self, index: int, kind: Kind, call: int = -1) -> None:
         self.index, self.kind, self.call = index, kind, call
@@ -38,7 +38,8 @@ class Block:
         """All that was told of it."""
         self.waiting: list[str] = []
         """Pieces that came before its turn."""
-        self.is_open = False
+        self.is_open = self.is_closed = False
+        """Whether it was begun; whether it has ended since."""
 
     @property
     def text(self) -> str:
@@ -133,6 +134,7 @@ class Blocks:
             if not last and (len(self._rest) == 1 or not _is_over(block)):
                 return
             self._rest.popleft()
+            block.is_closed = True
             yield "close", block, ""
 
 

@@ -227,7 +227,8 @@ class ResponsesReply:
         told = {name: error[name] for name in ("code", "message", "param", "trimtab")}
         code = "rate_limit_exceeded" if refusal.status == _RATE else "server_error"
         failed = {**self._head, "status": "failed", "error": {"code": code, "message": error["message"]}}
-        failed["output"] = [self._item(block, "incomplete") for block in self._blocks.all]
+        told_of = [block for block in self._blocks.all if block.is_open]
+        failed["output"] = [self._item(one, "completed" if one.is_closed else "incomplete") for one in told_of]
         return [self._event("error", told), self._event("response.failed", {"response": failed})]
 
     def _event(self, name: str, fields: Mapping[str, Any]) -> bytes:
