@@ -9,7 +9,7 @@ from trimtab.surfaces.server.app import ROUTES
 PATHS = {
     "/v1/chat/completions": "chat, whole or streamed",
     "/v1/messages": "chat in Anthropic's words ([what is taken](../how-to/point-an-agent-at-it.md))",
-    "/v1/messages/count_tokens": 'tokens of such a body\'s system text, turns and tools: `{"input_tokens": N}`; no record',
+    "/v1/messages/count_tokens": 'tokens of such a body, and nothing else: `{"input_tokens": N}`; no record',
     "/v1/responses": "chat in the words of OpenAI's responses, whole or streamed; nothing is stored",
     "/v1/embeddings": "vectors of the embedded model (`input_type`: `query` or `passage`)",
     "/v1/models": "names that this key may send as `model`; `/v1/models/NAME` is one of them",
