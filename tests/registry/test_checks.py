@@ -164,6 +164,14 @@ FAULTS = {
     "unknown fallback": Fault(
         "models.yaml", "slots: 4 #", "fallbacks: [medum]\n    slots: 4 #", "models.small.fallbacks", "mean medium?"
     ),
+    "one provider for four nines": Fault(
+        HR,
+        "quality: {min: 0}",
+        "quality: {min: 0}\n      availability: 0.9999",
+        "channels.assistant.targets.availability",
+        "this machine alone can answer, and promises nothing, less than 99.9900%",
+        "warning",
+    ),
     "version of Azure": far("azure", "models.far.dialect", "Write e.g. api_version"),
     "prefill of responses": far("responses, prefill: true", "models.far.prefill", "begin no assistant message"),
     "version of others": far("vllm, api_version: '1'", "models.far.api_version", "Delete the line"),
@@ -667,3 +675,22 @@ def test_a_model_of_each_provider_has_a_price(provider: str, model: str) -> None
     assert all(problem.severity == "warning" for problem in problems)
     assert prices["far"].input > 0
     assert prices["far"].cached is not None
+
+
+def test_two_providers_carry_what_one_does_not(tmp_path: Path) -> None:
+    """Each promises 99.9 %: together 99.9999 %, as far as they fail independently. Two models of one do not."""
+    sandbox = Sandbox(tmp_path).replace(HR, "quality: {min: 0}", "quality: {min: 0}\n      availability: 0.9999")
+    model = "dialect: llamacpp, availability: 0.999, private: true"
+    models = f"""
+models:
+  small: {{endpoint: "https://a.example/v1", tier: S, {model}}}
+  medium: {{endpoint: "HOST", tier: M, {model}}}
+variants:
+"""
+    text = (sandbox.folder / "models.yaml").read_text()
+    rest = text[text.index("variants:\n") + len("variants:\n") :]
+    alone = "a.example alone can answer, and promises 99.9000%"
+    for host, words in (("https://a.example/v2", [alone]), ("https://b.example/v1", [])):
+        sandbox.write("models.yaml", models.replace("HOST", host) + rest)
+        found = [one.message for one in sandbox.problems() if one.path[-1] == "availability"]
+        assert [message.partition(", less")[0] for message in found] == words

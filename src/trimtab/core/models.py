@@ -68,6 +68,8 @@ class Model(Document, frozen=True):
     private: bool = False
     """The endpoint is on a private network or on this machine. Unset, nothing is sent to such an address, whatever a
     name resolves to. Addresses where clouds serve credentials are refused either way."""
+    availability: Annotated[float, Meta(gt=0, lt=1, examples=[0.999])] | None = None
+    """What its provider promises of the endpoint: the share of the time that it answers. Unset: nothing is promised."""
     fallbacks: list[str] = []
     """Models that answer in this one's place where a caller who named it would get an error, in this order."""
     hedge: bool = False

@@ -130,6 +130,9 @@ class Targets(Document, frozen=True):
     """How fast."""
     quality: QualityTargets
     """How good."""
+    availability: Annotated[float, Meta(gt=0, lt=1, examples=[0.9995])] | None = None
+    """The share of requests that must get an answer. `trimtab check` says when the providers behind the channel can't
+    carry it by what they promise."""
 
 
 class TighterLatency(Document, frozen=True):

@@ -181,10 +181,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 def _reasons(error: Mapping[str, Any]) -> set[str]:
     """Google's ErrorInfo among an error's details."""
     details = error.get("details")
-    found = (
-        [detail.get("reason") for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
-    )
-    return {reason for reason in found if isinstance(reason, str)}
+    found = details if isinstance(details, list) else []
+    return {str(detail.get("reason")) for detail in found if isinstance(detail, dict)}
 
 
 def _retry_info_s(error: Mapping[str, Any]) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from math import prod
+from urllib.parse import urlsplit
 
 from trimtab.controlplane.registry.checks.models import sendable, tiers
 from trimtab.controlplane.registry.checks.view import Candidate, Found, View, absent, error, warning
@@ -85,6 +87,30 @@ def baseline(view: View) -> Found:
         elif variants[channel.baseline].model not in view.prices:
             message = f"{channel.baseline} runs on {variants[channel.baseline].model}, which has no price"
             yield warning(file, path, message, "Add it to prices.yaml, or no saving can be counted.")
+
+
+def availability(view: View) -> Found:
+    """A channel that must answer more often than its providers promise to. One provider, however many models and keys
+    it has here, fails as one; different providers are taken to fail independently of each other."""
+    for file, _, name, channel in view.channels():
+        wanted = channel.targets.availability
+        if wanted is None:
+            continue
+        down: dict[str, float] = {}
+        for model in {candidate.document.model: candidate.model for candidate in view.within(channel.tiers)}.values():
+            for endpoint in model.endpoints:
+                host = "this machine" if endpoint.startswith("engine:") else urlsplit(endpoint).hostname or endpoint
+                down[host] = min(down.get(host, 1.0), 1.0 - (model.availability or 0.0))
+        promised = 1.0 - prod(down.values())
+        if promised >= wanted:
+            continue
+        path: Path = ("channels", name, "targets", "availability")
+        who = (
+            f"{next(iter(down))} alone can answer, and promises" if len(down) == 1 else "its providers together promise"
+        )
+        message = f"{who} {promised:.4%}, less than {wanted:.4%}".replace("0.0000%", "nothing")
+        hint = "Let the channel use a model of another provider, and write each one's availability in models.yaml."
+        yield warning(file, path, message, hint)
 
 
 def routes_and_personas(view: View) -> Found:
@@ -244,6 +270,7 @@ def not_yet(view: View) -> Found:
 
 CHECKS = (
     latency,
+    availability,
     resume,
     channel_tiers,
     pins,
