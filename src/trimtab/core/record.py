@@ -158,6 +158,17 @@ class GuardRow(msgspec.Struct, kw_only=True):
     """none, redacted, restored or blocked."""
 
 
+class ExperimentRow(msgspec.Struct, kw_only=True):
+    """The session's place in the experiment that says who answers its channel, whoever then did."""
+
+    name: str
+    """Of the experiment."""
+    arm: str
+    """control, or the arm's name."""
+    instead: str | None = None
+    """Why control answered where the arm should have; null: it did not."""
+
+
 class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the gate of one plan's model decided, and by which numbers. Times are in ms from the decision on."""
 
@@ -281,8 +292,11 @@ class Record(msgspec.Struct, kw_only=True):
     """Which key; null where it was refused."""
     session: str | None = None
     """HMAC of the conversation, 16 hex; equal for equal conversations of a tenant."""
-    role: str | None = None
-    """Nothing fills it yet."""
+    role: Literal["arm", "control", "shadow"] | None = None
+    """Who answered, in an experiment: its arm, or what that stands in for; shadow in a row of that kind; null: there is
+    no experiment, or someone whom it does not touch answered, or nobody."""
+    experiment: ExperimentRow | None = None
+    """The session's place in its channel's experiment; null: the channel has none, or the caller named a variant."""
     snapshots: Snapshots
     """Which immutable values decided."""
     contract: Contract | None = None

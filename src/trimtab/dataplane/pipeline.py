@@ -21,7 +21,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, Why, answering
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle
+from trimtab.dataplane import arms, deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle
 from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
@@ -116,7 +116,10 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
     with ledger.stage("bind"):  # 2
         catalogue = run.configuration.catalogue
         raised = snapshot.tenancy.raised
-        bound = ingress.bind(request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder, raised)
+        experiments = snapshot.tenancy.experiments
+        bound = ingress.bind(
+            request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder, raised, experiments
+        )
         if isinstance(bound, Refusal):
             return bound
         run.bound = bound
@@ -198,6 +201,7 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
             run.corpus.id if run.corpus is not None and allowed.rag else None,
             bound.persona,
             language,
+            arms.scope(bound, run.configuration.catalogue),
         ),
     )
 
@@ -239,6 +243,8 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
+        held=bound.target.held,
+        assigned=bound.split,
     )
     variants = tuple(run.configuration.catalogue.variants.values())
     ranked, refusal = routing.rank(variants, question, lambda own: rules.look("route", {**run.values, **own}))

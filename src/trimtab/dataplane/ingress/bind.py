@@ -45,7 +45,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = ()
     """Those to which the contract owes its priority class."""
     experiments: tuple[Assigned, ...] = ()
-    """Its place in each experiment of the channel."""
+    """Its place in each experiment of the channel; none for a caller who names a variant."""
 
     @property
     def tenant(self) -> Tenant:
@@ -94,7 +94,8 @@ def bind(
     raise_ = timeline.at(arrival.wall_ns) if timeline is not None else None
     contract = bind_terms(entry.tenant, channel, head.route, persona, asked, raise_)
     session = session_of(asked, body, entry, workspace_secret)
-    assigned = experiments.assigned(entry.tenant.id, name, session) if body.embedding is None else ()
+    chosen = body.embedding is not None or target.pin in catalogue.variants
+    assigned = () if chosen else experiments.assigned(entry.tenant.id, name, session)
     return Bound(
         entry=entry,
         name=name,
