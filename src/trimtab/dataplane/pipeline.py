@@ -21,20 +21,20 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, Why, answering
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import arms, deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle
+from trimtab.dataplane import arms, deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle, shadow
 from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
 from trimtab.dataplane.ground import answers_among
 from trimtab.dataplane.guard import regions_of, screen_in
-from trimtab.dataplane.inference import SALTED, Fault, encode, generate, unfit
+from trimtab.dataplane.inference import Fault, encode, generate, unfit
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import StoreLostError
-from trimtab.foundations.derive import pseudonym, tenant_secret
+from trimtab.foundations.derive import tenant_secret
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _log = logging.getLogger(__name__)
@@ -393,7 +393,7 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             sent = run.resuming.messages(sent)
         begun = await generate(
             plan,
-            encode(plan, sent, decision.body, run.sentences, _salt(run, plan, bound)),
+            encode(plan, sent, decision.body, run.sentences, place.salt(run, plan, bound)),
             fleet=plane.fleet,
             dialer=plane.dialer,
             ledger=run.ledger,
@@ -410,17 +410,11 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
         place.began(run, begun)
         begun.stall_s = hold.stall_s(run, plan, bound, others, decision.plans)
         row.outcome = "taken"
+        shadow.launch(run, plan, decision)
         broken = await deliver.answer(run, plan, begun)
         if broken is None or broken.last or (run.started and not _goes_on(run, plan)):
             return broken
         why = "continue" if run.started else "other replica"
-
-
-def _salt(run: Run, plan: Plan, bound: Bound) -> str:
-    """What keeps a tenant's prefixes apart in engines that share them; it tells who it is to nobody."""
-    if plan.variant.dialect not in SALTED:
-        return ""
-    return pseudonym(tenant_secret(run.plane.secret, bound.tenant.id), "cache_salt")
 
 
 def _goes_on(run: Run, plan: Plan) -> bool:
@@ -463,6 +457,7 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
         strict = False
     await place.look(run, plan, bound)
     turn = hold.turn(run, bound, ask, strict=strict, avoid=run.plane.fleet.avoided(plan.variant.model))
+    run.plane.aside.give_way(plan.variant.model, lambda: gate.is_open(turn))
     got = await hold.admitted(run, gate, turn, wait_s, model=plan.variant.model)
     if isinstance(got, Ticket):
         return got
