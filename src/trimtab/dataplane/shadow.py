@@ -44,10 +44,13 @@ def launch(run: Run, plan: Plan, decision: Decision) -> None:
     if not experiments or run.shadowed:
         return
     run.shadowed = True
-    for one in experiments:
-        wanted = one.split.kind == "shadow" and one.arm is not None and one.replaces(plan.variant)
-        if wanted and aside.has_room and not run.plane.draining:
-            aside.begin(Shadow(run, plan, decision, one))
+    try:
+        for one in experiments:
+            wanted = one.split.kind == "shadow" and one.arm is not None and one.replaces(plan.variant)
+            if wanted and aside.has_room and not run.plane.draining:
+                aside.begin(Shadow(run, plan, decision, one))
+    except Exception:  # noqa: BLE001 - whatever it was, the request goes on
+        _log.exception("the shadow of %s could not be launched", run.record.id)
 
 
 class Shadow:
@@ -168,10 +171,9 @@ class Shadow:
         await self._answering.begin(self._plane.dialer, data)
         self._first_ns = self._clock.now_ns()
         while some := await self._answering.some():
-            reasons = [
-                choice.get("finish_reason") for event in some if isinstance(event, Chunk) for choice in event.choices
-            ]
-            row.finish_reason = next((str(one) for one in reversed(reasons) if one), row.finish_reason)
+            choices = [choice for event in some if isinstance(event, Chunk) for choice in event.choices]
+            reasons = [str(choice["finish_reason"]) for choice in choices if choice.get("finish_reason")]
+            row.finish_reason = reasons[-1] if reasons else row.finish_reason
             ticket.wrote(len(self._answering.produced))
         row.attempts[-1].outcome, row.status = "success", 200
         self.close()

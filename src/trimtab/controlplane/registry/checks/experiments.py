@@ -85,13 +85,16 @@ def idle(view: View) -> Found:
         stood_for = (one.name for one in view.within(terms.tiers))
         if not any(experiment.of in (one, f"tier:{candidates[one].model.tier}") for one in stood_for):
             message = f"{experiment.of} does not answer {tenant.id}/{channel}, so nothing is replaced there"
-            yield warning(EXPERIMENTS, (name, "of"), message)
+            yield warning(EXPERIMENTS, (name, "of"), message, "Name what answers there, or leave the channel out.")
         for arm, document in experiment.arms.items():
             candidate = candidates.get(document.variant)
             reason = _never(experiment, candidate, tenant, terms) if candidate is not None else None
             if reason is not None:
                 message = f"never answers {tenant.id}/{channel}: {reason}"
-                yield warning(EXPERIMENTS, (name, "arms", arm, "variant"), message)
+                hint = (
+                    "An experiment never widens what a channel allows: name another variant, or leave the channel out."
+                )
+                yield warning(EXPERIMENTS, (name, "arms", arm, "variant"), message, hint)
 
 
 def _never(experiment: Experiment, candidate: Candidate, tenant: Tenant, channel: Channel) -> str | None:
