@@ -105,6 +105,23 @@ def test_the_same_messages_go_to_the_shadow_and_its_row_says_what_came_of_it(tmp
     assert request.experiment is None
 
 
+def test_a_request_has_one_shadow_though_its_answer_is_begun_twice(tmp_path: Path) -> None:
+    """A replica breaks after its first content and before anything has left; another one begins anew."""
+
+    async def run() -> list[Record]:
+        broken = ScriptedUpstream(lambda seen: [*stream(["a"])[:3], Cut()])
+        async with ScriptedUpstream() as up, broken, ScriptedUpstream() as beside:
+            both = replaced("models.yaml", '"SMALL/v1"', f'["{broken.url}/v1", "SMALL/v1"]')
+            async with Gateway(tmp_path, up.url, beside.url, both, declared()) as gateway:
+                assert (await gateway.ask("One")).status == 200
+                await gateway.sink.reached(2)
+                assert (len(broken.requests), len(up.requests), len(beside.requests)) == (1, 1, 1)
+            return gateway.records
+
+    _, shadows = rows(run_virtual(run))
+    assert len(shadows) == 1
+
+
 def test_a_shadow_changes_nothing_for_the_caller(tmp_path: Path) -> None:
     """The same bytes, the same money to the nano-dollar, the same limits, and one stored answer, the caller's."""
     seen = []

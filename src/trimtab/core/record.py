@@ -159,7 +159,7 @@ class GuardRow(msgspec.Struct, kw_only=True):
 
 
 class ExperimentRow(msgspec.Struct, kw_only=True):
-    """The session's place in the experiment that says who answers its channel, whoever then did."""
+    """A session's place in an experiment, whoever then answered."""
 
     name: str
     """Of the experiment."""
@@ -265,7 +265,8 @@ class Record(msgspec.Struct, kw_only=True):
     kind: Literal["request", "adjust", "verdict", "shadow", "lost"] = "request"
     """request; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
     request held of a shared store when its gateway was lost, which counts as spent (negative: its gateway turned up,
-    and it does not). The other kinds are read where they are found, but nothing writes them yet."""
+    and it does not); shadow: a variant that was asked beside an answer, with what that took and cost, which nobody is
+    charged. verdict is read where it is found, but nothing writes it yet."""
     id: str
     """`rec_` and a ULID; the caller has it as `trimtab-record`."""
     of: str | None = None

@@ -143,10 +143,7 @@ class Shadow:
         return fleet.pick(self.model, fleet.ids(self.model) - ready, last=False)
 
     async def _admitted(self, gate: Gate) -> Ticket | None:
-        """A slot that is free now and that nobody waits for."""
-        view = gate.view()
-        if not view.free or view.waiting:
-            return None
+        """A slot that is free now and that nobody waits for, or none."""
         bound, plan = self._bound, self._plan
         turn = Turn(
             rank=BEHIND_ALL,

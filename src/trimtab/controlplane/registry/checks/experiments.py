@@ -82,6 +82,8 @@ def idle(view: View) -> Found:
     """An experiment never widens what a channel allows: an arm that its terms rule out is worth a word."""
     candidates = {candidate.name: candidate for candidate in view.candidates}
     for name, experiment, tenant, channel, terms in _channels(view):
+        if experiment.of not in candidates and experiment.of.removeprefix("tier:") not in tiers(view):
+            continue  # said already
         stood_for = (one.name for one in view.within(terms.tiers))
         if not any(experiment.of in (one, f"tier:{candidates[one].model.tier}") for one in stood_for):
             message = f"{experiment.of} does not answer {tenant.id}/{channel}, so nothing is replaced there"
