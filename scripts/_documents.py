@@ -71,6 +71,10 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Event", "from"): "2026-11-27T00:00:00+01:00",
     ("Event", "to"): "2026-11-30T00:00:00+01:00",
     ("Event", "raise"): {"checkout-bot": "critical"},
+    ("Experiment", "channels"): ["checkout-bot"],
+    ("Experiment", "arms"): {"shorter": {"variant": "small-shorter", "share": 0.1}},
+    ("ArmDoc", "variant"): "small-shorter",
+    ("ArmDoc", "share"): 0.1,
     ("Edits", "language"): "en",
     ("Storage", "url"): "memory",
 }
@@ -361,6 +365,7 @@ trimtab.yaml take effect at the next start.
 | `prices.yaml` | what tokens cost, by model |
 | `policy.yaml` | rules ([variables](policy.md)) |
 | `events.yaml` | when channels are of a higher priority class ([how](../how-to/raise-priority-for-an-event.md)) |
+| `experiments.yaml` | which sessions get another variant ([how](../how-to/split-traffic.md)) |
 | `tenants/NAME.yaml` | who pays: keys, budgets, limits, channels with their targets |
 | `templates/LANG.yaml` | answers that no model makes |
 | `prompts/NAME.md` | system prompts of variants |

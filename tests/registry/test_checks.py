@@ -15,7 +15,7 @@ from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.keys import hash_key, key_id
 
 COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
-EVENTS = "events.yaml"
+EVENTS, EXPERIMENTS = "events.yaml", "experiments.yaml"
 CALENDAR = """\
 - name: sale
   from: 2999-11-27T00:00:00+01:00
@@ -35,6 +35,32 @@ CALENDAR = """\
     gone/too: batch
 """
 """Events without a fault. Of one that has ended nothing is asked: channels come and go."""
+SPLITS = """\
+shorter:
+  kind: canary
+  channels: [checkout-bot, support/chat]
+  of: small-brief
+  arms:
+    short: {variant: small-short, share: 0.1}
+beside:
+  kind: shadow
+  channels: [checkout-bot]
+  of: tier:S
+  arms:
+    beside: {variant: small-beside, share: 1}
+tones:
+  kind: ab
+  channels: [hr/assistant]
+  of: small-brief
+  arms:
+    first: {variant: small-short, share: 0.7}
+    second: {variant: small-beside, share: 0.3}
+"""
+"""Experiments without a fault."""
+ARMS = """\
+  small-short: {model: small, prompt: brief, max_tokens: 64}
+  small-beside: {model: small, prompt: brief, max_tokens: 32}
+"""
 _OTHER = hash_key("another")
 
 
@@ -485,6 +511,48 @@ FAULTS = {
     "raises nothing": Fault(
         EVENTS, "bot: critical", "bot: interactive", "[0].raise.checkout-bot", "nothing", "warning"
     ),
+    # experiments.yaml
+    "experiment's channel": Fault(
+        EXPERIMENTS, "[checkout-bot, s", "[chekout-bot, s", "shorter.channels[0]", "mean checkout-bot?"
+    ),
+    "experiment's tenant": Fault(
+        EXPERIMENTS, "support/chat", "suport/chat", "shorter.channels[1]", "Did you mean support?"
+    ),
+    "no channels": Fault(EXPERIMENTS, "[hr/assistant]", "[]", "tones.channels", "is empty"),
+    "channel split twice": Fault(
+        EXPERIMENTS, "[hr/assistant]", "[support/chat]", "tones.channels[0]", "split by shorter already"
+    ),
+    "experiment's kind": Fault(EXPERIMENTS, "kind: canary", "kind: canry", "shorter.kind", "did you mean canary?"),
+    "arms of a canary": Fault(EXPERIMENTS, "kind: ab", "kind: canary", "tones.arms", "a canary has one arm, not 2"),
+    "arm named control": Fault(
+        EXPERIMENTS, "    short:", "    control:", "shorter.arms.control", "is the name of the rest"
+    ),
+    "shares above 1": Fault(EXPERIMENTS, "share: 0.7", "share: 0.71", "tones.arms", "more than 1 together"),
+    "share above 1": Fault(EXPERIMENTS, "share: 0.7", "share: 70", "tones.arms.first.share", "at most 1"),
+    "experiment's of": Fault(
+        EXPERIMENTS, "of: small-brief", "of: small-breif", "shorter.of", "Did you mean small-brief?"
+    ),
+    "of no tier": Fault(EXPERIMENTS, "of: tier:S", "of: tier:X", "beside.of", "there is no variant or tier"),
+    "of an arm": Fault(EXPERIMENTS, "of: small-brief", "of: small-beside", "shorter.of", "is an arm"),
+    "arm's variant": Fault(
+        EXPERIMENTS,
+        "variant: small-short,",
+        "variant: small-shot,",
+        "shorter.arms.short.variant",
+        "Did you mean small-short?",
+    ),
+    "arm of another tier": Fault(
+        COMMERCE,
+        "tiers: [S, M]",
+        "tiers: [M]",
+        "shorter.of",
+        "does not answer commerce/checkout-bot",
+        "warning",
+        EXPERIMENTS,
+    ),
+    "arm of no tier of the channel": Fault(
+        COMMERCE, "tiers: [S, M]", "tiers: [M]", "shorter.arms.short.variant", "has no tier S", "warning", EXPERIMENTS
+    ),
     "rule breaks its test": Fault(
         "policy.yaml", "tier_free <= 0", "tier_free <= 1", "rules[5].tests[1]", "the rule hits with tier_free=1"
     ),
@@ -496,12 +564,18 @@ def test_the_example_has_no_findings(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path)
     assert sandbox.problems() == []
     assert sandbox.write(EVENTS, CALENDAR).problems() == []
+    assert splits(sandbox).problems() == []
+
+
+def splits(sandbox: Sandbox) -> Sandbox:
+    """With experiments, and variants for their arms."""
+    return sandbox.write(EXPERIMENTS, SPLITS).replace("models.yaml", "  medium-greedy:\n", ARMS + "  medium-greedy:\n")
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
     """The finding has the file, the line of the field, the severity, and words that help."""
-    sandbox = Sandbox(tmp_path).write(EVENTS, CALENDAR).replace(fault.file, fault.old, fault.new)
+    sandbox = splits(Sandbox(tmp_path).write(EVENTS, CALENDAR)).replace(fault.file, fault.old, fault.new)
     found = [str(problem) for problem in sandbox.problems()]
     file = fault.at or fault.file
     mine = [
@@ -517,6 +591,33 @@ def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
         last = fault.field.rsplit(".", 1)[-1].split("[")[0] if not fault.field.endswith("/v1/chat") else "/v1/chat"
         line = (sandbox.folder / file).read_text().splitlines()[(mine[0].line or 0) - 1]
         assert last in line or "[" in fault.field or last in ("endpoint", "ttft_ms"), (line, mine[0])
+
+
+def test_what_is_kept_for_arms_is_nobody_elses(tmp_path: Path) -> None:
+    """A channel that only arms could answer is an error, wherever the experiment is; an arm that a channel's least
+    quality or residency rules out is worth a word."""
+    one = (
+        "new: {kind: %s, channels: [hr/assistant], of: small-brief, arms: {new: {variant: medium-greedy, share: 0}}}\n"
+    )
+    sandbox = Sandbox(tmp_path).write(EXPERIMENTS, one % "canary").replace(COMMERCE, "tiers: [S, M]", "tiers: [M]")
+
+    def told() -> list[str]:
+        return [str(problem) for problem in sandbox.problems() if problem.file == EXPERIMENTS]
+
+    (left,) = told()
+    assert "new.arms.new.variant: leaves commerce/checkout-bot without a variant" in left
+    measured = "    max_tokens: 128\n    quality: {value: 0.9, lower: 0.8, n: 100, source: here}\n"
+    sandbox.replace(COMMERCE, "tiers: [M]", "tiers: [S]").replace("models.yaml", "    max_tokens: 128\n", measured)
+    sandbox.replace(HR, "quality: {min: 0}", "quality: {min: 0.5}")
+    (never,) = told()
+    assert "never answers hr/assistant: it is not known to reach the quality 0.5" in never
+    sandbox.write(EXPERIMENTS, one % "shadow")  # of an answer that nobody gets nothing is asked
+    assert told() == []
+    sandbox.replace(HR, "id: hr\n", "id: hr\nresidency: eu\n").replace(
+        "models.yaml", "    tier: S\n", "    tier: S\n    region: eu\n"
+    )
+    (never,) = told()
+    assert "never answers hr/assistant: it is not in eu" in never
 
 
 def test_a_key_is_one_key(tmp_path: Path) -> None:

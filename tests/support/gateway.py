@@ -237,6 +237,7 @@ class Gateway:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.listener.close()
+        await self.plane.aside.stop()
         await self.plane.dialer.close()
         if kind is None:
             self.assert_nothing_held()

@@ -46,7 +46,7 @@ def report(
 ) -> None:
     """Sum up the records of a workspace. Works with the gateway stopped; every figure is exact over the rows asked for.
 
-    Dimensions: tenant, channel, path, tier, variant, language, persona, market, code, day (UTC).
+    Dimensions: tenant, channel, path, tier, variant, arm, language, persona, market, code, day (UTC).
 
     Exit code 1: --verify found damage; --recheck found another figure, or that rows are gone.
     """

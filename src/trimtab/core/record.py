@@ -158,6 +158,17 @@ class GuardRow(msgspec.Struct, kw_only=True):
     """none, redacted, restored or blocked."""
 
 
+class ExperimentRow(msgspec.Struct, kw_only=True):
+    """A session's place in an experiment, whoever then answered."""
+
+    name: str
+    """Of the experiment."""
+    arm: str
+    """control, or the arm's name."""
+    instead: str | None = None
+    """Why control answered where the arm should have; null: it did not."""
+
+
 class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the gate of one plan's model decided, and by which numbers. Times are in ms from the decision on."""
 
@@ -254,7 +265,8 @@ class Record(msgspec.Struct, kw_only=True):
     kind: Literal["request", "adjust", "verdict", "shadow", "lost"] = "request"
     """request; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
     request held of a shared store when its gateway was lost, which counts as spent (negative: its gateway turned up,
-    and it does not). The other kinds are read where they are found, but nothing writes them yet."""
+    and it does not); shadow: a variant that was asked beside an answer, with what that took and cost, which nobody is
+    charged. verdict is read where it is found, but nothing writes it yet."""
     id: str
     """`rec_` and a ULID; the caller has it as `trimtab-record`."""
     of: str | None = None
@@ -281,8 +293,11 @@ class Record(msgspec.Struct, kw_only=True):
     """Which key; null where it was refused."""
     session: str | None = None
     """HMAC of the conversation, 16 hex; equal for equal conversations of a tenant."""
-    role: str | None = None
-    """Nothing fills it yet."""
+    role: Literal["arm", "control", "shadow"] | None = None
+    """Who answered, in an experiment: its arm, or what that stands in for; shadow in a row of that kind; null: there is
+    no experiment, or someone whom it does not touch answered, or nobody."""
+    experiment: ExperimentRow | None = None
+    """The session's place in its channel's experiment; null: the channel has none, or the caller named a variant."""
     snapshots: Snapshots
     """Which immutable values decided."""
     contract: Contract | None = None

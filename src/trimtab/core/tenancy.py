@@ -11,6 +11,7 @@ from msgspec import Meta
 from trimtab.core.contract import Emit, OnMiss, PriorityName, Resume
 from trimtab.core.document import Document, Time
 from trimtab.core.events import Event, Timeline
+from trimtab.core.experiments import NO_EXPERIMENTS, Experiments
 from trimtab.core.models import Share, Slug, Tier
 
 Hex64 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits, the SHA-256 of the key")]
@@ -296,3 +297,5 @@ class Tenancy(msgspec.Struct, frozen=True):
     """As declared: past, running and to come."""
     raised: dict[tuple[str, str], Timeline] = {}
     """What they do, by (tenant, channel): those alone that any of them raises. Looked up for each request."""
+    experiments: Experiments = NO_EXPERIMENTS
+    """Who gets which arm. Looked up for each request."""

@@ -21,20 +21,20 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, Why, answering
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle
+from trimtab.dataplane import arms, deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle, shadow
 from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
 from trimtab.dataplane.ground import answers_among
 from trimtab.dataplane.guard import regions_of, screen_in
-from trimtab.dataplane.inference import SALTED, Fault, encode, generate, unfit
+from trimtab.dataplane.inference import Fault, encode, generate, unfit
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import DataPlane, Reply
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import StoreLostError
-from trimtab.foundations.derive import pseudonym, tenant_secret
+from trimtab.foundations.derive import tenant_secret
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,10 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
     with ledger.stage("bind"):  # 2
         catalogue = run.configuration.catalogue
         raised = snapshot.tenancy.raised
-        bound = ingress.bind(request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder, raised)
+        experiments = snapshot.tenancy.experiments
+        bound = ingress.bind(
+            request.head, body, entry, ledger.arrival, catalogue, plane.secret, plane.embedder, raised, experiments
+        )
         if isinstance(bound, Refusal):
             return bound
         run.bound = bound
@@ -198,6 +201,7 @@ async def _look_up(run: Run, bound: Bound, body: Body, features: Features, allow
             run.corpus.id if run.corpus is not None and allowed.rag else None,
             bound.persona,
             language,
+            arms.scope(bound, run.configuration.catalogue),
         ),
     )
 
@@ -239,6 +243,8 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
+        held=bound.target.held,
+        assigned=bound.split,
     )
     variants = tuple(run.configuration.catalogue.variants.values())
     ranked, refusal = routing.rank(variants, question, lambda own: rules.look("route", {**run.values, **own}))
@@ -387,7 +393,7 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             sent = run.resuming.messages(sent)
         begun = await generate(
             plan,
-            encode(plan, sent, decision.body, run.sentences, _salt(run, plan, bound)),
+            encode(plan, sent, decision.body, run.sentences, place.salt(run, plan, bound)),
             fleet=plane.fleet,
             dialer=plane.dialer,
             ledger=run.ledger,
@@ -405,17 +411,11 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
         place.began(run, begun)
         begun.stall_s = hold.stall_s(run, plan, bound, others, decision.plans)
         row.outcome = "taken"
+        shadow.launch(run, plan, decision)
         broken = await deliver.answer(run, plan, begun)
         if broken is None or broken.last or (run.started and not _goes_on(run, plan)):
             return broken
         why = "continue" if run.started else "other replica"
-
-
-def _salt(run: Run, plan: Plan, bound: Bound) -> str:
-    """What keeps a tenant's prefixes apart in engines that share them; it tells who it is to nobody."""
-    if plan.variant.dialect not in SALTED:
-        return ""
-    return pseudonym(tenant_secret(run.plane.secret, bound.tenant.id), "cache_salt")
 
 
 def _goes_on(run: Run, plan: Plan) -> bool:
@@ -458,6 +458,7 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
         strict = False
     await place.look(run, plan, bound)
     turn = hold.turn(run, bound, ask, strict=strict, avoid=run.plane.fleet.avoided(plan.variant.model))
+    run.plane.aside.give_way(plan.variant.model, lambda: gate.is_open(turn))
     got = await hold.admitted(run, gate, turn, wait_s, model=plan.variant.model)
     if isinstance(got, Ticket):
         return got

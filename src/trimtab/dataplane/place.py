@@ -12,9 +12,10 @@ import msgspec
 from trimtab.core.decision import Plan
 from trimtab.core.request import Message
 from trimtab.dataplane import routing
-from trimtab.dataplane.inference import Answering, Prompt, Sender, prompt_of
+from trimtab.dataplane.inference import SALTED, Answering, Prompt, Sender, prompt_of
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.run import Run
+from trimtab.foundations.derive import pseudonym, tenant_secret
 
 ASIDE_BYTES = 32_768
 """Prompts above this are cut into blocks off the event loop."""
@@ -57,6 +58,13 @@ def learn(run: Run) -> None:
     """What the engine has told of the prompt that it was given."""
     if run.placed is not None and run.usage is not None:
         run.plane.choice.corrected(run.placed, run.usage)
+
+
+def salt(run: Run, plan: Plan, bound: Bound) -> str:
+    """What keeps a tenant's prefixes apart in engines that share them; it tells who it is to nobody."""
+    if plan.variant.dialect not in SALTED:
+        return ""
+    return pseudonym(tenant_secret(run.plane.secret, bound.tenant.id), "cache_salt")
 
 
 async def _prompt(run: Run, plan: Plan, bound: Bound, messages: Sequence[Message]) -> Prompt:

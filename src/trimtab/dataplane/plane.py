@@ -13,6 +13,7 @@ from trimtab.core.ids import Ids
 from trimtab.core.record import Record, RecordSink
 from trimtab.core.request import Chunk, Completion, Text
 from trimtab.dataplane.admission import Gate, Gates
+from trimtab.dataplane.aside import Aside
 from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.classify import Classifier, Name, Prepared
 from trimtab.dataplane.inference import Choice, Dialer, Fleet, HedgeBudget, RetryBudget
@@ -101,6 +102,7 @@ class DataPlane:
         self.retries = RetryBudget(clock, workers)
         self.hedges = HedgeBudget()
         self.choice = Choice()
+        self.aside = Aside()
         self.draining = False
         self.requests = 0
         self.stages: dict[str, int] = {}

@@ -109,6 +109,8 @@ class Run:
         """What has come of it, where another may go on with it."""
         self.before: Usage | None = None
         """What the attempts used whose answer was gone on with."""
+        self.shadowed = False
+        """Its shadows have been launched, or need not be."""
         self.started = False
         self.cut = False
         """The answer was ended where its money did."""

@@ -20,6 +20,7 @@ from trimtab.core.money import Usage
 from trimtab.core.money import settle as rounded_up
 from trimtab.core.record import InterToken, Record, Tokens, blank
 from trimtab.core.request import Body, Message
+from trimtab.dataplane import arms
 from trimtab.dataplane.cache import Entry, storable
 from trimtab.dataplane.guard import Screened
 from trimtab.dataplane.ingress import Bound
@@ -70,6 +71,7 @@ def write(run: Run) -> None:
         record.ttft_ms = (run.first_ns - run.ledger.arrival.at_ns) / NS_PER_MS
     record.itl = inter_token(run.gaps_ms)
     _judge(run)
+    arms.note(run)
     if record.attempts:
         run.plane.hedges.request(record.cost.settled_nanousd or 0)
     run.plane.count(record)
@@ -128,6 +130,7 @@ def note_bound(record: Record, bound: Bound) -> None:
     """What bind found out, in the record."""
     record.channel, record.persona, record.session = bound.name, bound.persona, bound.session
     record.contract, record.events = bound.contract, list(bound.events)
+    record.experiment = arms.row_of(bound)
     # the session stands in the record as its HMAC only
     record.asked = msgspec.structs.replace(bound.asked, session=None) if bound.asked.session else bound.asked
 
@@ -256,7 +259,7 @@ def _store(run: Run) -> None:
         return
     assert run.bound is not None
     reasons = [choice.get("finish_reason") for choice in whole["choices"]]
-    if not storable(reasons) or run.bound.target.place(plan.variant):
+    if not storable(reasons) or run.bound.target.place(plan.variant) or arms.is_stand_in(run.bound, plan):
         return  # a stand-in's answer would outlive what it stood in for
     flight, run.flight = run.flight, None
     flight.store(

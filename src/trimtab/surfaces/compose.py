@@ -108,6 +108,7 @@ class LiveGateway:
         self._limits = _limits(workspace.settings.server, memory)
         self._ladder = Ladder(clock, memory, self._spare)
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
+        plane.aside.may = lambda: self._ladder.step is Step.NORMAL and not self._lag.is_late
         self._parts.memory, self._parts.worker = self._ladder.text, control.worker
         self._parts.store_lost = lambda: self._kept.state()["lost"] is not None
         self._front: Listener | None = None
@@ -189,6 +190,7 @@ class LiveGateway:
             self._control.send(Ready(url=url, hints=hints(self._workspace, url)))
             await self._obey(Drain)
             self.plane.draining = True
+            await self.plane.aside.stop()
             front.drain()
             await front.drained()
             self._control.send(Drained())
@@ -204,6 +206,7 @@ class LiveGateway:
 
     async def close(self) -> None:
         """Connections to upstreams, what was learned, what waits for the store, then what waits in the journal."""
+        await self.plane.aside.stop()
         await self.plane.dialer.close()
         await self._learned.close()
         await self._kept.close()

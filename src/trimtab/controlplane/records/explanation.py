@@ -40,6 +40,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None
     finish_reason: str | None
     stream: bool | None
+    experiment: str | None
+    """Its experiment and arm, and why control answered in the arm's place, where it did."""
     cause: str | None
     """What the code means, for one that is not a success."""
     fix: str | None
@@ -162,9 +164,18 @@ def _header(record: Record) -> Header:
         rule=record.rule,
         finish_reason=record.finish_reason,
         stream=record.stream,
+        experiment=_experiment(record),
         cause=spec.cause if spec else None,
         fix=spec.fix if spec else None,
     )
+
+
+def _experiment(record: Record) -> str | None:
+    found = record.experiment
+    if found is None:
+        return None
+    instead = "" if found.instead is None else f"; control answered: {found.instead}"
+    return f"{found.name}, arm {found.arm}{instead}"
 
 
 def _marks(record: Record) -> list[Mark]:

@@ -91,6 +91,8 @@ def _header(explanation: Explanation) -> Table:
         ("path", header.path),
         ("answered by", _answered_by(header)),
     ]
+    if header.experiment:
+        pairs.append(("experiment", header.experiment))
     if header.cause:
         pairs += [("why", header.cause), ("what helps", header.fix)]
     return _pairs(pairs)

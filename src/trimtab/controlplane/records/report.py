@@ -15,7 +15,9 @@ import msgspec
 
 from trimtab.core.record import Record
 
-Dimension = Literal["tenant", "channel", "path", "tier", "variant", "language", "persona", "market", "code", "day"]
+Dimension = Literal[
+    "tenant", "channel", "path", "tier", "variant", "arm", "language", "persona", "market", "code", "day"
+]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 KINDS = ("request", "adjust", "lost")
 _NS_PER_DAY = 86_400 * 1_000_000_000
@@ -180,6 +182,8 @@ def value_of(row: Record, dimension: Dimension) -> str | None:
         return None if feature is None or feature.value is None else str(feature.value)
     if dimension == "day":
         return _day(row.t_wall_ns)
+    if dimension == "arm":  # as assigned, whoever then answered: what is compared is as it was drawn
+        return None if row.experiment is None else f"{row.experiment.name}/{row.experiment.arm}"
     value: str | None = getattr(row, dimension)
     return f"{row.tenant}/{value}" if dimension == "channel" and value is not None else value
 

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from trimtab.controlplane.registry.documents import Documents
-from trimtab.controlplane.registry.timelines import timelines
+from trimtab.controlplane.registry.timelines import channels_of, timelines
 from trimtab.core.canonical import digest
+from trimtab.core.experiments import Experiments, Split
 from trimtab.core.models import Model, Prices, Variant, VariantDoc
 from trimtab.core.money import LoosePrice, Price
 from trimtab.core.tenancy import Key, KeyEntry, Tenancy, Tenant
@@ -22,12 +23,27 @@ def snapshot(documents: Documents, prices: dict[str, Price]) -> Snapshot:
 
 
 def tenancy(documents: Documents) -> Tenancy:
-    """Tenants by id, keys by hash, and events; `ten_` + 12 hex of all, and of `demo`."""
+    """Tenants by id, keys by hash, events and experiments; `ten_` + 12 hex of all, and of `demo`."""
     tenants = {tenant.id: _accounts(tenant) for tenant in documents.tenants.values()}
     keys = {key.sha256: KeyEntry(tenant, key) for tenant in tenants.values() for key in tenant.keys}
     demo, events = documents.settings.demo, tuple(documents.events)
-    content = [tenants, demo, *([events] if events else [])]
-    return Tenancy("ten_" + digest(content), tenants, keys, demo, events, timelines(events, tenants))
+    found = experiments(documents, tenants)
+    content: list[Any] = [tenants, demo, *([events] if events else [])]
+    if documents.experiments:  # the order of arms counts, which that of a map's keys does not in a digest
+        content.append([[name, one, list(one.arms)] for name, one in documents.experiments.items()])
+    return Tenancy("ten_" + digest(content), tenants, keys, demo, events, timelines(events, tenants), found)
+
+
+def experiments(documents: Documents, tenants: dict[str, Tenant]) -> Experiments:
+    """What each channel's requests look up, and the variants that are kept for arms."""
+    splits: dict[tuple[str, str], tuple[Split, ...]] = {}
+    for name, experiment in documents.experiments.items():
+        split = Split.declared(name, experiment)
+        places = {place: None for target in experiment.channels for place in channels_of(target, tenants)}
+        for place in places:
+            splits[place] = (*splits.get(place, ()), split)
+    held = frozenset(arm.variant for experiment in documents.experiments.values() for arm in experiment.arms.values())
+    return Experiments(splits, held)
 
 
 def _accounts(tenant: Tenant) -> Tenant:

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from trimtab.core.document import Document
 from trimtab.core.events import Event
+from trimtab.core.experiments import Experiment
 from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
 from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.policy import PolicyDocument
@@ -121,6 +122,7 @@ class PriceDocument(Document, frozen=True):
 
 
 EventsDocument = list[Event]
+ExperimentsDocument = dict[Slug, Experiment]
 PricesDocument = dict[ModelName, PriceDocument]
 TemplatesDocument = dict[
     Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="a-z, 0-9, dashes")],
@@ -128,8 +130,8 @@ TemplatesDocument = dict[
 ]
 
 SETTINGS, MODELS, PRICES, POLICY = "trimtab.yaml", "models.yaml", "prices.yaml", "policy.yaml"
-EVENTS = "events.yaml"
-"""The only document that a workspace need not have."""
+EVENTS, EXPERIMENTS = "events.yaml", "experiments.yaml"
+"""Documents that a workspace need not have."""
 PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md", "corpora/*/**/*.md", "var/index/*/current")
 """What a change of makes a new configuration; for `foundations.config.fingerprint`."""
 TYPES: Mapping[str, Any] = {
@@ -138,6 +140,7 @@ TYPES: Mapping[str, Any] = {
     "prices": PricesDocument,
     "policy": PolicyDocument,
     "events": EventsDocument,
+    "experiments": ExperimentsDocument,
     "tenant": Tenant,
     "templates": TemplatesDocument,
 }
@@ -153,6 +156,7 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
     prices: dict[str, PriceDocument]
     policy: PolicyDocument
     events: list[Event]
+    experiments: dict[str, Experiment]
     tenants: dict[str, Tenant]
     prompts: dict[str, str]
     templates: dict[str, dict[str, str]]
@@ -174,6 +178,8 @@ def read(folder: FilePath, instead: Mapping[str, str] | None = None) -> tuple[Do
     ):
         values[key] = _one(texts, file, Reader(type_), problems)
     values["events"] = _one(texts, EVENTS, Reader(EventsDocument), problems) if texts.has(EVENTS) else []
+    experiments = Reader(ExperimentsDocument)
+    values["experiments"] = _one(texts, EXPERIMENTS, experiments, problems) if texts.has(EXPERIMENTS) else {}
     values["tenants"] = _each(texts, "tenants", Reader(Tenant), problems)
     values["templates"] = _each(texts, "templates", Reader(TemplatesDocument), problems)
     values["prompts"] = _prompts(folder, problems)
@@ -244,7 +250,7 @@ def _prompts(folder: FilePath, problems: list[Problem]) -> dict[str, str]:
 def _strays(folder: FilePath) -> list[Problem]:
     """Files that nothing reads, though they look as if: a document that never applies must not look applied."""
     problems = []
-    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS]
+    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS, EXPERIMENTS]
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if path.name not in known:
             problems.append(_stray(path.name, did_you_mean(path.name, known)))

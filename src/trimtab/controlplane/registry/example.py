@@ -22,6 +22,7 @@ FILES: Final = {
     "prices": "prices.yaml",
     "policy": "policy.yaml",
     "events": "events.yaml",
+    "experiments": "experiments.yaml",
     "tenant": "tenants/NAME.yaml",
     "templates": "templates/LANG.yaml",
 }

@@ -189,6 +189,10 @@ class Gate:
         """Requests of its tenant that run."""
         return self._shares.running(turn.tenant)
 
+    def is_open(self, turn: Turn) -> bool:
+        """Whether it would be let in at once."""
+        return self._look(turn, self._clock.now_ns()).short is None
+
     def view(self) -> GateView:
         wait = None
         if self._service_ms is not None and self.slots:

@@ -92,7 +92,7 @@ class Answering:
         """Send, and return when the first content is there. Raises AttemptFailed; cancelling closes the connection."""
         self._over = self._fleet.began(self.replica)
         self._slots = self._fleet.slots_of(self.replica)
-        if self._slots is not None and self._sender is not None:
+        if self._slots is not None:
             self._lot = self._slots.take(self._sender, self.plan.choices)
             data = with_lot(data, self._lot)
         try:

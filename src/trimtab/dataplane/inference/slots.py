@@ -35,7 +35,8 @@ class Sender(msgspec.Struct, frozen=True):
 class Slots:
     """Of one engine, as far as this gateway has them: of N gateways the W-th has each N-th one.
 
-    A request without a slot of its own (several choices; an attempt too many; more gateways than slots) is put by the
+    A request without a slot of its own (several choices; an attempt too many; more gateways than
+    slots; nobody says whose it is) is put by the
     engine where it likes. While one runs nothing is reused, and when it has ended nothing is known of any slot.
     """
 
@@ -51,9 +52,9 @@ class Slots:
     def __repr__(self) -> str:
         return f"<Slots {len(self._free)} free, {len(self._last)} used before>"
 
-    def take(self, sender: Sender, choices: int = 1) -> Lot:
+    def take(self, sender: Sender | None, choices: int = 1) -> Lot:
         """A slot for this prompt, and whether it may begin from what is there."""
-        if not self._free or choices > 1:
+        if sender is None or not self._free or choices > 1:
             self._astray += 1
             return NO_SLOT
         tenant, blocks = sender.tenant, sender.prompt.blocks

@@ -14,6 +14,7 @@ from trimtab.core.clock import NS_PER_MS
 from trimtab.core.contract import Asked, Contract, Cost, Latency, Priority, PriorityName, Quality
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.events import Raise, Timelines
+from trimtab.core.experiments import NO_EXPERIMENTS, Assigned, Experiments
 from trimtab.core.money import nanousd
 from trimtab.core.request import Arrival, Body, Head, Message
 from trimtab.core.tenancy import Channel, KeyEntry, Override, Tenant
@@ -43,10 +44,17 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     events: tuple[str, ...] = ()
     """Those to which the contract owes its priority class."""
+    experiments: tuple[Assigned, ...] = ()
+    """Its place in each experiment of the channel; none for a caller who names a variant."""
 
     @property
     def tenant(self) -> Tenant:
         return self.entry.tenant
+
+    @property
+    def split(self) -> Assigned | None:
+        """In the experiment that says who answers, if there is one: a channel has one at most."""
+        return next((one for one in self.experiments if one.split.kind != "shadow"), None)
 
 
 def bind(
@@ -58,6 +66,7 @@ def bind(
     workspace_secret: bytes,
     embedder: Embedder,
     raised: Timelines,
+    experiments: Experiments = NO_EXPERIMENTS,
 ) -> Bound | Refusal:
     """400 for terms that can't be read, 403 for a channel or model that is not the key's, 404 for no such model."""
     try:
@@ -84,6 +93,9 @@ def bind(
     timeline = raised.get((entry.tenant.id, name)) if raised else None
     raise_ = timeline.at(arrival.wall_ns) if timeline is not None else None
     contract = bind_terms(entry.tenant, channel, head.route, persona, asked, raise_)
+    session = session_of(asked, body, entry, workspace_secret)
+    chosen = body.embedding is not None or target.pin in catalogue.variants
+    assigned = () if chosen else experiments.assigned(entry.tenant.id, name, session)
     return Bound(
         entry=entry,
         name=name,
@@ -92,10 +104,18 @@ def bind(
         asked=asked,
         deadline_ns=arrival.at_ns + int(contract.latency.deadline_ms * NS_PER_MS),
         persona=persona,
-        session=session_of(asked, body, entry, workspace_secret),
-        target=target,
+        session=session,
+        target=_kept(target, experiments, assigned),
         events=_owed(contract, channel.priority or entry.tenant.priority, raise_),
+        experiments=assigned,
     )
+
+
+def _kept(target: Target, experiments: Experiments, assigned: tuple[Assigned, ...]) -> Target:
+    """The target without the variants that are kept for others: arms, but this session's and the one it has named."""
+    own = {one.arm.variant for one in assigned if one.arm is not None and one.split.kind != "shadow"}
+    held = experiments.held - own - {target.pin}
+    return msgspec.structs.replace(target, held=held) if held else target
 
 
 def channel_of(asked: str | None, entry: KeyEntry) -> tuple[str, Channel] | Refusal:

@@ -15,13 +15,17 @@ from trimtab.foundations.embed import Embedder
 
 class Target(msgspec.Struct, frozen=True):
     """`pin`: the name that the caller pinned, resolved; None: routed. `variants`: names that it leaves. `then`: models
-    that stand in where those can't answer."""
+    that stand in where those can't answer. `held`: variants that are kept for experiments' arms, this session's own and
+    the one that it names left out."""
 
     pin: str | None = None
     variants: frozenset[str] | None = None
     then: tuple[str, ...] = ()
+    held: frozenset[str] = frozenset()
 
     def takes(self, variant: Variant) -> bool:
+        if variant.name in self.held:
+            return False
         return self.variants is None or variant.name in self.variants or variant.model in self.then
 
     def place(self, variant: Variant) -> int:

@@ -19,10 +19,12 @@ import msgspec
 from trimtab.core.contract import Contract
 from trimtab.core.decision import Allowed, Degradation, Effects, Plan, RuleTrace
 from trimtab.core.errors import Code, Refusal
+from trimtab.core.experiments import Assigned
 from trimtab.core.models import Variant
 from trimtab.core.money import NANO, usd
 from trimtab.core.record import PlanRow
 from trimtab.core.request import Body, Message
+from trimtab.dataplane.routing.arms import KEPT, UNNEEDED, with_arm
 from trimtab.dataplane.routing.window import least_dropped, windowed
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
@@ -57,6 +59,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     index: str | None
     """Id of the channel's index, where there is one that may be used: plans are then RAG plans."""
     fits_context: Callable[[Variant], bool]
+    held: frozenset[str] = frozenset()
+    """Variants that are kept for experiments."""
+    assigned: Assigned | None = None
+    """The session's place in the channel's experiment."""
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -90,13 +96,18 @@ def rank(variants: Sequence[Variant], question: Question, look: Look) -> tuple[R
         left_out.append(_row(variant, reason))
     order = tuple(prefer)
     plans.sort(key=lambda one: (question.place(one[0].variant), _order(one[0], one[1], order)))
-    ranked = Ranked(tuple(plan for plan, _ in plans), tuple(left_out), tuple(traces))
-    return ranked, None if plans else _refusal(left_out, question)
+    ordered, unfit, why = with_arm(plans, question.assigned)
+    if unfit is not None:
+        left_out.append(_row(unfit.variant, why))
+    ranked = Ranked(ordered, tuple(left_out), tuple(traces))
+    return ranked, None if ordered else _refusal(left_out, question)
 
 
 def _excluded(variant: Variant, question: Question) -> str | None:
     """Why this variant may not answer; cheap tests only."""
     allowed, contract = question.allowed, question.contract
+    if variant.name in question.held:
+        return KEPT
     if not question.takes(variant):
         return "not asked for"
     if variant.tier not in allowed.tiers:
@@ -208,7 +219,7 @@ def _order(plan: Plan, covered: bool, prefer: tuple[str, ...]) -> tuple[int, boo
     return (place, not covered, estimate, str(tier), plan.variant.name)
 
 
-def _row(variant: Variant, reason: str) -> PlanRow:
+def _row(variant: Variant, reason: str | None) -> PlanRow:
     return PlanRow(
         variant=variant.id,
         tier=variant.tier,
@@ -234,7 +245,7 @@ def row_of(plan: Plan) -> PlanRow:
 
 def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
     """The one reason that, removed, would have left a plan: the last test that a variant failed."""
-    reasons = {row.outcome for row in left_out} - {"not asked for", "tier not allowed"}
+    reasons = {row.outcome for row in left_out} - {"not asked for", "tier not allowed", KEPT, UNNEEDED}
     if "cost" in reasons:
         cap, left = question.contract.cost.max_per_request_nanousd, question.left_nanousd
         if left is not None and left < cap:

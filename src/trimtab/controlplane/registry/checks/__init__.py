@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from trimtab.controlplane.registry.checks import channels, events, models, processes, storage, tenants, texts
+from trimtab.controlplane.registry.checks import (
+    channels,
+    events,
+    experiments,
+    models,
+    processes,
+    storage,
+    tenants,
+    texts,
+)
 from trimtab.controlplane.registry.checks.tenants import key_problems
 from trimtab.controlplane.registry.checks.view import view
 from trimtab.controlplane.registry.documents import Documents
@@ -16,6 +25,7 @@ CHECKS = (
     *channels.CHECKS,
     *tenants.CHECKS,
     *events.CHECKS,
+    *experiments.CHECKS,
     *texts.CHECKS,
 )
 

@@ -197,7 +197,7 @@ def _least_nanousd(view: View, channel: Channel) -> int | None:
 def unpriced(view: View) -> Found:
     """Without a price nothing can be reserved: with a budget that is an error, with a cap alone it is worth a word."""
     for file, tenant, name, channel in view.channels():
-        missing = {candidate.document.model for candidate in view.within(channel.tiers)} - view.prices.keys()
+        missing = {one.document.model for one in view.within(channel.tiers, arms=True)} - view.prices.keys()
         budgets = tenant.budgets or channel.cost.budgets or any(key.budgets for key in tenant.keys)
         for model in sorted(missing):
             hint = f'Write in prices.yaml: {model}: {{input_usd_per_mtok: "0.15", output_usd_per_mtok: "0.60"}}'

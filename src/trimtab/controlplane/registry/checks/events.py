@@ -50,7 +50,7 @@ def raises(view: View) -> Found:
 def _raise(tenants: Mapping[str, Tenant], path: Path, target: str, event: Event) -> Found:
     places = channels_of(target, tenants)
     if not places:
-        yield from _unknown(tenants, path, target)
+        yield from no_channel(EVENTS, tenants, path, target)
         return
     classes = {declared(tenants, *place) for place in places}
     if all(Priority[one] <= Priority[event.raises[target]] for one in classes):
@@ -58,16 +58,17 @@ def _raise(tenants: Mapping[str, Tenant], path: Path, target: str, event: Event)
         yield warning(EVENTS, path, message, "Write a higher class, or delete the line.")
 
 
-def _unknown(tenants: Mapping[str, Tenant], path: Path, target: str) -> Found:
+def no_channel(file: str, tenants: Mapping[str, Tenant], path: Path, target: str) -> Found:
+    """A `TENANT/CHANNEL` or `CHANNEL` that stands for nothing."""
     tenant, slash, channel = target.rpartition("/")
     if slash and tenant not in tenants:
-        yield absent(EVENTS, path, "tenant", tenant, tenants)
+        yield absent(file, path, "tenant", tenant, tenants)
     elif slash:
         hint = did_you_mean(channel, tenants[tenant].channels)
-        yield error(EVENTS, path, f"{tenant} has no channel {channel!r}", hint)
+        yield error(file, path, f"{tenant} has no channel {channel!r}", hint)
     else:
         known = {name for one in tenants.values() for name in one.channels}
-        yield absent(EVENTS, path, "channel", channel, sorted(known))
+        yield absent(file, path, "channel", channel, sorted(known))
 
 
 def has_ended(event: Event, wall_ns: int) -> bool:

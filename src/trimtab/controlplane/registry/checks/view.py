@@ -25,17 +25,19 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """All documents, their prices, and the variants whose model exists."""
+    """All documents, their prices, and the variants whose model exists. `held`: variants that are arms."""
 
     documents: Documents
     prices: dict[str, Price]
     wall_ns: int
     candidates: tuple[Candidate, ...]
+    held: frozenset[str]
 
-    def within(self, tiers: Iterable[Tier]) -> list[Candidate]:
-        """The variants of these tiers."""
+    def within(self, tiers: Iterable[Tier], *, arms: bool = False) -> list[Candidate]:
+        """The variants of these tiers that answer everybody; with `arms` also those kept for experiments."""
         wanted = set(tiers)
-        return [candidate for candidate in self.candidates if candidate.model.tier in wanted]
+        found = [candidate for candidate in self.candidates if candidate.model.tier in wanted]
+        return found if arms else [candidate for candidate in found if candidate.name not in self.held]
 
     def channels(self) -> Iterator[tuple[str, Tenant, str, Channel]]:
         """(file, tenant, channel name, channel) of every channel."""
@@ -52,7 +54,8 @@ def view(documents: Documents, prices: dict[str, Price], wall_ns: int) -> View:
         for name, document in documents.models.variants.items()
         if document.model in models
     ]
-    return View(documents, prices, wall_ns, tuple(found))
+    held = frozenset(arm.variant for experiment in documents.experiments.values() for arm in experiment.arms.values())
+    return View(documents, prices, wall_ns, tuple(found), held)
 
 
 def error(file: str, path: Path, message: str, hint: str = "") -> Problem:
