@@ -45,6 +45,7 @@ SERVED = [
     "debug-a-refusal",
     "raise-priority-for-an-event",
     "set-budgets-and-limits",
+    "split-traffic",
     "write-a-policy",
 ]
 
