@@ -8,6 +8,9 @@ from trimtab.surfaces.server.app import ROUTES
 
 PATHS = {
     "/v1/chat/completions": "chat, whole or streamed",
+    "/v1/messages": "chat in Anthropic's words ([what is taken](../how-to/point-an-agent-at-it.md))",
+    "/v1/messages/count_tokens": 'tokens of such a body, and nothing else: `{"input_tokens": N}`; no record',
+    "/v1/responses": "chat in the words of OpenAI's responses, whole or streamed; nothing is stored",
     "/v1/embeddings": "vectors of the embedded model (`input_type`: `query` or `passage`)",
     "/v1/models": "names that this key may send as `model`; `/v1/models/NAME` is one of them",
     "/metrics": "Prometheus metrics ([all of them](metrics.md))",
@@ -30,6 +33,7 @@ TERMS = {
 ANSWER_HEADERS = {
     "trimtab-record": ("every answer that has a record", "the record's id: what `trimtab explain` takes"),
     "x-request-id": ("the same", "the same id, where OpenAI's clients look"),
+    "request-id": ("answers of `/v1/messages` that have a record", "the same id, where Anthropic's clients look"),
     "trimtab-path": ("once known", "`cache-exact`, `direct`, `rag`, `template` or `refused`"),
     "trimtab-tier": ("where a model answered, or its stored answer", "S, M or L"),
     "trimtab-variant": ("the same", "NAME@HASH"),
@@ -41,6 +45,12 @@ ANSWER_HEADERS = {
     "x-ratelimit-limit-tokens": ("where a rate applies", "burst of the tightest rate of tokens"),
     "x-ratelimit-remaining-tokens": ("the same", "what is left of it"),
     "x-ratelimit-reset-tokens": ("the same", "until it is full again"),
+    "anthropic-ratelimit-requests-limit": ("`/v1/messages`, where a rate applies", "as `x-ratelimit-limit-requests`"),
+    "anthropic-ratelimit-requests-remaining": ("the same", "as `x-ratelimit-remaining-requests`"),
+    "anthropic-ratelimit-requests-reset": ("the same", "when it is full again, RFC 3339"),
+    "anthropic-ratelimit-tokens-limit": ("the same", "as `x-ratelimit-limit-tokens`"),
+    "anthropic-ratelimit-tokens-remaining": ("the same", "as `x-ratelimit-remaining-tokens`"),
+    "anthropic-ratelimit-tokens-reset": ("the same", "when it is full again, RFC 3339"),
     "retry-after": ("refusals that pass", "seconds, rounded up"),
     "retry-after-ms": ("the same", "milliseconds"),
     "x-should-retry": ("refusals that don't pass within a minute", "`false`: OpenAI's clients don't retry then"),
@@ -92,8 +102,8 @@ OpenAI's HTTP API, and what Trimtab adds to it. HTTP/1.1; TLS and HTTP/2 are the
 _ASKING = """\
 ## Headers of requests
 
-`authorization: Bearer KEY` on every route under `/v1`. `cache-control: no-store` goes past the answer cache: no stored
-answer is used, and this one is not stored.
+`authorization: Bearer KEY` on every route under `/v1`; under `/v1/messages` `x-api-key: KEY` will do.
+`cache-control: no-store` goes past the answer cache: no stored answer is used, and this one is not stored.
 
 A caller may tighten its contract by these headers, never loosen it: a looser term is no error and changes nothing. The
 body's `trimtab` object takes the same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.
@@ -111,7 +121,8 @@ refused, since they can't be bounded in tokens.
 _TRIMTAB = """\
 ## The `trimtab` object of answers
 
-Beside `choices` and `usage` of a whole answer, and in a stream's usage chunk:
+Beside `choices` and `usage` of a whole answer, and in a stream's usage chunk; in a message and in the event
+`message_delta`; in a response and in the event that ends it:
 """
 _STREAM = """\
 ## Streams
@@ -121,11 +132,16 @@ a last chunk with no choices, `usage`, and the `trimtab` object. A fault after t
 `data: {"error": ...}`, after which the connection is cut without the last chunk of the transfer: a client that reads
 to the end fails, and never takes half an answer for a whole one. A guard that stops a stream sends the template as
 the last content, with `finish_reason: "content_filter"`.
+
+Streams of `/v1/messages` and `/v1/responses` are those dialects' own named events, always with usage. Their faults are
+`event: error` (before `response.failed` in the latter), then the same cut.
 """
 _ERRORS = """\
 ## Errors
 
-OpenAI's body, `{"error": {"message", "type", "param", "code", "trimtab"}}`; [all codes](errors.md).
+OpenAI's body, `{"error": {"message", "type", "param", "code", "trimtab"}}`; [all codes](errors.md). Under
+`/v1/messages` it is Anthropic's, `{"type": "error", "error": {"type", "message", "trimtab"}, "request_id"}`, with its
+types by status.
 """
 _ADMIN = """\
 ## The admin socket

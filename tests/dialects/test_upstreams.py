@@ -211,6 +211,34 @@ def test_what_a_provider_has_no_words_for_is_not_sent_there(name: str, tmp_path:
     run_virtual(main)
 
 
+CAPS = {
+    "anthropic": ("{top_k: 3}", ["max_tokens"]),  # `check` refuses the cap itself by its name
+    "bedrock": ("{inferenceConfig: {maxTokens: 9999}}", ["inferenceConfig", "maxTokens"]),
+    "gemini": ("{generationConfig: {maxOutputTokens: 9999}}", ["generationConfig", "maxOutputTokens"]),
+    "responses": ("{max_output_tokens: 9999}", ["max_output_tokens"]),
+}
+
+
+@pytest.mark.parametrize("name", list(CAPS))
+def test_no_option_lifts_the_cap_that_was_paid_for(name: str, tmp_path: Path) -> None:
+    """Options of a variant are the provider's own words, but for what the plan decides."""
+    options, path = CAPS[name]
+
+    async def main() -> None:
+        engine = replaced(
+            "models.yaml", "prompt: brief, max_tokens: 200", f"prompt: brief, max_tokens: 200, engine: {options}"
+        )
+        async with ScriptedUpstream(lambda _: PROVIDERS[name].text) as up:
+            async with Gateway(tmp_path, up.url, None, *speaks(name, tmp_path), engine) as gateway:
+                assert (await gateway.ask("Hi", model="tier:S", max_tokens=70)).status == 200
+                value = up.requests[0].json
+                for part in path:
+                    value = value[part]
+                assert value == 70
+
+    run_virtual(main)
+
+
 def test_googles_retry_info_is_honoured(tmp_path: Path) -> None:
     """The delay stands in the body: nobody asks before it has passed."""
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7.5s"}]
@@ -222,6 +250,20 @@ def test_googles_retry_info_is_honoured(tmp_path: Path) -> None:
             async with Gateway(tmp_path, up.url, two.url, *speaks("gemini", tmp_path)) as gateway:
                 assert (await gateway.ask("Hi")).status == 200
                 assert 7 < gateway.plane.fleet.views()["small"][0].resting_s <= 7.5
+
+    run_virtual(main)
+
+
+def test_a_key_that_google_does_not_take_is_our_fault_not_the_callers(tmp_path: Path) -> None:
+    """Its 400 for a bad key is no wrong request: the replica is ejected, and the next model answers."""
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]
+    refused = answer({"error": {"code": 400, "message": "API key not valid", "details": details}}, 400)
+
+    async def main() -> None:
+        async with ScriptedUpstream(lambda _: refused) as up, ScriptedUpstream() as two:
+            async with Gateway(tmp_path, up.url, two.url, *speaks("gemini", tmp_path)) as gateway:
+                assert (await gateway.ask("Hi")).status == 200
+                assert gateway.plane.fleet.views()["small"][0].health == "ejected"
 
     run_virtual(main)
 

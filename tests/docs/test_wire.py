@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from support.gateway import Gateway, events
+from support.gateway import Gateway, events, post
+from support.rawhttp import RawClient
 from support.upstream import ScriptedUpstream
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference" / "headers.md").read_text()
@@ -22,17 +23,22 @@ def section(title: str) -> set[str]:
 
 
 def test_headers_and_members_of_answers_are_those_of_the_reference(tmp_path: Path) -> None:
-    """Of a whole answer, a stream, and a refusal: none that is not described, and each member that is."""
+    """Of a whole answer, a stream, a refusal and a message: none that is not described, and each member that is."""
 
     async def main() -> None:
         async with ScriptedUpstream() as up, Gateway(tmp_path, up.url) as gateway:
             whole = await gateway.ask("Hello")
             stream = await gateway.ask("Hello there", stream=True, stream_options={"include_usage": True})
             refused = await gateway.ask("Hello", "trimtab-max-cost-usd: 0.0000001", temperature=1)
-        for answer in (whole, stream, refused):
+            async with RawClient(gateway.port) as client:
+                body = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+                client.send(post(msgspec.json.encode(body), path="/v1/messages"))
+                message = await client.answer()
+        for answer in (whole, stream, refused, message):
             assert set(answer.headers) - FRAMING <= section("Headers of answers")
         members = section("The `trimtab` object of answers")
         assert set(whole.json["trimtab"]) == members
+        assert set(message.json["trimtab"]) == members
         assert set(events(stream.body)[-2]["trimtab"]) == members
         assert set(msgspec.json.decode(refused.body)["error"]["trimtab"]) == section("Errors")
 

@@ -10,6 +10,8 @@ import pytest
 
 from support.workspaces import Sandbox
 from trimtab.controlplane.registry import examine
+from trimtab.controlplane.registry.documents import PriceDocument
+from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.keys import hash_key, key_id
 
 COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
@@ -73,6 +75,12 @@ class Fault(NamedTuple):
     severity: str = "error"
     at: str | None = None
     """The file of the finding, where it is another."""
+
+
+def far(dialect: str, field: str, words: str) -> Fault:
+    """A model of another dialect, with a variant."""
+    model = f"  far: {{endpoint: https://h/v1, dialect: {dialect}, tier: L, api_key: env:HOME}}"
+    return Fault("models.yaml", "variants:\n", f"{model}\nvariants:\n  far-one: {{model: far}}\n", field, words)
 
 
 FAULTS = {
@@ -181,6 +189,17 @@ FAULTS = {
     ),
     "unknown fallback": Fault(
         "models.yaml", "slots: 4 #", "fallbacks: [medum]\n    slots: 4 #", "models.small.fallbacks", "mean medium?"
+    ),
+    "version of Azure": far("azure", "models.far.dialect", "Write e.g. api_version"),
+    "prefill of responses": far("responses, prefill: true", "models.far.prefill", "begin no assistant message"),
+    "version of others": far("vllm, api_version: '1'", "models.far.api_version", "Delete the line"),
+    "provider without a key": Fault(
+        "models.yaml",
+        "variants:\n",
+        "  far: {endpoint: https://h/v1, dialect: anthropic, tier: L}\nvariants:\n  far-one: {model: far}\n",
+        "models.far.dialect",
+        "anthropic endpoints want an api_key",
+        "warning",
     ),
     "bad port": Fault("models.yaml", "engine:small", "http://h:99999/v1", "models.small.endpoint", "is no URL"),
     "replica twice": Fault(
@@ -730,3 +749,22 @@ def test_keys_of_a_lineage_are_loaded_with_one_list_of_budgets(tmp_path: Path) -
     assert one.budgets is other.budgets
     assert one.limits is other.limits
     assert tenancy.keys[other.sha256].key is other
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("azure", "gpt-4o-mini"),
+        ("anthropic", "claude-sonnet-4-5"),
+        ("google", "gemini-2.5-flash"),
+        ("aws", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("openai", "gpt-4o-mini"),
+    ],
+)
+def test_a_model_of_each_provider_has_a_price(provider: str, model: str) -> None:
+    """From genai-prices, under the name that its endpoint knows it by; what a prompt cache reads has its own."""
+    document = PriceDocument(source="genai-prices", provider=provider, model=model)
+    prices, problems = compile_prices({"far": document}, 1_800_000_000 * 10**9)
+    assert all(problem.severity == "warning" for problem in problems)
+    assert prices["far"].input > 0
+    assert prices["far"].cached is not None

@@ -59,6 +59,13 @@ class Code(Enum):
         "A field would move caps, slots, tenancy or egress of the engine.",
         "Leave the named field out; limits are set by the contract.",
     )
+    UNSUPPORTED = Spec(
+        400,
+        False,
+        _REQUEST,
+        "A field asks for something that this route can't do.",
+        "Leave out what the message names; docs/how-to/point-an-agent-at-it.md lists what is taken.",
+    )
     INVALID_CONTRACT = Spec(
         400,
         False,
@@ -102,7 +109,13 @@ class Code(Enum):
         "Change what the message names; it is the server's own.",
     )
     # 401, 403, 404, 405
-    MISSING_API_KEY = Spec(401, False, _AUTH, "No API key was sent.", "Send Authorization: Bearer YOUR_KEY.")
+    MISSING_API_KEY = Spec(
+        401,
+        False,
+        _AUTH,
+        "No API key was sent.",
+        "Send Authorization: Bearer YOUR_KEY; /v1/messages takes x-api-key, too.",
+    )
     INVALID_API_KEY = Spec(
         401,
         False,
@@ -160,7 +173,7 @@ class Code(Enum):
         False,
         _NOT_FOUND,
         "There is nothing at this path.",
-        "Use POST /v1/chat/completions or /v1/embeddings, or GET /v1/models.",
+        "Use POST /v1/chat/completions, /v1/messages, /v1/responses or /v1/embeddings, or GET /v1/models.",
     )
     METHOD_NOT_ALLOWED = Spec(
         405, False, _REQUEST, "The path does not take this method.", "Use a method that the Allow header lists."

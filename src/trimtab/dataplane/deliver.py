@@ -398,7 +398,7 @@ async def _end_stream(run: Run, usage: Usage, raw: Mapping[str, Any], beside: Ma
         data = {**beside, **envelope.identity(run), "object": "chat.completion.chunk", "choices": []}
         data["usage"] = wire_usage(usage, raw)
         data["trimtab"] = envelope.extras(run)
-        await run.reply.write(Chunk(data))
+        await run.reply.write(Chunk(data, usage))
     await run.reply.end()
 
 
@@ -416,13 +416,13 @@ async def _complete(run: Run, path: Path, completion: dict[str, Any], usage: Usa
     for name, value in completion.items():
         data.setdefault(name, value)
     data["usage"] = wire_usage(usage, raw)
-    await send_whole(run, path, data)
+    await send_whole(run, path, data, usage)
 
 
-async def send_whole(run: Run, path: Path, data: dict[str, Any]) -> None:
+async def send_whole(run: Run, path: Path, data: dict[str, Any], usage: Usage | None = None) -> None:
     """All of an answer at once, whatever was asked for. Its account is closed."""
     run.record.path, run.record.status = path, 200
     data["trimtab"] = envelope.extras(run)
     _start(run, path, stream=False)
-    await run.reply.write(Completion(data))
+    await run.reply.write(Completion(data, usage))
     await run.reply.end()

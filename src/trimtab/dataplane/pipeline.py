@@ -399,6 +399,7 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             ledger=run.ledger,
             tries=run.tries,
             patience=hold.patience(run, plan, bound, others),
+            sender=await place.sender(run, plan, bound),
             why=why,
             order=run.ticket.order if run.ticket is not None else (),
         )

@@ -12,7 +12,7 @@ import msgspec
 from trimtab.core.decision import Plan
 from trimtab.core.request import Message
 from trimtab.dataplane import routing
-from trimtab.dataplane.inference import SALTED, Answering, Prompt, prompt_of
+from trimtab.dataplane.inference import SALTED, Answering, Prompt, Sender, prompt_of
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.run import Run
 from trimtab.foundations.derive import pseudonym, tenant_secret
@@ -35,6 +35,14 @@ async def with_passages(run: Run, plan: Plan, bound: Bound) -> None:
     if run.belief is not None and run.retrieved is not None and run.retrieved.shown:
         prompt = await _prompt(run, plan, bound, run.sent)
         run.belief = msgspec.structs.replace(run.belief, prompt=prompt)
+
+
+async def sender(run: Run, plan: Plan, bound: Bound) -> Sender | None:
+    """Whose prompt it is, where the model's replicas keep their slots by tenant."""
+    if not run.plane.fleet.has_slots(plan.variant.model):
+        return None
+    prompt = run.belief.prompt if run.belief is not None else await _prompt(run, plan, bound, run.sent)
+    return Sender(bound.tenant.id, prompt)
 
 
 def began(run: Run, answering: Answering) -> None:

@@ -83,6 +83,7 @@ class DataPlane:
         embedder: Embedder,
         classifier: Classifier,
         store: Store,
+        worker: int = 0,
         workers: int = 1,
     ) -> None:
         self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
@@ -97,7 +98,7 @@ class DataPlane:
         self.cache = AnswerCache(clock, cache_bytes)
         self.gates = Gates(clock)
         self.embedding_gate = Gate(clock, EMBEDDING_SLOTS)
-        self.fleet = Fleet(clock)
+        self.fleet = Fleet(clock, worker, workers)
         self.retries = RetryBudget(clock, workers)
         self.hedges = HedgeBudget()
         self.choice = Choice()

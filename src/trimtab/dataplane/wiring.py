@@ -33,10 +33,12 @@ def build(
     classifier: Classifier,
     store: Store | None = None,
     cache_bytes: int = CACHE_BYTES,
+    worker: int = 0,
     workers: int = 1,
 ) -> DataPlane:
     """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes. `store`:
-    where limits and budgets are kept; unset, in this process. `workers`: so many of its kind share the retry budget."""
+    where limits and budgets are kept; unset, in this process. `worker` of `workers`: which one it is of those that
+    share engines and the retry budget."""
     if len(secret) < 16:
         raise ValueError("the workspace secret has less than 16 bytes")
     return DataPlane(
@@ -50,6 +52,7 @@ def build(
         embedder=embedder,
         classifier=classifier,
         store=store or MemoryStore(clock),
+        worker=worker,
         workers=workers,
     )
 

@@ -153,6 +153,7 @@ class LiveGateway:
             embedder=embedder,
             classifier=classifier,
             store=kept.store,
+            worker=control.worker,
             workers=control.workers,
         )
         gateway = cls(workspace, plane, journal, counts, clock, control, kept)

@@ -44,11 +44,13 @@ def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> R
         path="/v1" + _CHAT,
         headers=(("authorization", f"Bearer {engine.api_key}"),),
         health=model.health,
+        slots=model.slots,
     )
 
 
 def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Path) -> Iterator[Replica]:
     """The endpoint once with each key: `MODEL/N`, or `MODEL/N#KEY` where there are several."""
+    slots = model.slots if model.dialect == "llamacpp" else 0
     wire, base = WIRES.get(model.dialect), urlsplit(endpoint).path.rstrip("/")
     path = base + _CHAT if wire is None else wire.path(base, model.upstream_name or name)
     if model.api_version is not None:
@@ -64,7 +66,9 @@ def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Pat
                 continue
             headers = _credential(model, secret.reveal())
         own_id = replica_id if len(model.api_keys) < 2 else f"{replica_id}#{number}"
-        yield Replica(id=own_id, model=name, origin=origin, path=path, headers=headers, health=model.health)
+        yield Replica(
+            id=own_id, model=name, origin=origin, path=path, headers=headers, health=model.health, slots=slots
+        )
 
 
 def _credential(model: Model, secret: str) -> tuple[tuple[str, str], ...]:

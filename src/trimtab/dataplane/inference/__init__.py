@@ -11,6 +11,7 @@ from trimtab.dataplane.inference.generate import Hedge, Patience, generate
 from trimtab.dataplane.inference.hedges import HedgeBudget
 from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
+from trimtab.dataplane.inference.slots import Sender
 from trimtab.dataplane.inference.usage import wire as wire_usage
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Replica",
     "ReplicaView",
     "RetryBudget",
+    "Sender",
     "Tries",
     "encode",
     "extracts",

@@ -38,6 +38,7 @@ from trimtab.dataplane.inference.dialer import (
 )
 from trimtab.dataplane.inference.fleet import Fleet, Replica
 from trimtab.dataplane.inference.plain import PlainText
+from trimtab.dataplane.inference.slots import Lot, Sender, Slots, with_lot
 from trimtab.dataplane.inference.sse import EventParser
 from trimtab.dataplane.inference.usage import UsageReducer
 
@@ -56,9 +57,12 @@ class Answering:
     counting where the upstream does not.
     """
 
-    def __init__(self, plan: Plan, replica: Replica, fleet: Fleet) -> None:
+    def __init__(self, plan: Plan, replica: Replica, fleet: Fleet, sender: Sender | None = None) -> None:
         self.plan, self.replica = plan, replica
-        self._fleet = fleet
+        self._fleet, self._sender = fleet, sender
+        self._slots: Slots | None = None
+        self._lot: Lot | None = None
+        """Where an embedded engine puts it."""
         self._answer: Answer | None = None
         wire = WIRES.get(plan.variant.dialect)
         self._reader = wire.reader(plan) if wire is not None else None
@@ -87,6 +91,10 @@ class Answering:
     async def begin(self, dialer: Dialer, data: bytes) -> None:
         """Send, and return when the first content is there. Raises AttemptFailed; cancelling closes the connection."""
         self._over = self._fleet.began(self.replica)
+        self._slots = self._fleet.slots_of(self.replica)
+        if self._slots is not None and self._sender is not None:
+            self._lot = self._slots.take(self._sender, self.plan.choices)
+            data = with_lot(data, self._lot)
         try:
             await self._send(dialer, data)
             while not self._ended and not self._has_content():
@@ -300,6 +308,8 @@ class Answering:
         over, self._over = self._over, None
         if over is not None:
             over()
+            if self._slots is not None and self._lot is not None:
+                self._slots.give_back(self._lot)
         if self._answer is not None:
             self._answer.close()
 

@@ -38,6 +38,8 @@ _OWN_FORM = frozenset({"grammar", "json_schema", "response_format"})
 _encode = msgspec.json.Encoder().encode
 _CONTEXT = re.compile(r"context|too long|maximum.*tokens|exceed_context", re.IGNORECASE)
 _FILTER = re.compile(r"content.?(filter|policy|management)|responsibleai|safety", re.IGNORECASE)
+_NO_KEY = "API_KEY_INVALID"
+"""What Google says with a 400."""
 _SECONDS = re.compile(r"(\d{1,5}(?:\.\d{1,9})?)s")
 _RETRYABLE = frozenset({408, 409, 425, 429})
 
@@ -114,7 +116,9 @@ def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fau
     error = error_object(data) or _of_amazon(headers, data)
     said = str(error.get("message", ""))[:500] if error else ""
     reason = f"http {status}"
-    if status in (401, 402, 403):  # our credential or our account there: the caller can't mend it, another key may
+    if status in (401, 402, 403) or _NO_KEY in _reasons(
+        error or {}
+    ):  # our credential or our account there: the caller can't mend it, another key may
         return _failed("retry", reason, f"the model's server refused us ({status})", harm="eject")
     if 400 <= status < 500 and status not in _RETRYABLE:
         return _rejected(status, error, said, reason)
@@ -172,6 +176,15 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             return 1.0
         return seconds if 0 <= seconds < 86_400 else 1.0
     return None
+
+
+def _reasons(error: Mapping[str, Any]) -> set[str]:
+    """Google's ErrorInfo among an error's details."""
+    details = error.get("details")
+    found = (
+        [detail.get("reason") for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    )
+    return {reason for reason in found if isinstance(reason, str)}
 
 
 def _retry_info_s(error: Mapping[str, Any]) -> float | None:

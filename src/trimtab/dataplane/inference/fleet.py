@@ -14,6 +14,7 @@ from trimtab.dataplane.inference.dialect import Fault
 from trimtab.dataplane.inference.dialer import Answer, Origin, UpstreamError
 from trimtab.dataplane.inference.health import Health, State
 from trimtab.dataplane.inference.outliers import Outliers
+from trimtab.dataplane.inference.slots import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     headers: tuple[tuple[str, str], ...] = ()
     health: HealthTerms = HealthTerms()
+    slots: int = 0
+    """Of an embedded engine, which are kept to one tenant at a time; 0: whoever it is keeps tenants apart by itself."""
 
     def __repr__(self) -> str:
         return f"<Replica {self.id} at {self.origin.netloc}>"
@@ -65,12 +68,15 @@ class Fleet:
     as a last resort, where nobody else is left: it may have come back, and no answer is certain without it.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, worker: int = 0, workers: int = 1) -> None:
         self._clock = clock
+        self._share = (worker, workers)
+        """Which gateway of how many that ask the same engines."""
         self._models: Mapping[str, Sequence[Replica]] = {}
         self._running: dict[str, int] = {}
         self._rest_until_ns: dict[str, int] = {}
         self._health: dict[str, Health] = {}
+        self._slots: dict[str, Slots] = {}
         self._outliers: dict[str, Outliers] = {}
         self._lingering: set[asyncio.Task[None]] = set()
         self.changed: Callable[[], None] = lambda: None
@@ -88,6 +94,19 @@ class Fleet:
         self._health = {
             one: self._health[one] if one in kept else Health(replica.health) for one, replica in known.items()
         }
+
+        self._slots = {
+            one: self._slots[one] if one in kept else Slots(replica.slots, *self._share)
+            for one, replica in known.items()
+            if replica.slots
+        }
+
+    def has_slots(self, model: str) -> bool:
+        """Whether its requests say which slot they get."""
+        return any(one.slots for one in self._models.get(model, ()))
+
+    def slots_of(self, replica: Replica) -> Slots | None:
+        return self._slots.get(replica.id)
 
     def count(self, model: str) -> int:
         return len(self._models.get(model, ()))

@@ -24,6 +24,7 @@ from trimtab.dataplane.inference.dialect import AttemptFailed, Fault, failed
 from trimtab.dataplane.inference.dialer import Dialer
 from trimtab.dataplane.inference.fleet import Fleet, Replica
 from trimtab.dataplane.inference.retries import Tries, pause_s
+from trimtab.dataplane.inference.slots import Sender
 
 
 class Hedge(msgspec.Struct, frozen=True):
@@ -57,11 +58,13 @@ async def generate(
     ledger: Ledger,
     tries: Tries,
     patience: Patience,
+    sender: Sender | None = None,
     why: Why = "first",
     order: Sequence[str] = (),
 ) -> Answering | Fault:
     """An answer whose first content is there, or why there is none from this plan. `why`: what led to its first
-    attempt; `order`: ids of replicas, who should be asked first. Each attempt leaves its row in the ledger's record."""
+    attempt; `order`: ids of replicas, who should be asked first; `sender`: whose
+    prompt it is, where a replica keeps slots by tenant. Each attempt leaves its row in the ledger's record."""
     model, again, fault = plan.variant.model, None, None
     while True:
         replica = again or fleet.pick(model, tries.tried, order, last=not patience.others)
@@ -71,7 +74,7 @@ async def generate(
             break
         if not tries.pay():
             return fault or _UNPAID
-        one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience)
+        one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience, sender)
         if patience.hedge is None:
             begun = await one.ask(replica, why)
         else:
@@ -105,8 +108,17 @@ class _Attempts:
     """Attempts at one plan: each leaves its row in the record and what it found with the fleet."""
 
     def __init__(
-        self, plan: Plan, data: bytes, fleet: Fleet, dialer: Dialer, ledger: Ledger, tries: Tries, patience: Patience
+        self,
+        plan: Plan,
+        data: bytes,
+        fleet: Fleet,
+        dialer: Dialer,
+        ledger: Ledger,
+        tries: Tries,
+        patience: Patience,
+        sender: Sender | None,
     ) -> None:
+        self._sender = sender
         self._plan, self._data = plan, data
         self._fleet, self._dialer, self._ledger = fleet, dialer, ledger
         self._tries, self._patience = tries, patience
@@ -114,7 +126,7 @@ class _Attempts:
     async def ask(self, replica: Replica, why: Why) -> Answering | tuple[Replica, Fault]:
         """One attempt, which `tries` has been paid for: it has begun, or the fault."""
         plan, fleet, ledger = self._plan, self._fleet, self._ledger
-        answering, since_ms = Answering(plan, replica, fleet), ledger.elapsed_ms()
+        answering, since_ms = Answering(plan, replica, fleet, self._sender), ledger.elapsed_ms()
         row = Attempt(replica=replica.id, start_ms=since_ms, outcome="ignored", variant=plan.variant.id, why=why)
         ledger.record.attempts.append(row)
         self._tries.begin(replica.id)

@@ -12,8 +12,6 @@ from typing import Any
 from trimtab.surfaces.processes.channel import ChildEnd, EngineFailed, EngineReady, EngineSpec, Run, ToChild
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 
-_CACHE_MIB = 64  # evicted prompts kept in memory; the library's default would let a child grow by 8 GB
-
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="trimtab-engine")
@@ -49,7 +47,10 @@ def serve(spec: EngineSpec, api_key: str, workspace: Path) -> Any:
     params.api_keys = [api_key]
     params.n_parallel = spec.slots
     params.n_ctx = spec.slots * spec.context
-    params.cache_ram_mib = _CACHE_MIB
+    params.cache_ram_mib = (
+        0  # prompts beyond the slots' own would be found by whoever sends an equal one, of any tenant
+    )
+    params.cache_idle_slots = False
     params.endpoint_metrics = True
     params.verbosity = 1  # errors only: its log goes into ours
     if spec.threads is not None:

@@ -8,7 +8,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.plane import DataPlane
 from trimtab.foundations.config import did_you_mean
 from trimtab.surfaces.overload import Overload
-from trimtab.surfaces.server import embeddings, openai
+from trimtab.surfaces.server import embeddings, messages_out, openai, responses_out
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
 from trimtab.surfaces.server.scrape import PATH as METRICS
@@ -34,6 +34,9 @@ async def readyz(http: HttpRequest, reply: HttpReply, plane: DataPlane, overload
 
 ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/chat/completions": {"POST": openai.chat_completions},
+    "/v1/messages": {"POST": messages_out.create},
+    "/v1/messages/count_tokens": {"POST": messages_out.count_tokens},
+    "/v1/responses": {"POST": responses_out.create},
     "/v1/embeddings": {"POST": embeddings.embeddings},
     "/v1/models": {"GET": openai.models},
     "/healthz": {"GET": healthz, "HEAD": healthz},
@@ -41,6 +44,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
 }
 _API = "/v1/"
 _MODELS = "/v1/models/"
+_MESSAGES = "/v1/messages"
 
 
 def public(plane: DataPlane, scrape: Handler | None = None, overload: Overload | None = None) -> Handler:
@@ -53,20 +57,21 @@ def public(plane: DataPlane, scrape: Handler | None = None, overload: Overload |
 
     async def handle(http: HttpRequest, reply: HttpReply) -> None:
         path = "/v1/models" if http.path.startswith(_MODELS) else http.path
+        send_error = messages_out.send_error if path.startswith(_MESSAGES) else openai.send_error
         methods = routes.get(path)
         if methods is None:
             message = f"there is nothing at {http.path[:128]!r}. {did_you_mean(http.path, ROUTES)}"
-            openai.send_error(reply, Refusal(code=Code.ROUTE_NOT_FOUND, message=message), [], None)
+            send_error(reply, Refusal(code=Code.ROUTE_NOT_FOUND, message=message), [], None)
             return
         route = methods.get(http.method)
         if route is None:
             allow = ", ".join(methods)
             message = f"{http.path} takes {allow}, not {http.method[:16]}"
             refused = Refusal(code=Code.METHOD_NOT_ALLOWED, message=message)
-            openai.send_error(reply, refused, [("allow", allow)], None)
+            send_error(reply, refused, [("allow", allow)], None)
             return
         if overload is not None and path.startswith(_API) and (too_much := overload.refuse()) is not None:
-            openai.send_error(reply, too_much, [], None)
+            send_error(reply, too_much, [], None)
             return
         await route(http, reply, plane)
 

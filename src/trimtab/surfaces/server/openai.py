@@ -25,6 +25,12 @@ from trimtab.surfaces.server.fields import InvalidError
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MOST_CHOICES = 128
 MOST_MESSAGES = 20_000
+EVENTS: Headers = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+]
+"""Headers of a stream."""
 _encode = msgspec.json.Encoder().encode
 _FORBIDDEN = frozenset().union(*NOT_ALLOWED.values())
 
@@ -94,8 +100,7 @@ class OpenAIReply:
     def start(self, status: int, headers: Headers, *, stream: bool) -> None:
         self._stream = stream
         if stream:
-            kind = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache")]
-            self._reply.start(status, [*kind, ("x-accel-buffering", "no"), *headers])
+            self._reply.start(status, [*EVENTS, *headers])
         else:
             self._pending = (status, headers)  # the length is not known yet
 
@@ -127,7 +132,7 @@ class OpenAIReply:
             return
         assert self._pending is not None
         status, headers = self._pending
-        self._reply.start(status, [*_json(self._whole), *headers])
+        self._reply.start(status, [*json_of(self._whole), *headers])
         self._reply.finish(self._whole)
 
     def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
@@ -217,18 +222,23 @@ def _content(value: Any, where: str) -> None:
 
 def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str | None) -> None:
     """A refusal as the whole answer; never waits."""
-    body = _encode(error_object(refusal, record))
+    send_refusal(reply, refusal, _encode(error_object(refusal, record)), headers)
+
+
+def send_refusal(reply: HttpReply, refusal: Refusal, body: bytes, headers: Headers) -> None:
+    """The same with a body in any dialect."""
     extra = [("connection", "close")] if refusal.code is Code.DRAINING else []
-    reply.start(refusal.status, [*_json(body), *error_headers(refusal), *extra, *headers])
+    reply.start(refusal.status, [*json_of(body), *error_headers(refusal), *extra, *headers])
     reply.finish(body)
 
 
 def send_json(reply: HttpReply, status: int, value: Any) -> None:
     """A small JSON answer; never waits."""
     body = _encode(value)
-    reply.start(status, _json(body))
+    reply.start(status, json_of(body))
     reply.finish(body)
 
 
-def _json(body: bytes) -> Headers:
+def json_of(body: bytes) -> Headers:
+    """Headers of a JSON body."""
     return [("content-type", "application/json"), ("content-length", str(len(body)))]

@@ -12,7 +12,7 @@ from trimtab.core.tenancy import Channel, LatencyTargets, Override, TighterLaten
 from trimtab.dataplane.guard import CHECKS_IN, CHECKS_OUT, is_blank
 from trimtab.foundations.config import Path
 
-ROUTES = ("/v1/chat/completions", "/v1/embeddings")
+ROUTES = ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings")
 """HTTP routes that a channel may declare targets for."""
 LEAST_ANSWER_TOKENS = 16
 _ALL_TIERS = ["S", "M", "L"]

@@ -20,6 +20,10 @@ RESERVED = frozenset(
 )
 
 
+KEYED = frozenset({"azure", "anthropic", "gemini", "bedrock", "responses"})
+"""Dialects of providers that answer nobody without a key."""
+
+
 def endpoints(view: View) -> Found:
     """Every endpoint is a declared engine or a plain http(s) base URL."""
     engines = view.documents.settings.engines
@@ -62,6 +66,14 @@ def _remote(endpoint: str, model: Model, path: Path) -> Found:
         return
     if model.api_version is not None and model.dialect != "azure":
         yield error(MODELS, (*path[:2], "api_version"), "is read only beside dialect: azure", "Delete the line.")
+    if model.dialect == "azure" and model.api_version is None and "/openai/v1" not in url.path:
+        hint = "Write e.g. api_version: 2024-10-21, or the endpoint under /openai/v1."
+        yield error(MODELS, (*path[:2], "dialect"), "Azure's deployments want an api-version", hint)
+    if model.dialect == "responses" and model.prefill:
+        hint = "Delete the line, or write dialect: openai."
+        yield error(MODELS, (*path[:2], "prefill"), "responses begin no assistant message", hint)
+    if model.dialect in KEYED and not model.api_keys:
+        yield warning(MODELS, (*path[:2], "dialect"), f"{model.dialect} endpoints want an api_key", "Write one.")
     if url.scheme not in ("http", "https") or not host:
         yield error(MODELS, path, "is neither engine:NAME nor an http(s) base URL", example)
     elif url.username or url.password:

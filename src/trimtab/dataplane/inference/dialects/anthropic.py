@@ -46,13 +46,15 @@ class Anthropic:
     def encode(self, plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
         request: dict[str, Any] = {
             **plan.variant.sampling,
+        }
+        own: dict[str, Any] = {
             "model": plan.variant.upstream_model,
             "max_tokens": plan.max_tokens,
             "messages": _messages(base.turns(messages)),
             "stream": True,
         }
         if system := base.system_of(plan, messages):
-            request["system"] = "\n\n".join(system)
+            own["system"] = "\n\n".join(system)
         if body.temperature is not None:
             request["temperature"] = min(body.temperature, 1.0)
         for name, field in (("top_p", "top_p"), ("stop", "stop_sequences")):
@@ -72,7 +74,7 @@ class Anthropic:
         if _thinks(body) and plan.max_tokens >= 1024 + LEAST_ANSWER:
             budget = min(BUDGETS[body.extra["reasoning_effort"]], plan.max_tokens - LEAST_ANSWER)
             request["thinking"] = {"type": "enabled", "budget_tokens": budget}
-        return base.encode(base.merged(request, plan.variant.engine))
+        return base.decided(request, plan.variant.engine, **own)
 
     def path(self, base: str, name: str) -> str:
         return base + "/messages"

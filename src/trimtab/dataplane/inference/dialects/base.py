@@ -146,6 +146,12 @@ def schema(body: Body) -> tuple[bool, Any]:
     return kind == "json_object", None
 
 
+def decided(request: dict[str, Any], engine: Mapping[str, Any], **own: Any) -> bytes:
+    """The request's bytes: the variant's engine options over what the caller said, and what the plan decides over both
+    (caps, prompt, model), whatever an option says."""
+    return encode(merged(merged(request, engine), own))
+
+
 def merged(request: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields written into a request, objects into objects."""
     for name, value in fields.items():

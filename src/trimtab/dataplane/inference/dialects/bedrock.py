@@ -34,23 +34,27 @@ class Bedrock:
         return base.unsaid(body, _SAID)
 
     def encode(self, plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
-        inference: dict[str, Any] = {"maxTokens": plan.max_tokens}
+        inference: dict[str, Any] = {}
         if body.temperature is not None:
             inference["temperature"] = min(body.temperature, 1.0)
         if body.extra.get("top_p") is not None:
             inference["topP"] = body.extra["top_p"]
         if stop := base.stops(body):
             inference["stopSequences"] = stop
-        request: dict[str, Any] = {"messages": _messages(base.turns(messages))}
+        request: dict[str, Any] = {}
+        own: dict[str, Any] = {
+            "messages": _messages(base.turns(messages)),
+            "inferenceConfig": {"maxTokens": plan.max_tokens},
+        }
         if system := base.system_of(plan, messages):
-            request["system"] = [{"text": text} for text in system]
+            own["system"] = [{"text": text} for text in system]
         if declared := base.functions(body):
             request["toolConfig"] = {"tools": [_tool(one) for one in declared]}
             if (choice := _choice(body)) is not None:
                 request["toolConfig"]["toolChoice"] = choice
         request = base.merged(request, plan.variant.sampling)
         request = base.merged(request, {"inferenceConfig": inference})
-        return base.encode(base.merged(request, plan.variant.engine))
+        return base.decided(request, plan.variant.engine, **own)
 
     def path(self, base: str, name: str) -> str:
         return f"{base}/model/{quote(name, safe='')}/converse-stream"

@@ -39,7 +39,7 @@ class Gemini:
         return base.unsaid(body, _SAID)
 
     def encode(self, plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
-        generation: dict[str, Any] = {"maxOutputTokens": plan.max_tokens}
+        generation: dict[str, Any] = {}
         if body.temperature is not None:
             generation["temperature"] = body.temperature
         for name, field in _GENERATION:
@@ -54,16 +54,20 @@ class Gemini:
                 generation["responseJsonSchema"] = schema
         if (effort := body.extra.get("reasoning_effort")) is not None:
             generation["thinkingConfig"] = {"thinkingBudget": min(BUDGETS[effort], plan.max_tokens)}
-        request: dict[str, Any] = {"contents": _contents(base.turns(messages))}
+        request: dict[str, Any] = {}
+        own: dict[str, Any] = {
+            "contents": _contents(base.turns(messages)),
+            "generationConfig": {"maxOutputTokens": plan.max_tokens},
+        }
         if system := base.system_of(plan, messages):
-            request["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+            own["systemInstruction"] = {"parts": [{"text": text} for text in system]}
         if declared := base.functions(body):
             request["tools"] = [{"functionDeclarations": [_declaration(one) for one in declared]}]
             if (choice := base.chosen(body)) is not None:
                 request["toolConfig"] = {"functionCallingConfig": _calling(choice)}
         request = base.merged(request, plan.variant.sampling)
         request = base.merged(request, {"generationConfig": generation})
-        return base.encode(base.merged(request, plan.variant.engine))
+        return base.decided(request, plan.variant.engine, **own)
 
     def path(self, base: str, name: str) -> str:
         return f"{base}/models/{name}:streamGenerateContent?alt=sse"

@@ -25,6 +25,8 @@ class Responses:
     def encode(self, plan: Plan, messages: Sequence[Message], body: Body) -> bytes:
         request: dict[str, Any] = {
             **plan.variant.sampling,
+        }
+        own: dict[str, Any] = {
             "model": plan.variant.upstream_model,
             "input": [item for message in base.turns(messages) for item in _items(message)],
             "max_output_tokens": plan.max_tokens,
@@ -32,7 +34,7 @@ class Responses:
             "store": False,
         }
         if system := base.system_of(plan, messages):
-            request["instructions"] = "\n\n".join(system)
+            own["instructions"] = "\n\n".join(system)
         if body.temperature is not None:
             request["temperature"] = body.temperature
         for name in ("top_p", "parallel_tool_calls"):
@@ -49,7 +51,7 @@ class Responses:
         if (told := body.extra.get("response_format")) is not None:
             schema = told.get("json_schema") or {}
             request["text"] = {"format": {"type": told.get("type"), **schema}}
-        return base.encode(base.merged(request, plan.variant.engine))
+        return base.decided(request, plan.variant.engine, **own)
 
     def path(self, base: str, name: str) -> str:
         return base + "/responses"

@@ -1,0 +1,301 @@
+"""Anthropic's messages dialect on our side of the wire: answers, streams and errors out, and the routes.
+
+Usage is told once all is known, in `message_delta`: `input_tokens` is what was neither read from a cache nor written
+to one, so that the three are the whole prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from trimtab.core.clock import NS_PER_S
+from trimtab.core.errors import Refusal
+from trimtab.core.money import Usage
+from trimtab.core.request import Chunk, Completion, Head, Request, Text
+from trimtab.dataplane.count import count
+from trimtab.dataplane.pipeline import answer
+from trimtab.dataplane.plane import DataPlane, Headers
+from trimtab.surfaces.server import messages, openai
+from trimtab.surfaces.server.blocks import Block, Blocks, Step
+from trimtab.surfaces.server.errors import error_object
+from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
+
+_encode = msgspec.json.Encoder().encode
+_ID = "chatcmpl-"
+_LIMIT = "x-ratelimit-"
+_STOPS: Final[Mapping[str, str]] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""Error types by status; of others below 500 `invalid_request_error`, else `api_error`."""
+
+
+async def create(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
+    """`POST /v1/messages`."""
+    shown = messages.Shown()
+    request = openai.request_of(http, lambda data: messages.parse(data, shown))
+    await answer(keyed(request), http.arrival, MessagesReply(reply, shown, http.arrival.wall_ns), plane)
+
+
+async def count_tokens(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
+    """`POST /v1/messages/count_tokens`: what the prompt has by the counter of the model that is named."""
+    request = keyed(openai.request_of(http, messages.parse_counted))
+    found = await count(request, http.arrival, plane)
+    if isinstance(found, Refusal):
+        send_error(reply, found, [], None)
+    else:
+        openai.send_json(reply, 200, {"input_tokens": found})
+
+
+def keyed(request: Request) -> Request:
+    """The same request with its key where ours is looked for: clients of this dialect send `x-api-key`."""
+    headers = request.head.headers
+    key = headers.get("x-api-key")
+    if key is None or "authorization" in headers:
+        return request
+    head = Head(request.head.method, request.head.route, {**headers, "authorization": f"Bearer {key}"})
+    return Request(head, request.body)
+
+
+class MessagesReply:
+    """`dataplane.plane.Reply` in Anthropic's words over HTTP."""
+
+    def __init__(self, reply: HttpReply, shown: messages.Shown, wall_ns: int) -> None:
+        self._reply = reply
+        self._shown = shown
+        self._wall_ns = wall_ns
+        """When the request came: limits are reset at a time, not after one."""
+        self._stream = False
+        self._pending: tuple[int, Headers] | None = None
+        self._whole = b""
+        self._begun = False
+        self._blocks = Blocks()
+        self._written = 0
+        """Blocks that the client has been told of: thoughts may be left out."""
+        self._finish: dict[str, Any] = {}
+        self._usage = Usage(prompt=0, completion=0)
+        self._beside: dict[str, Any] = {}
+
+    def start(self, status: int, headers: Headers, *, stream: bool) -> None:
+        self._stream = stream
+        headers = [*headers, *_named(headers, self._wall_ns)]
+        if stream:
+            self._reply.start(status, [*openai.EVENTS, *headers])
+        else:
+            self._pending = (status, headers)  # the length is not known yet
+
+    async def write(self, *items: Chunk | Text | Completion) -> None:
+        if not self._stream:
+            (whole,) = items
+            assert isinstance(whole, Completion)
+            self._whole = self._message(whole)
+            return
+        await self._reply.write(self._encoded(items))
+
+    def _encoded(self, items: Sequence[Chunk | Text | Completion]) -> bytes:
+        """The events' bytes; a method of its own so that their pieces are gone while a slow client is waited for."""
+        events: list[bytes] = []
+        for item in items:
+            if isinstance(item, Text):
+                self._begin(item.top, events)
+                if (block := self._blocks.open_text) is not None:
+                    block.texts.append(item.content)
+                    events += self._step(("more", block, item.content))
+                else:
+                    events += self._steps(self._blocks.feed({"content": item.content}))
+                continue
+            self._begin(item.data, events)
+            for choice in item.data.get("choices") or ():
+                events += self._steps(self._blocks.feed(choice.get("delta") or {}))
+                if choice.get("finish_reason") is not None:
+                    self._finish = choice
+            if item.usage is not None:
+                self._usage = item.usage
+                self._beside = _ours(item.data)
+        return b"".join(events)
+
+    def _begin(self, top: Mapping[str, Any], events: list[bytes]) -> None:
+        if not self._begun:
+            self._begun = True
+            message = {**_envelope(top), "content": [], "stop_reason": None, "stop_sequence": None}
+            message["usage"] = {"input_tokens": 0, "output_tokens": 0}
+            events.append(_event("message_start", {"message": message}))
+
+    def _steps(self, steps: Iterable[Step]) -> list[bytes]:
+        return [data for step in steps for data in self._step(step)]
+
+    def _step(self, step: Step) -> list[bytes]:
+        what, block, text = step
+        if block.kind == "thought" and not self._shown.thoughts:
+            return []
+        if what == "open":
+            self._written += 1
+        index = self._written - 1
+        if what == "open":
+            return [_event("content_block_start", {"index": index, "content_block": _opened(block)})]
+        if what == "more":
+            return [_event("content_block_delta", {"index": index, "delta": _delta(block, text)})]
+        signed: list[bytes] = []
+        if block.kind == "thought":
+            signature = {"type": "signature_delta", "signature": ""}
+            signed.append(_event("content_block_delta", {"index": index, "delta": signature}))
+        return [*signed, _event("content_block_stop", {"index": index})]
+
+    async def end(self) -> None:
+        if not self._stream:
+            assert self._pending is not None
+            status, headers = self._pending
+            self._reply.start(status, [*openai.json_of(self._whole), *headers])
+            self._reply.finish(self._whole)
+            return
+        events = self._steps(self._blocks.end())
+        delta = _stop(self._finish, self._blocks)
+        events.append(_event("message_delta", {"delta": delta, "usage": usage_of(self._usage), **self._beside}))
+        events.append(_event("message_stop", {}))
+        self._reply.finish(b"".join(events))
+
+    def _message(self, whole: Completion) -> bytes:
+        choice = whole.data["choices"][0]
+        for _ in self._blocks.feed(choice["message"]):
+            pass
+        for _ in self._blocks.end():
+            pass
+        content = [_told(block) for block in self._blocks.all if block.kind != "thought" or self._shown.thoughts]
+        message = {**_envelope(whole.data), "content": content, **_stop(choice, self._blocks)}
+        usage = usage_of(whole.usage or self._usage)
+        return _encode({**message, "usage": usage, **_ours(whole.data)})
+
+    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
+        if self._reply.ended:
+            return
+        if not self._reply.started:
+            send_error(self._reply, refusal, [*headers, *_named(headers, self._wall_ns)], record)
+            return
+        if self._stream:
+            self._reply.push(b"event: error\ndata: %b\n\n" % _encode(error_of(refusal, record)))
+        self._reply.abort()
+
+
+def error_of(refusal: Refusal, record: str | None) -> dict[str, Any]:
+    """The body of an error answer, or of an error event: Anthropic's fields, with our reason beside them."""
+    told = error_object(refusal, record)["error"]
+    default = "invalid_request_error" if refusal.status < 500 else "api_error"
+    error = {"type": _TYPES.get(refusal.status, default), "message": told["message"], "trimtab": told["trimtab"]}
+    return {"type": "error", "error": error, "request_id": record}
+
+
+def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str | None) -> None:
+    """A refusal as the whole answer; never waits."""
+    openai.send_refusal(reply, refusal, _encode(error_of(refusal, record)), headers)
+
+
+def usage_of(usage: Usage) -> dict[str, Any]:
+    """Anthropic's usage object."""
+    cached, written = usage.cached or 0, usage.written or 0
+    known = {} if usage.reasoning is None else {"output_tokens_details": {"thinking_tokens": usage.reasoning}}
+    return {
+        "input_tokens": max((usage.prompt or 0) - cached - written, 0),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "output_tokens": usage.completion or 0,
+        **known,
+    }
+
+
+def _named(headers: Headers, wall_ns: int) -> Iterator[tuple[str, str]]:
+    """The request's id and the limits again, by the names and in the forms of this dialect."""
+    for name, value in headers:
+        if name == "x-request-id":
+            yield "request-id", value
+        elif name.startswith(_LIMIT):
+            which, _, unit = name.removeprefix(_LIMIT).partition("-")
+            told = _time(wall_ns // NS_PER_S + _seconds(value)) if which == "reset" else value
+            yield f"anthropic-ratelimit-{unit}-{which}", told
+
+
+def _seconds(duration: str) -> float:
+    """Of a duration as OpenAI writes it: `6m0s`, `1.5s`, `20ms`."""
+    if duration.endswith("ms"):
+        return float(duration[:-2]) / 1000
+    minutes, _, rest = duration.rpartition("m")
+    return float(minutes or 0) * 60 + float(rest[:-1])
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _envelope(top: Mapping[str, Any]) -> dict[str, Any]:
+    name = "msg_" + str(top["id"]).removeprefix(_ID)
+    return {"id": name, "type": "message", "role": "assistant", "model": top["model"]}
+
+
+def _ours(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"trimtab": data["trimtab"]} if "trimtab" in data else {}
+
+
+def _stop(choice: Mapping[str, Any], blocks: Blocks) -> dict[str, Any]:
+    """Why it stopped. Where a stop sequence did, some servers say which; others say no more than of any end."""
+    reason = _STOPS.get(str(choice.get("finish_reason")), "end_turn")
+    sequence = choice.get("stop_reason") or choice.get("matched_stop")
+    sequence = sequence if reason == "end_turn" and isinstance(sequence, str) else None
+    if reason == "end_turn" and blocks.has_calls:
+        reason = "tool_use"  # after a call that was demanded, OpenAI's chat says `stop`
+    elif reason == "end_turn" and any(block.kind == "refusal" for block in blocks.all):
+        reason = "refusal"
+    elif sequence is not None:
+        reason = "stop_sequence"
+    return {"stop_reason": reason, "stop_sequence": sequence if reason == "stop_sequence" else None}
+
+
+def _opened(block: Block) -> dict[str, Any]:
+    match block.kind:
+        case "thought":
+            return {"type": "thinking", "thinking": "", "signature": ""}
+        case "call":
+            return {"type": "tool_use", "id": _call_id(block), "name": block.name, "input": {}}
+        case _:
+            return {"type": "text", "text": ""}
+
+
+def _delta(block: Block, text: str) -> dict[str, Any]:
+    match block.kind:
+        case "thought":
+            return {"type": "thinking_delta", "thinking": text}
+        case "call":
+            return {"type": "input_json_delta", "partial_json": text}
+        case _:
+            return {"type": "text_delta", "text": text}
+
+
+def _told(block: Block) -> dict[str, Any]:
+    match block.kind:
+        case "thought":
+            return {"type": "thinking", "thinking": block.text, "signature": ""}
+        case "call":
+            return {"type": "tool_use", "id": _call_id(block), "name": block.name, "input": block.arguments}
+        case _:
+            return {"type": "text", "text": block.text}
+
+
+def _call_id(block: Block) -> str:
+    return block.call_id or f"toolu_{block.index}"
+
+
+def _event(name: str, fields: Mapping[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode({"type": name, **fields}))

@@ -1,0 +1,53 @@
+"""Tenants of one embedded engine, on the real one: nobody's prompt begins where another's ended."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from support.live import Live, live, patient_example
+
+A, B = "tt-demo-support", "tt-demo-commerce"
+PAIRS = 200
+REST = "is what was asked about the parcel that has not come yet, although it was promised for last week"
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+
+def workspace(folder: Path) -> Path:
+    """The example without corpora, with room for all requests, and one slot of tier M, which changes hands."""
+    patient_example(folder)
+    for tenant in (folder / "tenants").glob("*.yaml"):
+        lines = tenant.read_text().splitlines()
+        text = "\n".join(line for line in lines if "corpus:" not in line and "emit: answer" not in line)
+        tenant.write_text(re.sub(r"burst: (\d+)", r"burst: 9\g<1>00", text))
+    for document in ("trimtab.yaml", "models.yaml"):
+        path = folder / document
+        path.write_text(path.read_text().replace("slots: 2", "slots: 1"))
+    return folder
+
+
+def cached(server: Live, prompt: str, key: str) -> int:
+    """Tokens of this prompt that the engine says it had kept."""
+    status, _, body = server.chat(prompt, key=key, model="tier:M", temperature=1, max_tokens=1)
+    assert status == 200, body
+    return int(msgspec.json.decode(body)["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+
+def test_no_tenant_begins_where_anothers_prompt_ended(tmp_path: Path) -> None:
+    """200 pairs: a prompt that the other tenant has just sent, and one that nobody has. Of both the engine has kept the
+    system prompt at the most, so that no time can tell them apart; who sent it does begin from it."""
+    with live(workspace(tmp_path / "ws")) as server:
+        known, unknown, word = [], [], ""
+        for n in range(PAIRS):
+            word = blake2b(b"%d" % n, digest_size=6).hexdigest()
+            cached(server, f"{word} {REST}", A)
+            known.append(cached(server, f"{word} {REST}", B))
+            unknown.append(cached(server, f"{word[::-1]} {REST}", B))
+        cached(server, f"{word} {REST}", A)
+        own = cached(server, f"{word} {REST}", A)
+        assert own > max(known + unknown) + 15, "what the tenant itself had sent is kept"
+        assert max(known) - min(unknown) <= 4, (max(known), min(unknown))
