@@ -46,6 +46,7 @@ SERVED = [
     "point-an-agent-at-it",
     "raise-priority-for-an-event",
     "set-budgets-and-limits",
+    "split-traffic",
     "write-a-policy",
 ]
 

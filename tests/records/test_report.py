@@ -93,7 +93,7 @@ def test_the_command_reads_what_was_written(tmp_path: Path) -> None:
     ]
     wrong = CliRunner().invoke(cli, ["report", "--by", "colour", "--workspace", str(tmp_path)])
     assert wrong.exit_code == 2
-    assert "Known: channel, code" in wrong.output
+    assert "Known: arm, channel, code" in wrong.output
 
 
 def test_verify_names_the_damage_and_fails(tmp_path: Path) -> None:

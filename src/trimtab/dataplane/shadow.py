@@ -28,16 +28,7 @@ from trimtab.core.record import Attempt, ExperimentRow, Record, Tokens, answerin
 from trimtab.core.request import Chunk
 from trimtab.dataplane import place, routing, settle
 from trimtab.dataplane.admission import Gate, Ticket, Turn
-from trimtab.dataplane.inference import (
-    Answering,
-    AttemptFailed,
-    Replica,
-    Sender,
-    encode,
-    extracts,
-    prompt_of,
-    unfit,
-)
+from trimtab.dataplane.inference import Answering, AttemptFailed, Replica, Sender, encode, extracts, prompt_of, unfit
 from trimtab.dataplane.run import Decision, Run
 
 _log = logging.getLogger(__name__)
@@ -171,12 +162,7 @@ class Shadow:
         data = encode(plan, self._sent, self._body, sentences, self._salt)
         row.attempts.append(Attempt(replica=replica.id, start_ms=0.0, outcome="dropped", variant=plan.variant.id))
         row.replica = replica.id
-        sender = None
-        if replica.slots:
-            tenant = self._bound.tenant.id
-            prompt = prompt_of(tenant, plan.variant.system, self._body.extra.get("tools"), self._sent)
-            sender = Sender(tenant, prompt)
-        self._answering = Answering(plan, replica, self._plane.fleet, sender)
+        self._answering = Answering(plan, replica, self._plane.fleet, await self._sender())
         ticket.sent()
         ticket.begun_at(replica.id)
         await self._answering.begin(self._plane.dialer, data)
@@ -188,6 +174,14 @@ class Shadow:
             ticket.wrote(len(self._answering.produced))
         row.attempts[-1].outcome, row.status = "success", 200
         self.close()
+
+    async def _sender(self) -> Sender | None:
+        """Whose prompt it is, where the replica keeps its slots by tenant."""
+        plan, tenant = self._plan, self._bound.tenant.id
+        if not self._plane.fleet.has_slots(self.model):
+            return None
+        tools = self._body.extra.get("tools")
+        return Sender(tenant, await self._clock.offload(prompt_of, tenant, plan.variant.system, tools, self._sent))
 
     def _account(self, why: str | None) -> None:
         """What it took and cost, into the row."""
