@@ -44,6 +44,7 @@ def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> R
         path="/v1" + _CHAT,
         headers=(("authorization", f"Bearer {engine.api_key}"),),
         health=model.health,
+        region=model.region,
     )
 
 
@@ -64,7 +65,16 @@ def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Pat
                 continue
             headers = _credential(model, secret.reveal())
         own_id = replica_id if len(model.api_keys) < 2 else f"{replica_id}#{number}"
-        yield Replica(id=own_id, model=name, origin=origin, path=path, headers=headers, health=model.health)
+        yield Replica(
+            id=own_id,
+            model=name,
+            origin=origin,
+            path=path,
+            headers=headers,
+            health=model.health,
+            region=model.region,
+            approved=tuple(model.overflow.for_) if model.overflow is not None else (),
+        )
 
 
 def _credential(model: Model, secret: str) -> tuple[tuple[str, str], ...]:
