@@ -1,7 +1,8 @@
 """Routing: from what is allowed to a ranked list of plans, and a reason for every variant that is not on it.
 
-A plan is one variant with its caps. Order: what stays in the residency before what leaves it, what the caller named before what may stand in for it, what policy prefers,
-then plans that the money covers whole, then cheapest first, then by tier and name, so that equal requests rank equally.
+A plan is one variant with its caps. Order: what stays in the residency before what leaves it, what the caller named
+before what may stand in for it, what policy prefers, then plans that the money covers whole, then cheapest first, then
+by tier and name, so that equal requests rank equally.
 Latency is kept by policy (`prefer`) and admission;
 a prediction per plan comes with the iteration model.
 
