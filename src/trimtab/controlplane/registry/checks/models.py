@@ -121,7 +121,7 @@ def api_keys(view: View) -> Found:
 
 
 def overflow(view: View) -> Found:
-    """A pool for other regions' overflow is encrypted, has a region of its own, a profile that exists, and a variant."""
+    """A pool for other regions' overflow is encrypted, has a region, a profile that exists, and a variant."""
     declared = view.documents.models
     for name, model in declared.models.items():
         if model.overflow is None:
