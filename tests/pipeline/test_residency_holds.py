@@ -124,7 +124,7 @@ def spots(draw: st.DrawFn, homes: tuple[str, ...]) -> list[Spot]:
 
 def requests(names: list[str]) -> st.SearchStrategy[Asked]:
     """What callers may send."""
-    models = [None, "auto", *names, *(f"{name}-plain" for name in names), "tier:S", "tier:L", "away"]
+    models = [None, None, None, "auto", *names, *(f"{name}-plain" for name in names), "tier:S", "tier:L", "away"]
     fields: list[dict[str, Any]] = [
         {},
         {"trimtab": {"residency": "us"}},
@@ -244,6 +244,7 @@ async def judge(
                     assert secret.encode() not in seen.body, seen.body
 
 
+@pytest.mark.timeout(180)
 @given(worlds())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_sends_a_request_elsewhere(tmp_path_factory: pytest.TempPathFactory, world: dict[str, Any]) -> None:
