@@ -138,6 +138,9 @@ def overflow(view: View) -> Found:
             if residency == model.region:
                 message = f"{residency} is the model's own region: it takes these requests anyway"
                 yield error(MODELS, (*path, "for", index), message, "Name the residencies of others.")
+        if not model.overflow.redact:
+            hint = "Write e.g. redact: [email, phone, card, iban]"
+            yield error(MODELS, (*path, "redact"), "redacts nothing of what leaves", hint)
         for index, check in enumerate(model.overflow.redact):
             if check not in CHECKS_IN:
                 yield absent(MODELS, (*path, "redact", index), "check", check, CHECKS_IN)
