@@ -34,6 +34,7 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Model", "private"): True,
     ("Model", "fallbacks"): ["medium"],
     ("Model", "prefill"): True,
+    ("Model", "overflow"): {"for": ["eu"], "tokens_per_day": 500_000, "redact": ["email", "phone", "card", "iban"]},
     ("Model", "hedge"): True,
     ("HealthTerms", "probe"): "/health",
     ("QualityEstimate", "value"): 0.93,

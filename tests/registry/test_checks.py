@@ -184,6 +184,56 @@ FAULTS = {
         "models.small.api_key",
         "env:A_KEY is listed more than once",
     ),
+    "overflow in the clear": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "region: us\n    overflow: {for: [eu], tokens_per_day: 9, redact: [email]}\n    endpoint: http://h/v1",
+        "models.small.endpoint",
+        "is not https",
+    ),
+    "overflow of an engine": Fault(
+        "models.yaml",
+        "slots: 4 #",
+        "region: us\n    overflow: {for: [eu], tokens_per_day: 9, redact: [email]}\n    slots: 4 #",
+        "models.small.endpoint",
+        "is not https",
+    ),
+    "overflow to oneself": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "region: eu\n    overflow: {for: [us, eu], tokens_per_day: 9, redact: [email]}\n    endpoint: https://h/v1",
+        "models.small.overflow.for[1]",
+        "the model's own region",
+    ),
+    "overflow to nowhere": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "overflow: {for: [eu], tokens_per_day: 9, redact: [email]}\n    endpoint: https://h/v1",
+        "models.small.overflow",
+        "says no region",
+    ),
+    "unknown profile": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "region: us\n    overflow: {for: [eu], tokens_per_day: 9, redact: [email, phne]}\n    endpoint: https://h/v1",
+        "models.small.overflow.redact[1]",
+        "Did you mean phone?",
+    ),
+    "unredacted overflow": Fault(
+        "models.yaml",
+        "endpoint: engine:small",
+        "region: us\n    overflow: {for: [eu], tokens_per_day: 9, redact: []}\n    endpoint: https://h/v1",
+        "models.small.overflow.redact",
+        "redacts nothing",
+    ),
+    "overflow without a variant": Fault(
+        "models.yaml",
+        "variants:\n",
+        "  far:\n    endpoint: https://h/v1\n    tier: L\n    region: us\n"
+        "    overflow: {for: [eu], tokens_per_day: 9, redact: [email]}\nvariants:\n",
+        "models.far.overflow",
+        "has no variant",
+    ),
     "its own fallback": Fault(
         "models.yaml", "slots: 4 #", "fallbacks: [small]\n    slots: 4 #", "models.small.fallbacks", "the model itself"
     ),

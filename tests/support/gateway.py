@@ -29,6 +29,7 @@ from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
+from trimtab.dataplane.inference import Dialer
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.spend import Level, Place
 from trimtab.foundations.embed import HashEmbedder
@@ -187,12 +188,14 @@ class Gateway:
         metrics_key: str | None = None,
         memory: Sequence[Bound] = (),
         most_requests: int = MOST_REQUESTS,
+        dialer: Dialer | None = None,
     ) -> None:
         self.folder = folder
         self._upstreams = [url or f"http://127.0.0.1:{closed_port()}" for url in (small, medium)]
         self._edits = edits
         self._cache_bytes, self._metrics_key = cache_bytes, metrics_key
         self._memory, self._most_requests = memory, most_requests
+        self._dialer = dialer
         self.sink = Sink()
         self.errors: list[BaseException] = []
 
@@ -210,7 +213,7 @@ class Gateway:
             clock=time,
             ids=ids,
             sink=Sinks(self.sink, self.counts),
-            dialer=Http1Dialer(),
+            dialer=self._dialer or Http1Dialer(),
             configuration=wiring.configure(workspace.snapshot, counters, prepared),
             secret=SECRET,
             cache_bytes=self._cache_bytes,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from trimtab.core.models import Tier, Variant
+from trimtab.core.models import OverflowTerms, Tier, Variant
 
 At = Literal["decide", "route", "admit", "guard_out"]
 Degradation = Literal["window", "retrieval", "tier"]
@@ -106,7 +106,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the corpus's index; None for a direct plan."""
     retrieval_tokens: int = 0
     """What passages may take of the prompt; within `prompt_bound`."""
+    overflow: OverflowTerms | None = None
+    """The request leaves its residency, on these terms; None: it stays."""
 
     @property
     def tier(self) -> Tier:
         return self.variant.tier
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the request leaves its residency."""
+        return self.overflow is not None

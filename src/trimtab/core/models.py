@@ -44,6 +44,20 @@ class HealthTerms(Document, frozen=True):
     """Seconds from one probe to the next."""
 
 
+class OverflowTerms(Document, frozen=True):
+    """A pool that is approved for requests which must stay in another region, where nobody there can take them."""
+
+    for_: Annotated[list[str], Meta(min_length=1, examples=[["eu"]])] = msgspec.field(name="for")
+    """Residencies whose requests it may get, once every plan within them was tried and did not answer. Its endpoints
+    are `https`."""
+    tokens_per_day: Annotated[int, Meta(ge=1, le=1 << 50, examples=[500_000])]
+    """Of prompts and answers together, in a day (UTC) and over all gateways of a store. Reserved before a request
+    leaves; what is used up is not sent."""
+    redact: Annotated[list[str], Meta(examples=[["email", "phone", "card", "iban"]])]
+    """Checks as of a channel's `checks_in`: what they find becomes a placeholder before the request leaves, on top of
+    what the channel redacts, and is put back as the answer comes in."""
+
+
 class Model(Document, frozen=True):
     """A model and where it runs."""
 
@@ -79,6 +93,8 @@ class Model(Document, frozen=True):
     """When a replica is left alone, and how it comes back."""
     region: str | None = None
     """Where the model runs; a channel's `residency` must equal it."""
+    overflow: OverflowTerms | None = None
+    """It may also take requests that must stay elsewhere, redacted, where nobody there can."""
     context: Count = 4096
     """Tokens of prompt and answer together that the model takes."""
     slots: Count = 8
@@ -149,6 +165,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str
     dialect: Dialect
     region: str | None
+    overflow: OverflowTerms | None = None
     context: int
     prefill: bool
     system: str | None

@@ -79,6 +79,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     going on with a stream that broke; a second one beside a slow one."""
     skipped: int = 0
     """Events of its stream that were no JSON, and were left out."""
+    overflow: bool = False
+    """The request left its residency, on the terms of the model's `overflow`."""
 
 
 class InterToken(msgspec.Struct, kw_only=True):

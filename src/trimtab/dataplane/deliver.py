@@ -68,7 +68,7 @@ async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | Non
         return None
     clock = run.ledger.clock
     try:
-        while some := await _paid(run, answering):
+        while some := await _come(run, answering):
             if run.resuming is not None:
                 some = run.resuming.take(some)
             if keep is not None:
@@ -116,7 +116,7 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     """Nothing leaves before all of it is there and checked; a fault can still be hidden by the next plan."""
     whole = Assembler()
     try:
-        while some := await _paid(run, answering):
+        while some := await _come(run, answering):
             for event in some:
                 whole.add(event)
     except AttemptFailed as failure:
@@ -144,6 +144,14 @@ async def _whole(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     settle.account(run)
     await _complete(run, plan.path, clean, run.usage or _NO_USAGE, answering.raw_usage)
     return None
+
+
+async def _come(run: Run, answering: Answering) -> list[Chunk | Text]:
+    """What has come, with what was redacted at the border put back; nothing at the end. Raises as `_paid`."""
+    while (some := await _paid(run, answering)) and run.back is not None:
+        if back := run.back.feed_all(some):
+            return back
+    return some or (list(run.back.finish()) if run.back is not None else [])
 
 
 async def _paid(run: Run, answering: Answering) -> list[Chunk | Text]:

@@ -201,8 +201,8 @@ def _hedge(run: Run, plan: Plan) -> Hedge | None:
     """A second attempt for a short request that is slower than all but a few are foreseen to be, where the model has
     replicas for it. What it may cost is held before."""
     foreseen, variant = run.foreseen, plan.variant
-    if foreseen is None or not run.configuration.catalogue.models[variant.model].hedge:
-        return None
+    if foreseen is None or not run.configuration.catalogue.models[variant.model].hedge or plan.leaves:
+        return None  # or: a pool's tokens are held for one attempt
     if run.plane.fleet.count(variant.model) < 2 or foreseen.ask.prompt + foreseen.ask.output > SHORT_TOKENS:
         return None
     price = variant.price
@@ -222,7 +222,7 @@ def stall_s(run: Run, plan: Plan, bound: Bound, others: int, plans: Sequence[Pla
     it leaves before its end. Else until the deadline."""
     spare = others + run.plane.fleet.count(plan.variant.model) - 1
     if run.resuming is not None:
-        spare = sum(one.variant.prefill for one in plans)
+        spare = sum(one.variant.prefill and not one.leaves for one in plans)
     elif bound.contract.resume != "hold":
         spare = 0
     return max(LEAST_STALL_S, STALL_GAPS * bound.contract.latency.itl_ms / 1000) if spare else None

@@ -21,7 +21,20 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import AdmissionRow, PlanRow, Record, Short, Why, answering
 from trimtab.core.request import Arrival, Body, Request
-from trimtab.dataplane import arms, deliver, embeddings, foresee, hold, ingress, place, policy, routing, settle, shadow
+from trimtab.dataplane import (
+    arms,
+    deliver,
+    embeddings,
+    foresee,
+    hold,
+    ingress,
+    overflow,
+    place,
+    policy,
+    routing,
+    settle,
+    shadow,
+)
 from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.deliver import NotAnswered
@@ -298,7 +311,8 @@ async def fulfil(decision: Decision, run: Run) -> None:
                 if outcome is None:
                     return
                 row.outcome = outcome.reason
-                if not goes_on and not (outcome.reason == "no attempt left" and run.tries.attempts):
+                told = outcome.last or not plan.leaves  # that nobody elsewhere helped is no reason for the caller
+                if told and not goes_on and not (outcome.reason == "no attempt left" and run.tries.attempts):
                     missed = outcome.refusal  # why it failed or broke, not why nobody else was asked
                 if outcome.last:
                     break
@@ -316,22 +330,24 @@ async def fulfil(decision: Decision, run: Run) -> None:
 def _in_turn(decision: Decision, shut: Sequence[Shut], run: Run) -> Iterator[tuple[Plan, PlanRow, int]]:
     """Plans, best first, each with how many could still be asked after it; those whose model has nobody who is well
     come last. Then once more those whose tier could not keep the contract even when idle: where no other can, late is
-    better than not at all. And while a stream is broken off, those that can go on with it."""
+    better than not at all. Then, in the same order, those that leave the residency. And while a stream is broken off,
+    those that can go on with it."""
     fleet = run.plane.fleet
     able = fleet.is_able
     plans = list(zip(decision.plans, decision.rows, strict=True))
     plans.sort(key=lambda one: fleet.count(one[0].variant.model) > 0 and not able(one[0].variant.model))
-    for number, (plan, row) in enumerate(plans):
-        if run.started:
-            break
-        yield plan, row, sum(able(later.variant.model) for later, _ in plans[number + 1 :])
-    late = [one.plan for one in shut if one.refused.turn.strict and not one.refused.can_keep]
-    if decision.bound.contract.on_miss != "refuse":
-        for plan, row in plans:
-            if plan in late and not run.started:
-                yield plan, row, 0
+    plans.sort(key=lambda one: one[0].leaves)
+    for leaves in (False, True):
+        for number, (plan, row) in enumerate(plans):
+            if not run.started and plan.leaves == leaves:
+                yield plan, row, sum(able(later.variant.model) for later, _ in plans[number + 1 :])
+        late = [one.plan for one in shut if one.refused.turn.strict and not one.refused.can_keep]
+        if decision.bound.contract.on_miss != "refuse":
+            for plan, row in plans:
+                if plan in late and not run.started and plan.leaves == leaves:
+                    yield plan, row, 0
     for plan, row in plans:
-        if run.resuming is not None and run.resuming.may(plan):
+        if _goes_on(run, plan):
             yield plan, row, 0
 
 
@@ -371,6 +387,14 @@ async def _try(
             await deliver.unasked(run)
             return None
         run.sentences = among or ()
+    run.back = None
+    if plan.overflow is not None:
+        with ledger.stage("guard_in"):
+            outside = overflow.redacted(run, decision, plan.overflow)
+        if isinstance(outside, NotAnswered):
+            run.end_ticket("ignored")
+            return outside
+        decision = outside
     await place.with_passages(run, plan, bound)
     foresee.sent(run, plan, bound)
     run.begin_infer()  # 11; `deliver` books it when the model's answer has ended
@@ -387,6 +411,10 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
     why: Why = "continue" if run.started else "next plan" if run.tries.attempts else "first"
     broken: NotAnswered | None = None
     while True:
+        if plan.overflow is not None:
+            kept = await overflow.begin(run, plan, bound, plan.overflow)
+            if kept is not None:
+                return broken or kept
         sent = run.sent
         if run.resuming is not None:
             run.resuming = run.resuming if run.started else Resuming()  # nothing has left: another begins anew
@@ -400,6 +428,7 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
             tries=run.tries,
             patience=hold.patience(run, plan, bound, others),
             sender=await place.sender(run, plan, bound),
+            residency=bound.contract.residency,
             why=why,
             order=run.ticket.order if run.ticket is not None else (),
         )
@@ -419,7 +448,8 @@ async def _ask(run: Run, plan: Plan, row: PlanRow, others: int, decision: Decisi
 
 
 def _goes_on(run: Run, plan: Plan) -> bool:
-    return run.resuming is not None and run.resuming.may(plan)
+    """A stream that has begun stays in its residency: what has come of it may end within what should be redacted."""
+    return run.resuming is not None and not plan.leaves and run.resuming.may(plan)
 
 
 class Shut(msgspec.Struct, frozen=True):
@@ -453,7 +483,9 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
         wait_s = min(effects.on_full.wait_ms / 1000, wait_s)
         reroute = reroute and effects.on_full.reroute
     ask = gate.tier.expected.ask((bound.tenant.id, bound.name), plan.prompt_bound, plan.max_tokens)
-    strict = bound.contract.on_miss == "refuse" or (len(decision.plans) > 1 and len(shut) < len(decision.plans))
+    rivals = sum(one.leaves == plan.leaves for one in decision.plans)
+    refused = sum(one.plan.leaves == plan.leaves for one in shut)
+    strict = bound.contract.on_miss == "refuse" or (rivals > 1 and refused < rivals)
     if run.tries.attempts:  # somebody has failed: late is better than not at all
         strict = False
     await place.look(run, plan, bound)
@@ -462,8 +494,8 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
     got = await hold.admitted(run, gate, turn, wait_s, model=plan.variant.model)
     if isinstance(got, Ticket):
         return got
-    refused, row = got
-    shut.append(Shut(plan, refused, row))
+    no, row = got
+    shut.append(Shut(plan, no, row))
     told = Refusal(code=Code.QUEUE_FULL, message=Code.QUEUE_FULL.value.cause)
     return NotAnswered(told, SHUT[row.short or "slots"], last=not reroute)
 

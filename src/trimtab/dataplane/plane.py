@@ -20,7 +20,7 @@ from trimtab.dataplane.inference import Choice, Dialer, Fleet, HedgeBudget, Retr
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
-from trimtab.dataplane.spend import Budgets, Lengths, Limiter, Store
+from trimtab.dataplane.spend import Budgets, Lengths, Limiter, Pools, Store
 from trimtab.foundations.embed import Embedder
 from trimtab.foundations.tokens import TokenCounter
 
@@ -94,6 +94,7 @@ class DataPlane:
         self.store = store
         self.limiter = Limiter(store)
         self.budgets = Budgets(clock, store)
+        self.pools = Pools(clock, store)
         self.lengths = Lengths()
         self.cache = AnswerCache(clock, cache_bytes)
         self.gates = Gates(clock)

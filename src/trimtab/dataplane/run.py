@@ -27,7 +27,7 @@ from trimtab.dataplane.plane import Configuration, DataPlane, Reply
 from trimtab.dataplane.policy import Value, feature_values
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, Retrieved
-from trimtab.dataplane.spend import Lease, Meter, Used
+from trimtab.dataplane.spend import Lease, Meter, Tokens, Used
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -81,6 +81,10 @@ class Run:
         """Of the passages shown, where the answer must be one of them."""
         self.quote: Quote | None = None
         """What stands in for an answer that its passages don't support."""
+        self.border: tuple[tuple[str, str], ...] = ()
+        """Placeholders of what left the residency, with what they stand for."""
+        self.back: OutScreen | None = None
+        """Puts that back into the answer, before anything else reads it."""
         self.belief: Belief | None = None
         """What replicas hold of the prompt, where there are several to choose from."""
         self.placed: Placed | None = None
@@ -98,6 +102,10 @@ class Run:
         self.lease: Lease | None = None
         self.meter: Meter | None = None
         """Of the attempt that runs, where a budget pays for it."""
+        self.tokens: Tokens | None = None
+        """Of the pool that the request has left its residency for."""
+        self.outside = 0
+        """The first attempt that these pay for."""
         self.answering: Answering | None = None
         # how far the answer is
         self.tries = Tries(plane.retries)

@@ -59,8 +59,17 @@ def close(run: Run) -> None:
     run.close_upstream()
     run.book_infer()
     account(run)
+    pool(run)
     run.end_ticket("success" if run.record.code is None else "dropped")
     run.end_flight()
+
+
+def pool(run: Run) -> None:
+    """What the attempts outside of the residency used, on their pool's account."""
+    tokens, run.tokens = run.tokens, None
+    if tokens is not None:
+        used = [attempt.usage for attempt in run.record.attempts[run.outside :] if attempt.usage is not None]
+        tokens.settle(sum((one.prompt or 0) + (one.completion or 0) for one in used))
 
 
 def write(run: Run) -> None:
@@ -259,7 +268,8 @@ def _store(run: Run) -> None:
         return
     assert run.bound is not None
     reasons = [choice.get("finish_reason") for choice in whole["choices"]]
-    if not storable(reasons) or run.bound.target.place(plan.variant) or arms.is_stand_in(run.bound, plan):
+    stands_in = run.bound.target.place(plan.variant) or arms.is_stand_in(run.bound, plan) or plan.leaves
+    if not storable(reasons) or stands_in:
         return  # a stand-in's answer would outlive what it stood in for
     flight, run.flight = run.flight, None
     flight.store(

@@ -140,7 +140,9 @@ class Shadow:
         """One that is well: a trial of one that comes back is for requests."""
         fleet = self._plane.fleet
         ready = {view.id for view in fleet.views().get(self.model, ()) if view.state == "ready"}
-        return fleet.pick(self.model, fleet.ids(self.model) - ready, last=False)
+        picked = fleet.pick(self.model, fleet.ids(self.model) - ready, last=False)
+        residency = self._bound.contract.residency
+        return picked if picked is not None and picked.takes(residency, overflow=False) else None
 
     async def _admitted(self, gate: Gate) -> Ticket | None:
         """A slot that is free now and that nobody waits for, or none."""

@@ -62,7 +62,8 @@ class InProcess:
             worker = row.worker or 0
             self._others[worker] = max(self._others.get(worker, 0), row.seq or 0)
         book_rows(budgets, self.store, tenancy, rows, lambda place, row: not kept.holds(place, row))
-        kept.restore(self.store, places)
+        # what a pool was sent is in no row that a budget counts: what is not in a balance is in doubt
+        kept.restore(self.store, [*places, *plane.pools.places(plane.configuration.snapshot.release.models)])
         try:
             await self._blocks.begin(self.store, places)
         except StoreLostError as error:

@@ -45,6 +45,7 @@ def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> R
         headers=(("authorization", f"Bearer {engine.api_key}"),),
         health=model.health,
         slots=model.slots,
+        region=model.region,
     )
 
 
@@ -67,7 +68,15 @@ def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Pat
             headers = _credential(model, secret.reveal())
         own_id = replica_id if len(model.api_keys) < 2 else f"{replica_id}#{number}"
         yield Replica(
-            id=own_id, model=name, origin=origin, path=path, headers=headers, health=model.health, slots=slots
+            id=own_id,
+            model=name,
+            origin=origin,
+            path=path,
+            headers=headers,
+            health=model.health,
+            region=model.region,
+            approved=tuple(model.overflow.for_) if model.overflow is not None else (),
+            slots=slots,
         )
 
 

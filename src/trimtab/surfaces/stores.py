@@ -19,7 +19,7 @@ from trimtab.core.ids import ClockIds, arrival_ns
 from trimtab.core.record import Record, blank
 from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane.plane import DataPlane
-from trimtab.dataplane.spend import Budgets, Holder, LostLease, StandingStore, Store, StoreLostError
+from trimtab.dataplane.spend import POOLS, Budgets, Holder, LostLease, StandingStore, Store, StoreLostError
 from trimtab.surfaces.connect import connect
 from trimtab.surfaces.money import InProcess
 
@@ -130,11 +130,13 @@ async def _collect(store: ValkeyStore, plane: DataPlane) -> None:
     """Have leases that ran out written down, each by the one gateway that gets it. Until cancelled."""
     while True:
         tenancy = plane.configuration.snapshot.tenancy
-        tenants = sorted({place.account.tenant for place in plane.budgets.places(tenancy)})
+        models = plane.configuration.snapshot.release.models
+        places = [*plane.budgets.places(tenancy), *plane.pools.places(models)]
+        tenants = sorted({place.account.tenant for place in places})
         for tenant in tenants:
             try:
                 while lost := await store.take_lost(tenant):
-                    for lease in lost:
+                    for lease in lost if tenant != POOLS else ():  # tokens are no money, and have no row
                         plane.sink.write(lost_row(lease, plane))
             except StoreLostError:
                 pass  # it keeps them

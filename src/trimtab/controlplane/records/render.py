@@ -217,6 +217,7 @@ def _attempts(explanation: Explanation) -> Table:
     for attempt in explanation.attempts:
         usage = attempt.usage
         led = "" if attempt.why == "first" else f" ({attempt.why})"
+        led += " outside its residency" if attempt.overflow else ""
         skipped = f"{attempt.skipped} events left out" if attempt.skipped else ""
         table.add_row(
             text(attempt.start_ms),

@@ -97,6 +97,7 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
         upstream_model=upstream,
         dialect=model.dialect,
         region=model.region,
+        overflow=model.overflow,
         context=model.context,
         prefill=model.prefill,
         system=system,

@@ -7,7 +7,7 @@ from trimtab.foundations.lazy import lazily
 
 if TYPE_CHECKING:
     from trimtab.dataplane.guard.fold import is_blank
-    from trimtab.dataplane.guard.inbound import Screened, screen_in
+    from trimtab.dataplane.guard.inbound import Screened, holds, screen_in
     from trimtab.dataplane.guard.numbers import regions_of
     from trimtab.dataplane.guard.outbound import OutScreen
     from trimtab.dataplane.guard.templates import template_text
@@ -18,6 +18,7 @@ __getattr__ = lazily(
     {
         "OutScreen": "outbound",
         "Screened": "inbound",
+        "holds": "inbound",
         "is_blank": "fold",
         "regions_of": "numbers",
         "screen_in": "inbound",
@@ -25,4 +26,14 @@ __getattr__ = lazily(
     },
 )
 
-__all__ = ["CHECKS_IN", "CHECKS_OUT", "OutScreen", "Screened", "is_blank", "regions_of", "screen_in", "template_text"]
+__all__ = [
+    "CHECKS_IN",
+    "CHECKS_OUT",
+    "OutScreen",
+    "Screened",
+    "holds",
+    "is_blank",
+    "regions_of",
+    "screen_in",
+    "template_text",
+]

@@ -51,6 +51,14 @@ def screen_in(
     )
 
 
+def holds(checks: Sequence[str], regions: Sequence[str], *roots: Any) -> bool:
+    """Whether anything below `roots` holds what these checks find: names of fields and numbers too, which `screen_in`
+    leaves alone. Raises ValueError for an unknown check."""
+    wanted = known(checks, CHECKS_IN)
+    texts = strings(*roots, keys=True, numbers=True)
+    return any(bool(detect(text, wanted, regions)) for text in texts if may_hold(text, wanted))
+
+
 def _row(check: str, hits: int) -> GuardRow:
     return GuardRow(stage="in", check=check, hits=hits, action="redacted" if hits else "none")
 

@@ -9,8 +9,9 @@ T = TypeVar("T")
 _Container: TypeAlias = dict[str, Any] | list[Any]
 
 
-def strings(*roots: Any, keys: bool = False) -> Iterator[str]:
-    """All strings below `roots`, in no order; names of fields only if `keys`."""
+def strings(*roots: Any, keys: bool = False, numbers: bool = False) -> Iterator[str]:
+    """All strings below `roots`, in no order; names of fields only if `keys`, numbers as they are written if
+    `numbers`."""
     stack: list[Any] = list(roots)
     while stack:
         value = stack.pop()
@@ -22,6 +23,8 @@ def strings(*roots: Any, keys: bool = False) -> Iterator[str]:
                 stack.extend(value)
         elif isinstance(value, (list, tuple)):
             stack.extend(value)
+        elif numbers and isinstance(value, (int, float)):
+            yield str(value)
 
 
 class _Open:

@@ -38,6 +38,16 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthTerms = HealthTerms()
     slots: int = 0
     """Of an embedded engine, which are kept to one tenant at a time; 0: whoever it is keeps tenants apart by itself."""
+    region: str | None = None
+    approved: tuple[str, ...] = ()
+    """Residencies whose requests may overflow to it."""
+
+    def takes(self, residency: str | None, *, overflow: bool) -> bool:
+        """Whether a request that must stay in `residency` may be sent here, as it is or (`overflow`) redacted. Asked
+        of who is about to be sent it, since the fleet may have changed since it was ranked."""
+        if residency is None or self.region == residency:
+            return True
+        return overflow and residency in self.approved and self.origin.scheme == "https"
 
     def __repr__(self) -> str:
         return f"<Replica {self.id} at {self.origin.netloc}>"

@@ -59,12 +59,13 @@ async def generate(
     tries: Tries,
     patience: Patience,
     sender: Sender | None = None,
+    residency: str | None = None,
     why: Why = "first",
     order: Sequence[str] = (),
 ) -> Answering | Fault:
-    """An answer whose first content is there, or why there is none from this plan. `why`: what led to its first
-    attempt; `order`: ids of replicas, who should be asked first; `sender`: whose
-    prompt it is, where a replica keeps slots by tenant. Each attempt leaves its row in the ledger's record."""
+    """An answer whose first content is there, or why there is none from this plan. `residency`: where it must stay;
+    `sender`: whose prompt it is, where a replica keeps slots by tenant; `why`: what led to its first attempt; `order`:
+    ids of replicas, who should be asked first. Each attempt leaves its row in the ledger's record."""
     model, again, fault = plan.variant.model, None, None
     while True:
         replica = again or fleet.pick(model, tries.tried, order, last=not patience.others)
@@ -74,7 +75,7 @@ async def generate(
             break
         if not tries.pay():
             return fault or _UNPAID
-        one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience, sender)
+        one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience, sender, residency)
         if patience.hedge is None:
             begun = await one.ask(replica, why)
         else:
@@ -117,17 +118,22 @@ class _Attempts:
         tries: Tries,
         patience: Patience,
         sender: Sender | None,
+        residency: str | None,
     ) -> None:
         self._sender = sender
         self._plan, self._data = plan, data
         self._fleet, self._dialer, self._ledger = fleet, dialer, ledger
         self._tries, self._patience = tries, patience
+        self._residency = residency
 
     async def ask(self, replica: Replica, why: Why) -> Answering | tuple[Replica, Fault]:
         """One attempt, which `tries` has been paid for: it has begun, or the fault."""
         plan, fleet, ledger = self._plan, self._fleet, self._ledger
+        if not replica.takes(self._residency, overflow=plan.leaves):
+            return replica, _ELSEWHERE
         answering, since_ms = Answering(plan, replica, fleet, self._sender), ledger.elapsed_ms()
         row = Attempt(replica=replica.id, start_ms=since_ms, outcome="ignored", variant=plan.variant.id, why=why)
+        row.overflow = self._residency is not None and replica.region != self._residency
         ledger.record.attempts.append(row)
         self._tries.begin(replica.id)
         try:
@@ -220,6 +226,13 @@ _UNPAID = Fault(
     refusal=Refusal(code=Code.UPSTREAM_FAILED, message="models fail, and no more attempts are made just now"),
 )
 """Not even one, since the retry budget has none: what failed before is why."""
+
+
+_ELSEWHERE = Fault(
+    consequence="next",
+    reason="residency",
+    refusal=Refusal(code=Code.RESIDENCY_NOT_ALLOWED, message="the model's server is outside of the residency"),
+)
 
 
 def _none(plan: Plan, rest_s: float | None) -> Fault:

@@ -1,7 +1,8 @@
 """Routing: from what is allowed to a ranked list of plans, and a reason for every variant that is not on it.
 
-A plan is one variant with its caps. Order: what the caller named before what may stand in for it, what policy prefers,
-then plans that the money covers whole, then cheapest first, then by tier and name, so that equal requests rank equally.
+A plan is one variant with its caps. Order: what stays in the residency before what leaves it, what the caller named
+before what may stand in for it, what policy prefers, then plans that the money covers whole, then cheapest first, then
+by tier and name, so that equal requests rank equally.
 Latency is kept by policy (`prefer`) and admission;
 a prediction per plan comes with the iteration model.
 
@@ -29,6 +30,7 @@ from trimtab.dataplane.routing.window import least_dropped, windowed
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _UNSAID = "has no words for "
+_ELSEWHERE = "residency"
 
 LEAST_OUTPUT = 16
 """Output tokens below which an answer is not worth its prompt."""
@@ -95,12 +97,15 @@ def rank(variants: Sequence[Variant], question: Question, look: Look) -> tuple[R
             reason = found
         left_out.append(_row(variant, reason))
     order = tuple(prefer)
-    plans.sort(key=lambda one: (question.place(one[0].variant), _order(one[0], one[1], order)))
+    if all(plan.overflow is not None for plan, _ in plans):  # nobody leaves a residency where nothing could run over
+        left_out.extend(_row(plan.variant, _ELSEWHERE) for plan, _ in plans)
+        plans = []
+    plans.sort(key=lambda one: (one[0].leaves, question.place(one[0].variant), _order(one[0], one[1], order)))
     ordered, unfit, why = with_arm(plans, question.assigned)
     if unfit is not None:
         left_out.append(_row(unfit.variant, why))
-    ranked = Ranked(ordered, tuple(left_out), tuple(traces))
-    return ranked, None if ordered else _refusal(left_out, question)
+    resident_first = tuple(sorted(ordered, key=lambda plan: plan.leaves))  # whatever an arm stands in for
+    return Ranked(resident_first, tuple(left_out), tuple(traces)), None if ordered else _refusal(left_out, question)
 
 
 def _excluded(variant: Variant, question: Question) -> str | None:
@@ -114,13 +119,17 @@ def _excluded(variant: Variant, question: Question) -> str | None:
         return "tier not allowed"
     if variant.name in allowed.forbidden_variants:
         return "forbidden by policy"
-    if contract.residency is not None and variant.region != contract.residency:
-        return "residency"
+    if _leaves(variant, contract) and (variant.overflow is None or contract.residency not in variant.overflow.for_):
+        return _ELSEWHERE
     if variant.quality_lower < contract.quality.min:
         return "quality"
     if (field := question.unfit(variant)) is not None:
         return f"{_UNSAID}{field}"
     return None
+
+
+def _leaves(variant: Variant, contract: Contract) -> bool:
+    return contract.residency is not None and variant.region != contract.residency
 
 
 def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str, Effects]:
@@ -165,6 +174,7 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
         dropped_turns=dropped,
         index=question.index,
         retrieval_tokens=passages,
+        overflow=variant.overflow if _leaves(variant, question.contract) else None,
     )
     return plan, effects
 
@@ -255,7 +265,7 @@ def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
         return Refusal(code=Code.COST_CAP, message=message, rule="max_per_request")
     if "context" in reasons:
         return Refusal(code=Code.CONTEXT_LENGTH_EXCEEDED, message=_too_long(), param="messages")
-    if reasons == {"residency"}:
+    if reasons == {_ELSEWHERE}:
         message = f"no allowed model is in {question.contract.residency}"
         return Refusal(code=Code.RESIDENCY_NOT_ALLOWED, message=message, rule="residency")
     unsaid = sorted(one.removeprefix(_UNSAID) for one in reasons if one is not None and one.startswith(_UNSAID))

@@ -8,9 +8,11 @@ from trimtab.dataplane.spend.lease import Holder, Lease
 from trimtab.dataplane.spend.limits import Limiter, RateView, Used, views
 from trimtab.dataplane.spend.meter import Lengths, Meter
 from trimtab.dataplane.spend.periods import Window, window_at
+from trimtab.dataplane.spend.pools import POOLS, Pools, Tokens
 from trimtab.dataplane.spend.standing import StandingStore
 
 __all__ = [
+    "POOLS",
     "Account",
     "Blocks",
     "BudgetRow",
@@ -25,10 +27,12 @@ __all__ = [
     "MemoryStore",
     "Meter",
     "Place",
+    "Pools",
     "RateView",
     "StandingStore",
     "Store",
     "StoreLostError",
+    "Tokens",
     "Used",
     "Window",
     "views",

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
 from trimtab.core.models import Model
+from trimtab.dataplane.guard import CHECKS_IN
 from trimtab.foundations.addresses import refusal
 from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
 from trimtab.foundations.embed import NANO
@@ -131,6 +132,34 @@ def api_keys(view: View) -> Found:
                 yield warning(MODELS, path, str(problem), "The gateway needs it at its start.")
 
 
+def overflow(view: View) -> Found:
+    """A pool for other regions' overflow is encrypted, has a region, a profile that exists, and a variant."""
+    declared = view.documents.models
+    for name, model in declared.models.items():
+        if model.overflow is None:
+            continue
+        path: Path = ("models", name, "overflow")
+        for endpoint in model.endpoints:
+            if not endpoint.startswith("https://"):
+                message = f"{endpoint} is not https, and what leaves its region is sent encrypted only"
+                yield error(MODELS, ("models", name, "endpoint"), message, "Write https://..., or delete overflow.")
+        if model.region is None:
+            message = "the model says no region, so that nobody knows what it takes from where"
+            yield error(MODELS, path, message, "Write e.g. region: us beside it.")
+        for index, residency in enumerate(model.overflow.for_):
+            if residency == model.region:
+                message = f"{residency} is the model's own region: it takes these requests anyway"
+                yield error(MODELS, (*path, "for", index), message, "Name the residencies of others.")
+        if not model.overflow.redact:
+            hint = "Write e.g. redact: [email, phone, card, iban]"
+            yield error(MODELS, (*path, "redact"), "redacts nothing of what leaves", hint)
+        for index, check in enumerate(model.overflow.redact):
+            if check not in CHECKS_IN:
+                yield absent(MODELS, (*path, "redact", index), "check", check, CHECKS_IN)
+        if not any(variant.model == name for variant in declared.variants.values()):
+            yield error(MODELS, path, f"{name} has no variant, so it would never answer", "Declare a variant of it.")
+
+
 def fallbacks(view: View) -> Found:
     """Stand-ins are other declared models that have a variant."""
     declared = view.documents.models
@@ -221,4 +250,4 @@ def tiers(view: View) -> Iterable[str]:
     return sorted({candidate.model.tier for candidate in view.candidates})
 
 
-CHECKS = (endpoints, shared_endpoints, api_keys, fallbacks, variants, names, idle_models, prices)
+CHECKS = (endpoints, shared_endpoints, api_keys, overflow, fallbacks, variants, names, idle_models, prices)
