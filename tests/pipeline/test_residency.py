@@ -101,6 +101,7 @@ def test_it_stays_while_somebody_is_at_home(tmp_path: Path) -> None:
     async def main() -> None:
         async with World(tmp_path, openai, openai) as world:
             assert (await world.ask()).status == 200
+            assert list(outcomes(world.gateway).items()) == [("home-plain", "taken"), ("away-plain", None)]
             named = await world.ask(model="away")
             assert (named.status, named.json["error"]["code"]) == (403, "residency_not_allowed")
             assert not world.away.requests
