@@ -14,6 +14,8 @@ from support.rawhttp import RawAnswer
 from support.regions import Pool, VirtualTls, pools, resident, server_tls, trusting
 from support.upstream import EVENTS, Cut, Head, ScriptedUpstream, Seen, Step, chunk, failure, openai, stream, usage
 from trimtab.dataplane import wiring
+from trimtab.dataplane.retrieval import build, read_corpus
+from trimtab.foundations.embed import HashEmbedder
 from trimtab.surfaces.twin import run_virtual
 
 MAIL = "anna.berg@example.com"
@@ -99,6 +101,7 @@ def test_it_stays_while_somebody_is_at_home(tmp_path: Path) -> None:
     async def main() -> None:
         async with World(tmp_path, openai, openai) as world:
             assert (await world.ask()).status == 200
+            assert list(outcomes(world.gateway).items()) == [("home-plain", "taken"), ("away-plain", None)]
             named = await world.ask(model="away")
             assert (named.status, named.json["error"]["code"]) == (403, "residency_not_allowed")
             assert not world.away.requests
@@ -248,5 +251,30 @@ def test_nothing_of_it_is_cached(tmp_path: Path) -> None:
             told = [one.json["trimtab"] for one in (first, again)]
             assert [one["variant"].partition("@")[0] for one in told] == ["away-plain", "home-plain"]
             assert told[1]["path"] == "direct"
+
+    run_virtual(main)
+
+
+def test_passages_are_redacted_and_the_answer_is_held_against_them(tmp_path: Path) -> None:
+    """A pool reads no address of a passage, and its answer, which names the placeholder, is supported by it."""
+    corpora = tmp_path / "corpora" / "help"
+    corpora.mkdir(parents=True)
+    (corpora / "returns.en.md").write_text(f"# Returns\n\n## Shoes\n\nReturns of shoes are announced to {MAIL}.\n")
+    held = "    corpus: help\n    emit: answer\n    cache: {reuse"
+    edit = replaced("tenants/shop.yaml", "    cache: {reuse", held)
+
+    async def main() -> None:
+        said = "Returns of shoes are announced to <EMAIL_1>."
+        async with World(tmp_path, busy, lambda _: stream([said], usage(50, 9)), edit) as world:
+            plane = world.gateway.plane
+            stored = await build(read_corpus(corpora), HashEmbedder())
+            found = {"help": stored.corpus("help")}
+            plane.configuration = msgspec.structs.replace(plane.configuration, corpora=found)
+            answer = await world.ask("To whom are returns of shoes announced?")
+            assert answer.json["choices"][0]["message"]["content"] == said.replace("<EMAIL_1>", MAIL)
+            assert answer.json["trimtab"]["path"] == "rag"
+            sent = world.away.requests[0].json["messages"][-1]["content"]
+            assert "<EMAIL_1>" in sent
+            assert MAIL not in sent
 
     run_virtual(main)
