@@ -64,14 +64,6 @@ def close(run: Run) -> None:
     run.end_flight()
 
 
-def pool(run: Run) -> None:
-    """What the attempts outside of the residency used, on their pool's account."""
-    tokens, run.tokens = run.tokens, None
-    if tokens is not None:
-        used = [attempt.usage for attempt in run.record.attempts[run.outside :] if attempt.usage is not None]
-        tokens.settle(sum((one.prompt or 0) + (one.completion or 0) for one in used))
-
-
 def write(run: Run) -> None:
     """The record, once everything is in it."""
     record = run.record
@@ -87,6 +79,14 @@ def write(run: Run) -> None:
     run.plane.sink.write(record)
     if run.drift_nanousd:
         run.plane.sink.write(_adjustment(run))
+
+
+def pool(run: Run) -> None:
+    """What the attempts outside of the residency used, on their pool's account."""
+    tokens, run.tokens = run.tokens, None
+    if tokens is not None:
+        used = [attempt.usage for attempt in run.record.attempts[run.outside :] if attempt.usage is not None]
+        tokens.settle(sum((one.prompt or 0) + (one.completion or 0) for one in used))
 
 
 def _learn_length(run: Run) -> None:
