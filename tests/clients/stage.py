@@ -133,7 +133,11 @@ class Stage:
         url = self.upstream.url
         # a channel without guards and cache, so that chunks come as the upstream cuts them and every answer is fresh
         fresh = replaced("tenants/shop.yaml", "default_channel: web", "default_channel: fresh")
-        self.gateway = Gateway(self.folder, url, url, fresh, *self.edits)
+        patient = [  # many faults one after the other are what is played here
+            replaced("models.yaml", f"slots: {slots},", f"slots: {slots}, health: {{failures: 1000}},")
+            for slots in (4, 2)
+        ]
+        self.gateway = Gateway(self.folder, url, url, fresh, *patient, *self.edits)
         await self.gateway.__aenter__()
 
     async def stop(self) -> None:

@@ -34,7 +34,7 @@ pytestmark = [
 SCRIPTS: dict[str, Script] = {
     "INVALID": scripts.fails(400, "Temperature is too high", **scripts.INVALID),
     "FAULT": scripts.fails(500),
-    "LIMITED": scripts.fails(429, headers=(("retry-after", "600"),)),
+    "LIMITED": scripts.fails(429, headers=(("retry-after", "0"),)),
     "TWO_FAULTS": scripts.fails_then(2, 500, scripts.HELLO),
     "ONE_FAULT": scripts.fails_then(1, 500, scripts.HELLO),
 }
@@ -96,7 +96,7 @@ def _plain(value: Any) -> Any:
 CASES = 34
 COUNTS = {
     "fault": (1, 1, 4),
-    "limited": (1, 1, 2),
+    "limited": (1, 1, 4),
     "not-retried": (1, 1, 2),
     "retried": (3, 1, 3),
     "too-late-streamed": (2, 2, 2),

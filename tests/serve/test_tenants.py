@@ -12,8 +12,8 @@ import pytest
 from support.live import Live, live, patient_example
 
 A, B = "tt-demo-support", "tt-demo-commerce"
-PAIRS = 200
-REST = "is what was asked about the parcel that has not come yet, although it was promised for last week"
+PAIRS = 40
+REST = "is what one tenant has asked"
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 
@@ -24,6 +24,8 @@ def workspace(folder: Path) -> Path:
         lines = tenant.read_text().splitlines()
         text = "\n".join(line for line in lines if "corpus:" not in line and "emit: answer" not in line)
         tenant.write_text(re.sub(r"burst: (\d+)", r"burst: 9\g<1>00", text))
+    for prompt in (folder / "prompts").glob("*.md"):
+        prompt.write_text("Be brief.\n")
     for document in ("trimtab.yaml", "models.yaml"):
         path = folder / document
         path.write_text(path.read_text().replace("slots: 2", "slots: 1"))
@@ -38,7 +40,7 @@ def cached(server: Live, prompt: str, key: str) -> int:
 
 
 def test_no_tenant_begins_where_anothers_prompt_ended(tmp_path: Path) -> None:
-    """200 pairs: a prompt that the other tenant has just sent, and one that nobody has. Of both the engine has kept the
+    """Pairs of a prompt that the other tenant has just sent, and one that nobody has. Of both the engine has kept the
     system prompt at the most, so that no time can tell them apart; who sent it does begin from it."""
     with live(workspace(tmp_path / "ws")) as server:
         known, unknown, word = [], [], ""
@@ -49,5 +51,5 @@ def test_no_tenant_begins_where_anothers_prompt_ended(tmp_path: Path) -> None:
             unknown.append(cached(server, f"{word[::-1]} {REST}", B))
         cached(server, f"{word} {REST}", A)
         own = cached(server, f"{word} {REST}", A)
-        assert own > max(known + unknown) + 15, "what the tenant itself had sent is kept"
-        assert max(known) - min(unknown) <= 4, (max(known), min(unknown))
+        assert own > max(known + unknown) + 5, "what the tenant itself had sent is kept"
+        assert max(known) - min(unknown) <= 3, (max(known), min(unknown))
