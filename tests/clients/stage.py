@@ -134,8 +134,7 @@ class Stage:
         # a channel without guards and cache, so that chunks come as the upstream cuts them and every answer is fresh
         fresh = replaced("tenants/shop.yaml", "default_channel: web", "default_channel: fresh")
         patient = [  # many faults one after the other are what is played here
-            replaced("models.yaml", f"slots: {slots},", f"slots: {slots}, health: {{failures: 1000}},")
-            for slots in (4, 2)
+            replaced("models.yaml", f"slots: {n},", f"slots: {n}, health: {{failures: 1000}},") for n in (4, 2)
         ]
         self.gateway = Gateway(self.folder, url, url, fresh, *patient, *self.edits)
         await self.gateway.__aenter__()
