@@ -6,7 +6,7 @@ to one, so that the three are the whole prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import Refusal
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk, Completion, Head, Request, Text
+from trimtab.core.request import Completion, Head, Request
 from trimtab.dataplane.count import count
 from trimtab.dataplane.pipeline import answer
 from trimtab.dataplane.plane import DataPlane, Headers
@@ -23,6 +23,7 @@ from trimtab.surfaces.server import messages, openai
 from trimtab.surfaces.server.blocks import Block, Blocks, Step
 from trimtab.surfaces.server.errors import error_object
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
+from trimtab.surfaces.server.reply import BlockReply, named_event, send_refusal
 
 _encode = msgspec.json.Encoder().encode
 _ID = "chatcmpl-"
@@ -72,72 +73,28 @@ def keyed(request: Request) -> Request:
     return Request(head, request.body)
 
 
-class MessagesReply:
-    """`dataplane.plane.Reply` in Anthropic's words over HTTP."""
+class MessagesReply(BlockReply):
+    """In Anthropic's words."""
 
     def __init__(self, reply: HttpReply, shown: messages.Shown, wall_ns: int) -> None:
-        self._reply = reply
+        super().__init__(reply)
         self._shown = shown
         self._wall_ns = wall_ns
         """When the request came: limits are reset at a time, not after one."""
-        self._stream = False
-        self._pending: tuple[int, Headers] | None = None
-        self._whole = b""
         self._begun = False
-        self._blocks = Blocks()
         self._written = 0
         """Blocks that the client has been told of: thoughts may be left out."""
-        self._finish: dict[str, Any] = {}
-        self._usage = Usage(prompt=0, completion=0)
-        self._beside: dict[str, Any] = {}
 
-    def start(self, status: int, headers: Headers, *, stream: bool) -> None:
-        self._stream = stream
-        headers = [*headers, *_named(headers, self._wall_ns)]
-        if stream:
-            self._reply.start(status, [*openai.EVENTS, *headers])
-        else:
-            self._pending = (status, headers)  # the length is not known yet
+    def _headers(self, headers: Headers) -> Headers:
+        return [*headers, *_named(headers, self._wall_ns)]
 
-    async def write(self, *items: Chunk | Text | Completion) -> None:
-        if not self._stream:
-            (whole,) = items
-            assert isinstance(whole, Completion)
-            self._whole = self._message(whole)
-            return
-        await self._reply.write(self._encoded(items))
-
-    def _encoded(self, items: Sequence[Chunk | Text | Completion]) -> bytes:
-        """The events' bytes; a method of its own so that their pieces are gone while a slow client is waited for."""
-        events: list[bytes] = []
-        for item in items:
-            if isinstance(item, Text):
-                self._begin(item.top, events)
-                if (block := self._blocks.open_text) is not None:
-                    block.texts.append(item.content)
-                    events += self._step(("more", block, item.content))
-                else:
-                    events += self._steps(self._blocks.feed({"content": item.content}))
-                continue
-            self._begin(item.data, events)
-            for choice in item.data.get("choices") or ():
-                events += self._steps(self._blocks.feed(choice.get("delta") or {}))
-                if choice.get("finish_reason") is not None:
-                    self._finish = choice
-            if item.usage is not None:
-                self._usage = item.usage
-                self._beside = _ours(item.data)
-        return b"".join(events)
-
-    def _begin(self, top: Mapping[str, Any], events: list[bytes]) -> None:
-        if not self._begun:
-            self._begun = True
-            message = {**_envelope(top), "content": [], "stop_reason": None, "stop_sequence": None}
-            message["usage"] = {"input_tokens": 0, "output_tokens": 0}
-            events.append(_event("message_start", {"message": message}))
-
-    def _steps(self, steps: Iterable[Step]) -> list[bytes]:
-        return [data for step in steps for data in self._step(step)]
+    def _begin(self, top: Mapping[str, Any]) -> list[bytes]:
+        if self._begun:
+            return []
+        self._begun = True
+        message = {**_envelope(top), "content": [], "stop_reason": None, "stop_sequence": None}
+        message["usage"] = {"input_tokens": 0, "output_tokens": 0}
+        return [named_event("message_start", {"message": message})]
 
     def _step(self, step: Step) -> list[bytes]:
         what, block, text = step
@@ -147,48 +104,33 @@ class MessagesReply:
             self._written += 1
         index = self._written - 1
         if what == "open":
-            return [_event("content_block_start", {"index": index, "content_block": _opened(block)})]
+            return [named_event("content_block_start", {"index": index, "content_block": _opened(block)})]
         if what == "more":
-            return [_event("content_block_delta", {"index": index, "delta": _delta(block, text)})]
+            return [named_event("content_block_delta", {"index": index, "delta": _delta(block, text)})]
         signed: list[bytes] = []
         if block.kind == "thought":
             signature = {"type": "signature_delta", "signature": ""}
-            signed.append(_event("content_block_delta", {"index": index, "delta": signature}))
-        return [*signed, _event("content_block_stop", {"index": index})]
+            signed.append(named_event("content_block_delta", {"index": index, "delta": signature}))
+        return [*signed, named_event("content_block_stop", {"index": index})]
 
-    async def end(self) -> None:
-        if not self._stream:
-            assert self._pending is not None
-            status, headers = self._pending
-            self._reply.start(status, [*openai.json_of(self._whole), *headers])
-            self._reply.finish(self._whole)
-            return
+    def _last(self) -> bytes:
         events = self._steps(self._blocks.end())
         delta = _stop(self._finish, self._blocks)
-        events.append(_event("message_delta", {"delta": delta, "usage": usage_of(self._usage), **self._beside}))
-        events.append(_event("message_stop", {}))
-        self._reply.finish(b"".join(events))
+        events.append(named_event("message_delta", {"delta": delta, "usage": usage_of(self._usage), **self._beside}))
+        events.append(named_event("message_stop", {}))
+        return b"".join(events)
 
-    def _message(self, whole: Completion) -> bytes:
-        choice = whole.data["choices"][0]
-        for _ in self._blocks.feed(choice["message"]):
-            pass
-        for _ in self._blocks.end():
-            pass
+    def _answer(self, whole: Completion) -> bytes:
+        self._take(whole)
         content = [_told(block) for block in self._blocks.all if block.kind != "thought" or self._shown.thoughts]
-        message = {**_envelope(whole.data), "content": content, **_stop(choice, self._blocks)}
-        usage = usage_of(whole.usage or self._usage)
-        return _encode({**message, "usage": usage, **_ours(whole.data)})
+        message = {**_envelope(whole.data), "content": content, **_stop(self._finish, self._blocks)}
+        return _encode({**message, "usage": usage_of(self._usage), **self._beside})
 
-    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
-        if self._reply.ended:
-            return
-        if not self._reply.started:
-            send_error(self._reply, refusal, [*headers, *_named(headers, self._wall_ns)], record)
-            return
-        if self._stream:
-            self._reply.push(b"event: error\ndata: %b\n\n" % _encode(error_of(refusal, record)))
-        self._reply.abort()
+    def _refuse(self, refusal: Refusal, headers: Headers, record: str) -> None:
+        send_error(self._reply, refusal, headers, record)
+
+    def _broken(self, refusal: Refusal, record: str) -> bytes:
+        return b"event: error\ndata: %b\n\n" % _encode(error_of(refusal, record))
 
 
 def error_of(refusal: Refusal, record: str | None) -> dict[str, Any]:
@@ -201,7 +143,7 @@ def error_of(refusal: Refusal, record: str | None) -> dict[str, Any]:
 
 def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str | None) -> None:
     """A refusal as the whole answer; never waits."""
-    openai.send_refusal(reply, refusal, _encode(error_of(refusal, record)), headers)
+    send_refusal(reply, refusal, _encode(error_of(refusal, record)), headers)
 
 
 def usage_of(usage: Usage) -> dict[str, Any]:
@@ -243,10 +185,6 @@ def _time(seconds: float) -> str:
 def _envelope(top: Mapping[str, Any]) -> dict[str, Any]:
     name = "msg_" + str(top["id"]).removeprefix(_ID)
     return {"id": name, "type": "message", "role": "assistant", "model": top["model"]}
-
-
-def _ours(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"trimtab": data["trimtab"]} if "trimtab" in data else {}
 
 
 def _stop(choice: Mapping[str, Any], blocks: Blocks) -> dict[str, Any]:
@@ -295,7 +233,3 @@ def _told(block: Block) -> dict[str, Any]:
 
 def _call_id(block: Block) -> str:
     return block.call_id or f"toolu_{block.index}"
-
-
-def _event(name: str, fields: Mapping[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode({"type": name, **fields}))

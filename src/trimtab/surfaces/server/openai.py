@@ -18,19 +18,14 @@ from trimtab.dataplane.pipeline import answer
 from trimtab.dataplane.plane import DataPlane, Headers
 from trimtab.foundations.config import did_you_mean
 from trimtab.surfaces.server import fields
-from trimtab.surfaces.server.errors import error_headers, error_object
+from trimtab.surfaces.server.errors import error_object
 from trimtab.surfaces.server.exchange import HttpError, HttpReply, HttpRequest
 from trimtab.surfaces.server.fields import InvalidError
+from trimtab.surfaces.server.reply import DialectReply, json_of, send_refusal
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MOST_CHOICES = 128
 MOST_MESSAGES = 20_000
-EVENTS: Headers = [
-    ("content-type", "text/event-stream; charset=utf-8"),
-    ("cache-control", "no-cache"),
-    ("x-accel-buffering", "no"),
-]
-"""Headers of a stream."""
 _encode = msgspec.json.Encoder().encode
 _FORBIDDEN = frozenset().union(*NOT_ALLOWED.values())
 
@@ -84,36 +79,17 @@ async def models(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
 _AFTER = (b'},"finish_reason":null}]}\n\n', b'},"logprobs":null,"finish_reason":null}]}\n\n')
 
 
-class OpenAIReply:
-    """`dataplane.plane.Reply` in OpenAI's words over HTTP."""
+class OpenAIReply(DialectReply):
+    """In OpenAI's words."""
 
     def __init__(self, reply: HttpReply) -> None:
-        self._reply = reply
-        self._stream = False
-        self._pending: tuple[int, Headers] | None = None
-        self._whole = b""
+        super().__init__(reply)
         self._top: object = None
         self._index = -1
         self._before = b""
         """What stands before the content of a text event, for these two."""
 
-    def start(self, status: int, headers: Headers, *, stream: bool) -> None:
-        self._stream = stream
-        if stream:
-            self._reply.start(status, [*EVENTS, *headers])
-        else:
-            self._pending = (status, headers)  # the length is not known yet
-
-    async def write(self, *items: Chunk | Text | Completion) -> None:
-        if not self._stream:
-            (whole,) = items
-            assert isinstance(whole, Completion)
-            self._whole = _encode(whole.data)
-            return
-        await self._reply.write(self._encoded(items))
-
-    def _encoded(self, items: Sequence[Chunk | Text | Completion]) -> bytes:
-        """The events' bytes; a method of its own so that their pieces are gone while a slow client is waited for."""
+    def _events(self, items: Sequence[Chunk | Text | Completion]) -> bytes:
         events: list[bytes] = []
         for item in items:
             if isinstance(item, Text):
@@ -126,24 +102,17 @@ class OpenAIReply:
                 events += (b"data: ", _encode(item.data), b"\n\n")
         return b"".join(events)
 
-    async def end(self) -> None:
-        if self._stream:
-            self._reply.finish(b"data: [DONE]\n\n")
-            return
-        assert self._pending is not None
-        status, headers = self._pending
-        self._reply.start(status, [*json_of(self._whole), *headers])
-        self._reply.finish(self._whole)
+    def _last(self) -> bytes:
+        return b"data: [DONE]\n\n"
 
-    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
-        if self._reply.ended:
-            return
-        if not self._reply.started:
-            send_error(self._reply, refusal, headers, record)
-            return
-        if self._stream:
-            self._reply.push(b"data: %b\n\n" % _encode(error_object(refusal, record)))
-        self._reply.abort()
+    def _answer(self, whole: Completion) -> bytes:
+        return _encode(whole.data)
+
+    def _refuse(self, refusal: Refusal, headers: Headers, record: str) -> None:
+        send_error(self._reply, refusal, headers, record)
+
+    def _broken(self, refusal: Refusal, record: str) -> bytes:
+        return b"data: %b\n\n" % _encode(error_object(refusal, record))
 
 
 def parse(data: bytes) -> Body | Refusal:
@@ -225,20 +194,8 @@ def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str
     send_refusal(reply, refusal, _encode(error_object(refusal, record)), headers)
 
 
-def send_refusal(reply: HttpReply, refusal: Refusal, body: bytes, headers: Headers) -> None:
-    """The same with a body in any dialect."""
-    extra = [("connection", "close")] if refusal.code is Code.DRAINING else []
-    reply.start(refusal.status, [*json_of(body), *error_headers(refusal), *extra, *headers])
-    reply.finish(body)
-
-
 def send_json(reply: HttpReply, status: int, value: Any) -> None:
     """A small JSON answer; never waits."""
     body = _encode(value)
     reply.start(status, json_of(body))
     reply.finish(body)
-
-
-def json_of(body: bytes) -> Headers:
-    """Headers of a JSON body."""
-    return [("content-type", "application/json"), ("content-length", str(len(body)))]

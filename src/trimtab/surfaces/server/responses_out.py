@@ -6,20 +6,21 @@ are function calls. Every event is numbered; the last one has the whole response
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from trimtab.core.errors import Refusal
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk, Completion, Text
+from trimtab.core.request import Completion
 from trimtab.dataplane.pipeline import answer
 from trimtab.dataplane.plane import DataPlane, Headers
 from trimtab.surfaces.server import openai, responses
-from trimtab.surfaces.server.blocks import Block, Blocks, Step
+from trimtab.surfaces.server.blocks import Block, Step
 from trimtab.surfaces.server.errors import error_object
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
+from trimtab.surfaces.server.reply import BlockReply, named_event
 
 _encode = msgspec.json.Encoder().encode
 _ID = "chatcmpl-"
@@ -64,58 +65,15 @@ async def create(http: HttpRequest, reply: HttpReply, plane: DataPlane) -> None:
     await answer(request, http.arrival, ResponsesReply(reply, echo), plane)
 
 
-class ResponsesReply:
-    """`dataplane.plane.Reply` in the words of OpenAI's responses over HTTP."""
+class ResponsesReply(BlockReply):
+    """In the words of OpenAI's responses."""
 
     def __init__(self, reply: HttpReply, echo: responses.Echo) -> None:
-        self._reply = reply
+        super().__init__(reply)
         self._echo = echo
-        self._stream = False
-        self._pending: tuple[int, Headers] | None = None
-        self._whole = b""
         self._head: dict[str, Any] = {}
         """The response as it stands around its output; empty before the first event."""
-        self._blocks = Blocks()
         self._number = 0
-        self._finish: str | None = None
-        self._usage: Usage | None = None
-        self._beside: dict[str, Any] = {}
-
-    def start(self, status: int, headers: Headers, *, stream: bool) -> None:
-        self._stream = stream
-        if stream:
-            self._reply.start(status, [*openai.EVENTS, *headers])
-        else:
-            self._pending = (status, headers)  # the length is not known yet
-
-    async def write(self, *items: Chunk | Text | Completion) -> None:
-        if not self._stream:
-            (whole,) = items
-            assert isinstance(whole, Completion)
-            self._whole = self._response(whole)
-            return
-        await self._reply.write(self._encoded(items))
-
-    def _encoded(self, items: Sequence[Chunk | Text | Completion]) -> bytes:
-        """The events' bytes; a method of its own so that their pieces are gone while a slow client is waited for."""
-        events: list[bytes] = []
-        for item in items:
-            if isinstance(item, Text):
-                events += self._begin(item.top)
-                if (block := self._blocks.open_text) is not None:
-                    block.texts.append(item.content)
-                    events += self._step(("more", block, item.content))
-                else:
-                    events += self._steps(self._blocks.feed({"content": item.content}))
-                continue
-            events += self._begin(item.data)
-            for choice in item.data.get("choices") or ():
-                events += self._steps(self._blocks.feed(choice.get("delta") or {}))
-                self._finish = choice.get("finish_reason") or self._finish
-            if item.usage is not None:
-                self._usage = item.usage
-                self._beside = _ours(item.data)
-        return b"".join(events)
 
     def _begin(self, top: Mapping[str, Any]) -> list[bytes]:
         if self._head:
@@ -129,9 +87,6 @@ class ResponsesReply:
         name = "resp_" + str(top["id"]).removeprefix(_ID)
         own = {"id": name, "created_at": top["created"], "model": top["model"], "store": False}
         return {**_DEFAULTS, **self._echo.said, **own}
-
-    def _steps(self, steps: Iterable[Step]) -> list[bytes]:
-        return [data for step in steps for data in self._step(step)]
 
     def _step(self, step: Step) -> list[bytes]:
         what, block, text = step
@@ -165,7 +120,7 @@ class ResponsesReply:
 
     def _status(self, block: Block) -> str:
         """An answer that was cut was cut in its last block."""
-        cut = self._finish in _REASONS and block is self._blocks.all[-1]
+        cut = self._finish.get("finish_reason") in _REASONS and block is self._blocks.all[-1]
         return "incomplete" if cut else "completed"
 
     def _item(self, block: Block, status: str) -> dict[str, Any]:
@@ -179,62 +134,44 @@ class ResponsesReply:
             return {"type": "reasoning", **item, "summary": [], "content": parts}
         return {"type": "message", **item, "role": "assistant", "content": parts}
 
-    async def end(self) -> None:
-        if not self._stream:
-            assert self._pending is not None
-            status, headers = self._pending
-            self._reply.start(status, [*openai.json_of(self._whole), *headers])
-            self._reply.finish(self._whole)
-            return
+    def _last(self) -> bytes:
         events = self._steps(self._blocks.end())
         response = {**self._ended(), **self._beside}
         events.append(self._event(f"response.{response['status']}", {"response": response}))
-        self._reply.finish(b"".join(events))
+        return b"".join(events)
 
     def _ended(self) -> dict[str, Any]:
         """The response with its output and its usage."""
-        reason = _REASONS.get(self._finish or "")
+        reason = _REASONS.get(self._finish.get("finish_reason") or "")
         return {
             **self._head,
             "status": "completed" if reason is None else "incomplete",
             "incomplete_details": None if reason is None else {"reason": reason},
             "output": [self._item(block, self._status(block)) for block in self._blocks.all],
-            "usage": usage_of(self._usage or Usage(prompt=0, completion=0)),
+            "usage": usage_of(self._usage),
         }
 
-    def _response(self, whole: Completion) -> bytes:
-        choice = whole.data["choices"][0]
+    def _answer(self, whole: Completion) -> bytes:
         self._head = self._around(whole.data)
-        for _ in self._blocks.feed(choice["message"]):
-            pass
-        for _ in self._blocks.end():
-            pass
-        self._finish, self._usage = choice.get("finish_reason"), whole.usage
-        return _encode({**self._ended(), **_ours(whole.data)})
+        self._take(whole)
+        return _encode({**self._ended(), **self._beside})
 
-    def fail(self, refusal: Refusal, headers: Headers, record: str) -> None:
-        if self._reply.ended:
-            return
-        if not self._reply.started:
-            openai.send_error(self._reply, refusal, headers, record)
-            return
-        if self._stream:
-            self._reply.push(b"".join(self._failed(refusal, record)))
-        self._reply.abort()
+    def _refuse(self, refusal: Refusal, headers: Headers, record: str) -> None:
+        openai.send_error(self._reply, refusal, headers, record)
 
-    def _failed(self, refusal: Refusal, record: str) -> list[bytes]:
+    def _broken(self, refusal: Refusal, record: str) -> bytes:
         error = error_object(refusal, record)["error"]
         told = {name: error[name] for name in ("code", "message", "param", "trimtab")}
         code = "rate_limit_exceeded" if refusal.status == _RATE else "server_error"
         failed = {**self._head, "status": "failed", "error": {"code": code, "message": error["message"]}}
         told_of = [block for block in self._blocks.all if block.is_open]
         failed["output"] = [self._item(one, "completed" if one.is_closed else "incomplete") for one in told_of]
-        return [self._event("error", told), self._event("response.failed", {"response": failed})]
+        return self._event("error", told) + self._event("response.failed", {"response": failed})
 
     def _event(self, name: str, fields: Mapping[str, Any]) -> bytes:
-        event = {"type": name, "sequence_number": self._number, **fields}
+        event = named_event(name, {"sequence_number": self._number, **fields})
         self._number += 1
-        return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(event))
+        return event
 
 
 def usage_of(usage: Usage) -> dict[str, Any]:
@@ -247,10 +184,6 @@ def usage_of(usage: Usage) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
         "total_tokens": prompt + completion,
     }
-
-
-def _ours(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"trimtab": data["trimtab"]} if "trimtab" in data else {}
 
 
 def _part(block: Block, text: str) -> dict[str, Any]:
