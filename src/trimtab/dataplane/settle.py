@@ -213,14 +213,9 @@ def _priced(run: Run) -> bool:
     return all(run.prices.get(attempt.variant or "") is not None for attempt in run.record.attempts)
 
 
-def _tokens(run: Run) -> Tokens:
-    """Totals as used; the prompt's parts by their share of its bytes."""
-    if run.stored is not None:
-        return Tokens(prompt=0, cached=0, completion=0, source="cache")
-    usage = run.usage
-    if usage is None:
-        return Tokens()
-    tokens = Tokens(
+def tokens_of(usage: Usage) -> Tokens:
+    """Usage as the record has it, the prompt's parts left open."""
+    return Tokens(
         prompt=usage.prompt,
         cached=usage.cached,
         written=usage.written,
@@ -228,6 +223,16 @@ def _tokens(run: Run) -> Tokens:
         reasoning=usage.reasoning,
         source=usage.source,
     )
+
+
+def _tokens(run: Run) -> Tokens:
+    """Totals as used; the prompt's parts by their share of its bytes."""
+    if run.stored is not None:
+        return Tokens(prompt=0, cached=0, completion=0, source="cache")
+    usage = run.usage
+    if usage is None:
+        return Tokens()
+    tokens = tokens_of(usage)
     if usage.prompt and run.plan is not None:
         tokens.retrieved = min(usage.prompt, run.retrieved.tokens) if run.retrieved is not None else None
         rest = usage.prompt - (tokens.retrieved or 0)

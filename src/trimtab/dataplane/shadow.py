@@ -24,7 +24,7 @@ from trimtab.core.experiments import Assigned
 from trimtab.core.models import Variant
 from trimtab.core.money import NANO, Usage
 from trimtab.core.money import settle as rounded_up
-from trimtab.core.record import Attempt, ExperimentRow, Record, Tokens, answering, blank
+from trimtab.core.record import Attempt, ExperimentRow, Record, answering, blank
 from trimtab.core.request import Chunk
 from trimtab.dataplane import place, routing, settle
 from trimtab.dataplane.admission import Gate, Ticket, Turn
@@ -197,14 +197,7 @@ class Shadow:
         if found is None or (self._first_ns is None and not found.told):
             return
         usage = attempt.usage = self._used(found)
-        row.tokens = Tokens(
-            prompt=usage.prompt,
-            cached=usage.cached,
-            written=usage.written,
-            completion=usage.completion,
-            reasoning=usage.reasoning,
-            source=usage.source,
-        )
+        row.tokens = settle.tokens_of(usage)
         price = self._plan.variant.price
         row.cost.settled_nanousd = None if price is None else rounded_up(price.units(usage))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from ipaddress import ip_address
 
 from trimtab.dataplane.inference.dialer import ConnectFailed, Origin
 from trimtab.foundations.addresses import refusal
@@ -17,13 +18,28 @@ from trimtab.foundations.addresses import refusal
 async def addresses(origin: Origin) -> list[str]:
     """Where the origin's name leads, in the resolver's order, checked. Raises ConnectFailed if that is nowhere, or if
     any of it is not to be connected to: a name with a private address among public ones is no accident."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ConnectFailed(f"{origin.netloc}: {error}") from error
-    hosts = list(dict.fromkeys(str(row[4][0]) for row in found))
+    if _is_literal(origin.host):
+        hosts = [origin.host]
+    else:
+        hosts = await _resolved(origin)
     for host in hosts:
         why = refusal(host, private=origin.private)
         if why is not None:
             raise ConnectFailed(f"{origin.netloc}: {why}", refused=True)
     return hosts
+
+
+def _is_literal(host: str) -> bool:
+    """An address as it is always written; every other way to write one is the resolver's to read."""
+    try:
+        return str(ip_address(host)) == host
+    except ValueError:
+        return False
+
+
+async def _resolved(origin: Origin) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectFailed(f"{origin.netloc}: {error}") from error
+    return list(dict.fromkeys(str(row[4][0]) for row in found))

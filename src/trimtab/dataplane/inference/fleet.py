@@ -178,10 +178,6 @@ class Fleet:
         """Whether somebody is there who neither rests nor is ejected."""
         return self.pick(model, (), last=False) is not None
 
-    def rests_s(self, replica: Replica) -> float:
-        """For how long this one still wants to be left alone."""
-        return self._resting(replica.id, self._clock.now_ns()) / NS_PER_S
-
     def least_rest_s(self, model: str) -> float | None:
         """When the first of those that rest may be asked again; None if none does."""
         now = self._clock.now_ns()

@@ -67,6 +67,7 @@ async def generate(
     `sender`: whose prompt it is, where a replica keeps slots by tenant; `why`: what led to its first attempt; `order`:
     ids of replicas, who should be asked first. Each attempt leaves its row in the ledger's record."""
     model, again, fault = plan.variant.model, None, None
+    one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience, sender, residency)
     while True:
         replica = again or fleet.pick(model, tries.tried, order, last=not patience.others)
         if replica is None:
@@ -75,7 +76,6 @@ async def generate(
             break
         if not tries.pay():
             return fault or _UNPAID
-        one = _Attempts(plan, data, fleet, dialer, ledger, tries, patience, sender, residency)
         if patience.hedge is None:
             begun = await one.ask(replica, why)
         else:

@@ -50,7 +50,7 @@ class Anthropic:
         own: dict[str, Any] = {
             "model": plan.variant.upstream_model,
             "max_tokens": plan.max_tokens,
-            "messages": _messages(base.turns(messages)),
+            "messages": base.alternating(base.turns(messages), _blocks),
             "stream": True,
         }
         if system := base.system_of(plan, messages):
@@ -157,19 +157,6 @@ def _choice(body: Body) -> dict[str, Any] | None:
     if body.extra.get("parallel_tool_calls") is False and found.get("type") != "none":
         found = {"type": "auto", **found, "disable_parallel_tool_use": True}
     return found or None
-
-
-def _messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Roles in turn: what follows under the same role is one message of several blocks."""
-    found: list[dict[str, Any]] = []
-    for message in turns:
-        role = "assistant" if message["role"] == "assistant" else "user"
-        blocks = _blocks(message)
-        if found and found[-1]["role"] == role:
-            found[-1]["content"] += blocks
-        elif blocks:
-            found.append({"role": role, "content": blocks})
-    return found
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ tongue of the house. OpenAI's own (and llama.cpp's, vLLM's, SGLang's, Azure's) n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -99,6 +99,25 @@ def system_of(plan: Plan, messages: Sequence[Message]) -> list[str]:
 def turns(messages: Sequence[Message]) -> list[Message]:
     """The conversation without its instructions."""
     return [message for message in messages if message["role"] not in ("system", "developer")]
+
+
+def alternating(
+    turns: Sequence[Message],
+    parts: Callable[[Message], list[dict[str, Any]]],
+    *,
+    own: str = "assistant",
+    into: str = "content",
+) -> list[dict[str, Any]]:
+    """Roles in turn, as providers want them: what follows under the same role is one message of several parts. `own`:
+    the model's role, everybody else is the user; `into`: the field of the parts."""
+    found: list[dict[str, Any]] = []
+    for message in turns:
+        role = own if message["role"] == "assistant" else "user"
+        if found and found[-1]["role"] == role:
+            found[-1][into] += parts(message)
+        elif blocks := parts(message):
+            found.append({"role": role, into: blocks})
+    return found
 
 
 def arguments(call: Mapping[str, Any]) -> Any:

@@ -43,7 +43,7 @@ class Bedrock:
             inference["stopSequences"] = stop
         request: dict[str, Any] = {}
         own: dict[str, Any] = {
-            "messages": _messages(base.turns(messages)),
+            "messages": base.alternating(base.turns(messages), _blocks),
             "inferenceConfig": {"maxTokens": plan.max_tokens},
         }
         if system := base.system_of(plan, messages):
@@ -124,18 +124,6 @@ def _choice(body: Body) -> dict[str, Any] | None:
     if choice is not None and choice.startswith("function:"):
         return {"tool": {"name": choice.removeprefix("function:")}}
     return {"auto": {"auto": {}}, "required": {"any": {}}}.get(choice or "")
-
-
-def _messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for message in turns:
-        role = "assistant" if message["role"] == "assistant" else "user"
-        blocks = _blocks(message)
-        if found and found[-1]["role"] == role:
-            found[-1]["content"] += blocks
-        elif blocks:
-            found.append({"role": role, "content": blocks})
-    return found
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:

@@ -152,18 +152,9 @@ def _calling(choice: str) -> dict[str, Any]:
 
 
 def _contents(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Roles in turn. A tool's result names its function, not the call: names are taken from the calls before it."""
-    names: dict[str, str] = {}
-    found: list[dict[str, Any]] = []
-    for message in turns:
-        names |= {call: name for call, name, _ in base.calls(message)}
-        role = "model" if message["role"] == "assistant" else "user"
-        parts = _parts(message, names)
-        if found and found[-1]["role"] == role:
-            found[-1]["parts"] += parts
-        elif parts:
-            found.append({"role": role, "parts": parts})
-    return found
+    """A tool's result names its function, not the call: names are taken from the calls."""
+    names = {call: name for message in turns for call, name, _ in base.calls(message)}
+    return base.alternating(turns, lambda message: _parts(message, names), own="model", into="parts")
 
 
 def _parts(message: Message, names: dict[str, str]) -> list[dict[str, Any]]:
