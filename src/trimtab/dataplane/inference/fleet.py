@@ -161,7 +161,9 @@ class Fleet:
         return min(able, key=rank)
 
     def avoided(self, model: str) -> frozenset[str]:
-        """Ids of those that are better left alone now."""
+        """Ids of those that are better left alone now; none where there is no other."""
+        if len(self._models.get(model, ())) < 2:
+            return frozenset()
         now = self._clock.now_ns()
         return frozenset(
             one.id
@@ -176,7 +178,9 @@ class Fleet:
 
     def is_able(self, model: str) -> bool:
         """Whether somebody is there who neither rests nor is ejected."""
-        return self.pick(model, (), last=False) is not None
+        now = self._clock.now_ns()
+        replicas = self._models.get(model, ())
+        return any(not self._resting(one.id, now) and self._health[one.id].takes(now) for one in replicas)
 
     def least_rest_s(self, model: str) -> float | None:
         """When the first of those that rest may be asked again; None if none does."""
