@@ -209,6 +209,7 @@ def test_when_all_are_ejected_they_are_asked_as_a_last_resort(tmp_path: Path) ->
                 assert (await gateway.ask("a")).headers["trimtab-tier"] == "M"
                 assert (await gateway.ask("b")).headers["trimtab-tier"] == "M"
                 assert [row.replica for row in gateway.last.attempts] == ["medium/0"], "not even asked"
+                assert gateway.last.plans[0].outcome == "nobody of its model was well"
                 assert (await gateway.ask("c", model="tier:S")).status == 200
 
     run_virtual(main)

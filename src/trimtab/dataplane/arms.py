@@ -7,8 +7,6 @@ from trimtab.core.record import ExperimentRow
 from trimtab.dataplane.ingress import Bound, Catalogue
 from trimtab.dataplane.run import Run
 
-_UNWELL = "nobody of its model was well"
-
 
 def row_of(bound: Bound) -> ExperimentRow | None:
     """Experiment and arm, for the record; None where the channel has none that says who answers."""
@@ -45,4 +43,4 @@ def note(run: Run) -> None:
         record.role = "control"
         if arm is not None:
             row = next((row for row in record.plans if row.variant == arm.id), None)
-            record.experiment.instead = row.outcome or _UNWELL if row is not None else None
+            record.experiment.instead = row.outcome if row is not None else None

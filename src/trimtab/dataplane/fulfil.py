@@ -37,6 +37,8 @@ SHUT: Final[dict[Short, str]] = {
     "share": "kept for other tenants",
 }
 """What the record says of a plan whose gate did not open."""
+UNWELL: Final = "nobody of its model was well"
+"""And of one that waits for all the others, since its replicas rest or are ejected."""
 RETRIEVAL_SHARE = 0.25
 """Of the end-to-end target: what embedding a question may take before the lexical lists decide alone."""
 
@@ -81,7 +83,10 @@ def _in_turn(decision: Decision, shut: Sequence[Shut], run: Run) -> Iterator[tup
     fleet = run.plane.fleet
     able = fleet.is_able
     plans = list(zip(decision.plans, decision.rows, strict=True))
-    plans.sort(key=lambda one: fleet.count(one[0].variant.model) > 0 and not able(one[0].variant.model))
+    for plan, row in plans:
+        if fleet.count(plan.variant.model) and not able(plan.variant.model):
+            row.outcome = UNWELL  # until it is asked after all
+    plans.sort(key=lambda one: one[1].outcome == UNWELL)
     plans.sort(key=lambda one: one[0].leaves)
     for leaves in (False, True):
         for number, (plan, row) in enumerate(plans):
