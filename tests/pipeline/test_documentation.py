@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trimtab.dataplane import pipeline
+from trimtab.dataplane import fulfil, pipeline
 from trimtab.surfaces.server import openai
 
 REQUEST = Path(__file__).parent.parent.parent / "docs" / "explanation" / "request.md"
@@ -24,7 +24,7 @@ def test_the_stages_are_the_documented_ones_in_their_order() -> None:
     """The table of docs/explanation/request.md and the code name the same stages in the same order."""
     rows = re.findall(r"^\| (\d+) \| ([a-z ]+) \|", REQUEST.read_text(), re.MULTILINE)
     documented = [name.replace(" ", "_") for _, name in rows]
-    source = Path(pipeline.__file__).read_text()
+    source = "".join(Path(module.__file__).read_text() for module in (pipeline, fulfil))
     numbered = {int(number): at for number, at in ((m[1], m.start()) for m in re.finditer(r"# (\d+)[,;\n]", source))}
     assert sorted(numbered) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     named = re.findall(r'ledger\.stage\("(\w+)"\):  # (\d+)', source)
