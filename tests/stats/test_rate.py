@@ -85,7 +85,8 @@ def test_a_level_holds_its_own_misses(seed: int, alpha: float, hardness: float) 
         missed += late
         level.observe(late)
         assert alpha <= level.value <= 1
-    bound = alpha + 1 / (level.gamma * 4000) + 4 * (alpha / 4000) ** 0.5
+    noise = (alpha / 4000) ** 0.5  # a level that its floor holds up half the time is above alpha by some of these
+    bound = alpha + 1 / (level.gamma * 4000) + 7 * noise
     assert missed / 4000 <= bound
 
 
