@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import tempfile
@@ -16,10 +17,10 @@ import msgspec
 
 from benchmarks.admission_live.client import Callers, closed_loop
 from benchmarks.admission_live.workspace import Serving, serving
+from benchmarks.engines import CHANNEL, write
 from benchmarks.gateway_overhead import admin, processes
 from benchmarks.gateway_overhead.native import CannotRunError
 from benchmarks.sets import AbsentError, read
-from benchmarks.speculative.workspace import CHANNEL, GOVERNED, OFF, ON, WAYS, write
 from benchmarks.tables import tell
 from trimtab.controlplane import records
 from trimtab.core.record import Record
@@ -30,6 +31,14 @@ COPIES: Final = "copies"
 WRITES: Final = "writes"
 """Asks questions: nothing of the answer stands in the prompt."""
 TENANTS: Final = (COPIES, WRITES)
+OFF: Final = "off"
+ON: Final = "on"
+GOVERNED: Final = "governed"
+WAYS: Final = (OFF, ON, GOVERNED)
+"""Models; the last has the engines `fourth` and, as a setting, `third`."""
+CONTEXT: Final = 640
+SLOTS: Final = 8
+SPECULATION: Final = {"by": "ngram", "match": 3, "tokens": 6}
 TOKENS: Final = 72
 WORDS: Final = 60
 BATCHES: Final = (1, 2, 4, 8)
@@ -50,10 +59,25 @@ QUICK: Final = Plan((1, 4), each=3, learn=8)
 def measure(folder: Path, texts: dict[str, list[str]], plan: Plan, seed: int) -> dict[str, Any]:
     """Every batch, tenant and way. Raises CannotRunError."""
     home = folder / "workspace"
-    keys = write(home, TENANTS)
+    keys = write(home, TENANTS, *_documents())
     with serving(home, keys[COPIES]) as up:
         figures = asyncio.run(_all(up, keys, texts, plan, seed))
     return {"figures": figures, "claims": _claims(figures)}
+
+
+def _documents() -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+    """The same engine without speculation and with it, and both once more as settings of one model."""
+    engine = {"model": "bundled", "context": CONTEXT, "slots": SLOTS, "threads": os.cpu_count() or 1}
+    model = {"dialect": "llamacpp", "tier": "S", "context": CONTEXT, "slots": SLOTS}
+    quick = {"endpoint": "engine:third", "speculative": True}
+    proposes = {**engine, "speculation": SPECULATION}
+    engines: dict[str, object] = {"first": engine, "second": proposes, "third": proposes, "fourth": engine}
+    models = {
+        OFF: {**model, "endpoint": "engine:first"},
+        ON: {**model, "endpoint": "engine:second"},
+        GOVERNED: {**model, "endpoint": "engine:fourth", "settings": {"ngram": quick}},
+    }
+    return engines, models
 
 
 async def _all(
@@ -107,7 +131,7 @@ async def _rows(up: Serving, since_ns: int, count: int) -> list[Record]:
         if len(rows) == count:
             return rows
         await asyncio.sleep(0.1)
-    raise CannotRunError("the gateway's records are not whole")
+    raise CannotRunError(f"the gateway has {len(rows)} records of {count} requests")
 
 
 def _on(row: Record) -> bool:

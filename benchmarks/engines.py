@@ -1,10 +1,9 @@
-"""Two tenants, and the same engine three times: without speculation, with it, and both as settings of one model."""
+"""A workspace of embedded engines that no contract stands in the way of: for benchmarks of the engines themselves."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,50 +12,34 @@ import msgspec
 from benchmarks.admission_live.workspace import HOUR_MS, TRIMTAB
 from benchmarks.gateway_overhead.workspace import call
 
-OFF: Final = "off"
-ON: Final = "on"
-GOVERNED: Final = "governed"
-WAYS: Final = (OFF, ON, GOVERNED)
-"""Models; the last has the engines `fourth` and, as a setting, `third`."""
 CHANNEL: Final = "talk"
-CONTEXT: Final = 640
-SLOTS: Final = 8
-SPECULATION: Final = {"by": "ngram", "match": 3, "tokens": 6}
 _MUCH: Final = 1_000_000
 _encode: Final = msgspec.json.encode
 
 
-def write(folder: Path, tenants: Sequence[str]) -> dict[str, str]:
-    """What `trimtab init` makes, with documents of its own; a key of each tenant. Raises CannotRunError."""
+def write(
+    folder: Path, tenants: Sequence[str], engines: Mapping[str, object], models: Mapping[str, Mapping[str, object]]
+) -> dict[str, str]:
+    """What `trimtab init` makes, with documents of its own; a key of each tenant. Each model has a variant
+    `MODEL-plain`, which is to be asked for by name. Raises CannotRunError."""
     call(TRIMTAB, "init", str(folder))
     for unused in (*folder.glob("tenants/*.yaml"), *folder.glob("prompts/*.md")):
         unused.unlink()
-    engine = {"model": "bundled", "context": CONTEXT, "slots": SLOTS, "threads": os.cpu_count() or 1}
-    model = {"dialect": "llamacpp", "tier": "S", "context": CONTEXT, "slots": SLOTS}
-    quick = {"endpoint": "engine:third", "speculative": True}
+    price = {"input_usd_per_mtok": "0.02", "output_usd_per_mtok": "0.08"}
     documents: dict[str, object] = {
         "trimtab.yaml": {
             "server": {"host": "127.0.0.1"},
-            "engines": {
-                "first": engine,
-                "second": {**engine, "speculation": SPECULATION},
-                "third": {**engine, "speculation": SPECULATION},
-                "fourth": engine,
-            },
+            "engines": engines,
             "storage": {"url": "memory"},
             "demo": False,
         },
         "models.yaml": {
-            "models": {
-                OFF: {**model, "endpoint": "engine:first"},
-                ON: {**model, "endpoint": "engine:second"},
-                GOVERNED: {**model, "endpoint": "engine:fourth", "settings": {"ngram": quick}},
-            },
-            "variants": {f"{way}-plain": {"model": way, "max_tokens": CONTEXT // 4} for way in WAYS},
+            "models": models,
+            "variants": {f"{name}-plain": {"model": name, "max_tokens": 160} for name in models},
         },
-        "prices.yaml": {way: {"input_usd_per_mtok": "0.02", "output_usd_per_mtok": "0.08"} for way in WAYS},
+        "prices.yaml": dict.fromkeys(models, price),
         "policy.yaml": {"rules": []},
-        **{f"tenants/{tenant}.yaml": _tenant(tenant) for tenant in tenants},
+        **{f"tenants/{tenant}.yaml": _tenant(tenant, models) for tenant in tenants},
     }
     for name, document in documents.items():
         (folder / name).write_bytes(msgspec.json.format(_encode(document)))
@@ -72,7 +55,7 @@ def _key(folder: Path, tenant: str) -> str:
     return key
 
 
-def _tenant(name: str) -> dict[str, object]:
+def _tenant(name: str, models: Mapping[str, object]) -> dict[str, object]:
     return {
         "id": name,
         "name": name,
@@ -94,7 +77,7 @@ def _tenant(name: str) -> dict[str, object]:
                 "cache": {"reuse": False},
                 "guards": {"checks_in": [], "checks_out": []},
                 "on_miss": "wait",
-                "pin": [f"{way}-plain" for way in WAYS],
+                "pin": [f"{one}-plain" for one in models],
             }
         },
     }
