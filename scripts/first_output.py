@@ -32,6 +32,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("budget", "history"),
     ("budget", "set", "hr", "--period", "day", "--usd", "5"),
     ("budget", "grant", "hr", "--usd", "0", "--until", "1h", "--reason", "x"),
+    ("slo",),
+    ("slo", "export", "--openslo", os.devnull),
     ("event",),
     ("event", "start", "x", "--raise", "assistant=critical", "--for", "0s"),
     ("event", "stop", "x"),

@@ -7,8 +7,8 @@ begin at the first bucket that is kept costs power against what is older, never 
 beginnings are smaller.
 
 The last minute is left out (`SETTLE_NS`), since of requests that are under way those that end first are not like the
-rest. An alarm lasts `quiet_ns` at least and ends, so that the detector begins anew, once the rate of the last `quiet_ns`
-is not above any more; where nothing comes in at all it goes on, because nothing says that it is over.
+rest. An alarm lasts `quiet_ns` at least and ends, so that the detector begins anew, once the rate of that long
+is not above any more; where nothing comes in it goes on, because nothing says that it is over.
 """
 
 from __future__ import annotations
