@@ -34,6 +34,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("budget", "grant", "hr", "--usd", "0", "--until", "1h", "--reason", "x"),
     ("slo",),
     ("slo", "export", "--openslo", os.devnull),
+    ("slo", "watch", "--once"),
     ("event",),
     ("event", "start", "x", "--raise", "assistant=critical", "--for", "0s"),
     ("event", "stop", "x"),

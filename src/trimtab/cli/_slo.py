@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from trimtab.cli._common import busy, emit, json_option, records_of, table, workspace_option
+from trimtab.cli._common import begins, busy, emit, json_option, records_of, span_s, table, workspace_option
 from trimtab.cli._group import Group
 
 if TYPE_CHECKING:
@@ -112,6 +113,60 @@ def import_(file: Path, workspace: Path, as_json: bool) -> None:
             click.echo(line, err=True)
     if refused:
         sys.exit(1)
+
+
+@slo.command(short_help="Go on watching, and tell the receivers of slo.yaml.")
+@workspace_option
+@click.option("--every", default="60s", show_default=True, metavar="SPAN", help="How often to look: 10s, 1m.")
+@click.option("--once", is_flag=True, help="Look once, tell who is to be told, and end.")
+@json_option
+def watch(workspace: Path, every: str, once: bool, as_json: bool) -> None:
+    """Count records as they are written, and tell the receivers of slo.yaml when an alert begins, grows or ends. Runs
+    beside the gateway until it is stopped; one of them is enough.
+
+    A change of the workspace is taken up. What was said is remembered in var/slo. Exit code 1, with --once: a receiver
+    could not be told.
+    """
+    import asyncio
+
+    seconds = span_s(every)
+    if not seconds:
+        raise click.BadParameter(f"{every!r} is no span: write 10s or 1m", param_hint="--every")
+    begins(f"Reading the records of {workspace}")
+    sys.exit(asyncio.run(_watch(workspace, seconds, once, as_json)))
+
+
+async def _watch(workspace: Path, seconds: int, once: bool, as_json: bool) -> int:
+    """0, or 1 where somebody could not be told."""
+    import asyncio
+
+    from trimtab.cli._slo_text import moment
+    from trimtab.core.clock import SystemClock
+    from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
+    from trimtab.foundations.store import Disk
+    from trimtab.surfaces.alerting import LOCK, Watch
+
+    clock, dialer, disk = SystemClock(), Http1Dialer(), Disk()
+    disk.make_folder((workspace / LOCK).parent)
+    held = disk.lock(workspace / LOCK, "watches the objectives of this workspace")
+    try:
+        watching = Watch(workspace, clock, dialer)
+        while True:
+            statuses, found = await watching.step()
+            if as_json:
+                emit(
+                    {"at": clock.wall_ns(), "states": {one.objective.id: one.state for one in statuses}, "told": found}
+                )
+            else:
+                for notice in found:
+                    click.echo(f"{moment(notice.at_ns)}  {notice.state}  {notice.headline}")
+            if once:
+                await watching.outbox.drain()
+                return 1 if watching.outbox.given_up else 0
+            await asyncio.sleep(seconds)
+    finally:
+        await dialer.close()
+        os.close(held)
 
 
 def _checked(workspace: Path, text: str) -> list[str]:

@@ -26,6 +26,7 @@ from trimtab.controlplane.slo.forecast import Forecast, forecast, lookback_ns
 from trimtab.controlplane.slo.judge import told
 from trimtab.controlplane.slo.objectives import Objective
 from trimtab.controlplane.slo.window import DAY_NS, HOUR_NS, MINUTE_NS, PAIRS, Severity, bad_rate, pairs, short
+from trimtab.core.canonical import digest
 from trimtab.core.record import Record
 from trimtab.foundations.stats import Certificate, Rate
 
@@ -84,9 +85,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineState(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the engine keeps. `after`: the last row of each worker, for who reads on."""
+    """All that the engine keeps. `of`: digest of the objectives. `after`: the last row of each worker, for who reads
+    on."""
 
-    v: int = 1
+    of: str
     after: dict[int, int]
     tracks: dict[str, BucketsState]
 
@@ -129,6 +131,7 @@ class Engine:
 
     def state(self) -> EngineState:
         return EngineState(
+            of=digest(self.objectives),
             after=dict(sorted(self.after.items())),
             tracks={id: buckets.state() for id, buckets in self._tracks.items()},
         )
@@ -138,7 +141,7 @@ class Engine:
         """Goes on where `state()` was taken. Raises ValueError where it was of other objectives: what counts as bad may
         have changed, so the rows must be read again."""
         made = cls(objectives)
-        if state.v != 1 or list(state.tracks) != list(made._tracks):
+        if state.of != digest(made.objectives):
             raise ValueError("the state is of other objectives")
         made.after = dict(state.after)
         made._tracks = {one.id: Buckets.from_state(one.window, state.tracks[one.id]) for one in made.objectives}
