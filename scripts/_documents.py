@@ -85,6 +85,8 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("ObjectiveDoc", "freeze_below"): 0.1,
     ("ObjectiveDoc", "off"): True,
     ("Receiver", "user"): "trimtab",
+    ("Receiver", "channels"): ["commerce/*"],
+    ("Receiver", "severities"): ["page"],
     ("Receiver", "private"): True,
     ("SloDocument", "objectives"): [{"channels": ["commerce/*"], "objective": "guard", "target": 0.98}],
     ("SloDocument", "receivers"): {"oncall": {"kind": "slack", "url": "env:SLACK_WEBHOOK_URL"}},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from support.slo import DAY, HOUR, MINUTE, NOW, answer, failure, latency, paid, spend, traffic
 from trimtab.controlplane.slo import Engine, EngineState, Objective, Status
+from trimtab.controlplane.slo.forecast import empty_s
 from trimtab.core.record import GuardRow, Met, Record
 from trimtab.foundations.stats import lower
 
@@ -129,6 +130,9 @@ def test_a_budget_below_its_line_freezes_releases() -> None:
         asked(latency(freeze_below=0.3), steady(960, 40)).frozen or ""
     )
     assert asked(latency(), steady(5, 10)).frozen is None
+    spent = asked(latency(), steady(950, 50))
+    assert (spent.state, spent.why, spent.budget.left) == ("exhausted", "nothing is left", 0)
+    assert spent.frozen is not None
     assert "-100.0%" in (asked(latency(), steady(900, 100)).frozen or "")
     assert asked(spend(100), [paid(NOW - HOUR, 500)]).frozen is None
 
@@ -167,11 +171,11 @@ def test_the_state_is_the_same_bytes_from_the_same_rows(random: Any, seed: int) 
 
 
 def test_memory_is_bounded() -> None:
-    """Of rows at every minute of 100 days no more is kept than windows reach."""
+    """Of rows of 100 days no more is kept than windows reach, also while they are read in one go."""
     engine = Engine([latency(window="30d")])
+    engine.trim(NOW)
     for minute in range(0, 100 * 24 * 60, 7):
         engine.observe(answer(NOW - minute * MINUTE))
-    engine.trim(NOW)
     state = engine.state().tracks["shop/bot/latency"]
     assert len(state.fine) <= 26 * 60 + 1
     assert len(state.coarse) <= 31 * 24 + 1
@@ -253,6 +257,18 @@ def test_an_alert_ends_when_its_cause_does() -> None:
     assert [one for one in engine.at(NOW)[0].alerts if one.severity == "page"]
 
 
+def test_an_alert_does_not_flap() -> None:
+    """One of a few bad minutes outlasts the good ones that follow, for half an hour."""
+    bad_from = NOW - 46 * MINUTE
+    rows = [*traffic(1, bad_from, bad_from + 6 * MINUTE, 600, 1.0), *traffic(2, bad_from + 6 * MINUTE, NOW, 600, 0.0)]
+    engine = Engine([latency()])
+    for row in rows:
+        engine.observe(row)
+    paging = [any(one.severity == "page" for one in engine.at(bad_from + at * MINUTE)[0].alerts) for at in range(46)]
+    assert paging == sorted(paging[:20]) + sorted(paging[20:], reverse=True)
+    assert 30 <= sum(paging) <= 36
+
+
 def test_an_alert_cites_who_raised_it() -> None:
     """The e-detector, the pairs of windows that are over, or both."""
     rows = [*traffic(1, NOW - 2 * DAY, NOW - HOUR, 600, 0.01), *traffic(2, NOW - HOUR, NOW, 600, 1.0)]
@@ -299,8 +315,29 @@ def test_a_forecast_is_an_interval_around_what_happens() -> None:
     assert ahead.earliest_ns <= gone <= ahead.latest_ns
 
 
+@given(
+    st.integers(1, 200),
+    st.integers(-20, 5),
+    st.dictionaries(st.integers(1, 50), st.integers(0, 30), max_size=5),
+    st.integers(1, 60),
+)
+def test_a_pace_is_followed_step_by_step(left: int, slope: int, back: dict[int, int], horizon: int) -> None:
+    """What leaves a window gives back what it took: as a walk second by second finds it, to the second."""
+    walked, have = None, left
+    for second in range(1, horizon + 1):
+        have += slope
+        if have <= 0:
+            walked = second
+            break
+        have += back.get(second, 0)
+    found = empty_s(left, slope, sorted(back.items()), horizon)
+    assert (found is None) == (walked is None)
+    assert found is None or walked is None or walked - 1 < found <= walked
+
+
 def test_there_is_no_forecast_of_too_little() -> None:
-    """Below 20 events of the look-back."""
+    """Below 20 events of the look-back, or of what the target needs."""
+    assert asked(latency(0.99), steady(99, 0)).forecast is None
     assert asked(latency(), [answer(NOW - HOUR)] * 19).forecast is None
     fine = asked(latency(), steady(200, 0)).forecast
     assert fine is not None

@@ -40,10 +40,10 @@ def remarks(statuses: Iterable[Status], now_ns: int) -> Iterator[str]:
             yield f"{styled(status.state, _COLOURS[status.state])}  {status.objective.id}: {status.why}"
         for alert in status.alerts:
             yield f"  {_alert(alert)}"
-        if status.forecast is not None and status.forecast.earliest_ns is not None and status.budget.left > 0:
-            yield f"  forecast: gone in {_interval(status.forecast, now_ns)}"
         if status.frozen is not None:
             yield f"  frozen: {status.frozen}"
+        if status.forecast is not None and status.forecast.expected_ns is not None and status.budget.left > 0:
+            yield f"forecast  {status.objective.id}: gone in {_interval(status.forecast, now_ns)}"
 
 
 def _alert(alert: Alert) -> str:

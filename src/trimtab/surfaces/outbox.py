@@ -65,7 +65,6 @@ class Outbox:
         """For every receiver that wants it."""
         for name, receiver in self._receivers.items():
             if wants(receiver, notice):
-                self._waiting[name].pop(notice.key, None)
                 self._waiting[name][notice.key] = notice
                 if name not in self._tasks:
                     self._tasks[name] = asyncio.get_running_loop().create_task(self._work(name))

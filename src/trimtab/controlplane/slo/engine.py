@@ -152,7 +152,7 @@ def _status(objective: Objective, buckets: Buckets, now_ns: int) -> Status:
     start_ns, until_ns = objective.window.span(now_ns)
     whole = buckets.total(start_ns, now_ns)
     budget = _budget(objective, whole, now_ns)
-    ahead = forecast(objective, buckets, budget.left, now_ns)
+    ahead = forecast(objective, buckets, budget.left, now_ns) if whole.events >= objective.needs else None
     alerts = _money_alerts(objective, budget, ahead) if objective.is_money else _alerts(objective, buckets, now_ns)
     last_ns = max((at_ns for at_ns, one in buckets.rows(start_ns, now_ns) if one.events), default=None)
     state, why = _state(objective, budget, alerts, last_ns, now_ns)
