@@ -91,6 +91,18 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("ArmDoc", "share"): 0.1,
     ("Edits", "language"): "en",
     ("Storage", "url"): "memory",
+    ("ObjectiveDoc", "channels"): ["commerce/*"],
+    ("ObjectiveDoc", "tz"): "Europe/Berlin",
+    ("ObjectiveDoc", "usd"): "25",
+    ("ObjectiveDoc", "false_pages_per_year"): 1,
+    ("ObjectiveDoc", "freeze_below"): 0.1,
+    ("ObjectiveDoc", "off"): True,
+    ("Receiver", "user"): "trimtab",
+    ("Receiver", "channels"): ["commerce/*"],
+    ("Receiver", "severities"): ["page"],
+    ("Receiver", "private"): True,
+    ("SloDocument", "objectives"): [{"channels": ["commerce/*"], "objective": "guard", "target": 0.98}],
+    ("SloDocument", "receivers"): {"oncall": {"kind": "slack", "url": "env:SLACK_WEBHOOK_URL"}},
 }
 """For fields that neither their type nor the example workspace shows."""
 
@@ -380,6 +392,7 @@ trimtab.yaml take effect at the next start.
 | `policy.yaml` | rules ([variables](policy.md)) |
 | `events.yaml` | when channels are of a higher priority class ([how](../how-to/raise-priority-for-an-event.md)) |
 | `experiments.yaml` | which sessions get another variant ([how](../how-to/split-traffic.md)) |
+| `slo.yaml` | objectives beyond those that channels declare, and who is told ([how](../how-to/hold-an-objective.md)) |
 | `tenants/NAME.yaml` | who pays: keys, budgets, limits, channels with their targets |
 | `templates/LANG.yaml` | answers that no model makes |
 | `prompts/NAME.md` | system prompts of variants |

@@ -44,6 +44,10 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,
     },
     ("budget", "history"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("slo", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("slo", "export", "--openslo", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("slo", "watch", "--once"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("slo", "import", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("event", "list"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("event", "start", "sale", "--raise", "assistant=critical", "--for", "2h"): {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,

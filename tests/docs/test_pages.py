@@ -43,6 +43,7 @@ SERVED = [
     "adopt-from-litellm-or-portkey",
     "answer-from-documents",
     "debug-a-refusal",
+    "hold-an-objective",
     "keep-data-in-a-region",
     "point-an-agent-at-it",
     "raise-priority-for-an-event",

@@ -30,6 +30,7 @@ from trimtab.foundations.stats import (
     lower,
     upper,
 )
+from trimtab.foundations.stats.detector import FRACTIONS
 
 
 def seeded(seed: int) -> Any:
@@ -157,6 +158,36 @@ def test_false_alarms_are_a_run_length_apart() -> None:
                 break
         lengths.append(length)
     assert sum(lengths) / len(lengths) >= asked
+
+
+def test_false_alarms_of_batches_are_a_run_length_of_batches_apart() -> None:
+    """The same for batches of any size, whose average to the first false alarm is one of batches."""
+    asked, lengths = 100.0, []
+    for seed in range(200):
+        random, detector, length = seeded(seed), Detector(0.1, asked), 800
+        for at in range(1, 801):
+            total = random.randrange(1, 30)
+            detector.observe_counts(int(sum(flips(random, 0.1, total))), total)
+            if detector.alarmed:
+                length = at
+                break
+        lengths.append(length)
+    assert sum(lengths) / len(lengths) >= asked
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_a_batch_is_the_product_of_its_bets(hits: int, misses: int) -> None:
+    """In no order; one of a single value is that value, an empty one is nothing, what can't be changes nothing."""
+    batch, one, value = Detector(0.2, 1000), Detector(0.2, 1000), Detector(0.2, 1000)
+    batch.observe_counts(hits, hits + misses)
+    factors = [(1 + f * 0.8 / 0.2) ** hits * (1 - f) ** misses for f in FRACTIONS]
+    assert batch.evidence == pytest.approx(sum(factors) / len(factors) if hits + misses else 0)
+    one.observe_counts(1, 1)
+    value.observe(1.0)
+    one.observe_counts(0, 0)
+    with pytest.raises(ValueError, match="is no count"):
+        one.observe_counts(hits + 1, hits)
+    assert one.state() == value.state()
 
 
 def test_a_certified_threshold_is_rarely_a_bad_one() -> None:

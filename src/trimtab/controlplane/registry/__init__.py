@@ -15,6 +15,7 @@ from trimtab.controlplane.registry.budgets import grant as grant_budget
 from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Settings, Storage, no_workspace
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
+from trimtab.controlplane.registry.documents import SLO as SLO_FILE
 from trimtab.controlplane.registry.edit import EditError, change, locked
 from trimtab.controlplane.registry.events import EventChange, UnknownChannelError, UnknownEventError, state_of
 from trimtab.controlplane.registry.events import start as start_event
@@ -32,6 +33,7 @@ __all__ = [
     "POLICY_FILE",
     "SECRET",
     "SETTINGS_FILE",
+    "SLO_FILE",
     "AuditError",
     "AuditRow",
     "BudgetChange",

@@ -14,6 +14,7 @@ from trimtab.core.document import Document
 from trimtab.core.events import Event
 from trimtab.core.experiments import Experiment
 from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
+from trimtab.core.objectives import NO_SLO, SloDocument
 from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.policy import PolicyDocument
 from trimtab.foundations.config import DocumentError, Problem, Reader, did_you_mean, read_text
@@ -150,7 +151,7 @@ TemplatesDocument = dict[
 ]
 
 SETTINGS, MODELS, PRICES, POLICY = "trimtab.yaml", "models.yaml", "prices.yaml", "policy.yaml"
-EVENTS, EXPERIMENTS = "events.yaml", "experiments.yaml"
+EVENTS, EXPERIMENTS, SLO = "events.yaml", "experiments.yaml", "slo.yaml"
 """Documents that a workspace need not have."""
 PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md", "corpora/*/**/*.md", "var/index/*/current")
 """What a change of makes a new configuration; for `foundations.config.fingerprint`."""
@@ -161,6 +162,7 @@ TYPES: Mapping[str, Any] = {
     "policy": PolicyDocument,
     "events": EventsDocument,
     "experiments": ExperimentsDocument,
+    "slo": SloDocument,
     "tenant": Tenant,
     "templates": TemplatesDocument,
 }
@@ -177,6 +179,7 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicyDocument
     events: list[Event]
     experiments: dict[str, Experiment]
+    slo: SloDocument
     tenants: dict[str, Tenant]
     prompts: dict[str, str]
     templates: dict[str, dict[str, str]]
@@ -200,6 +203,7 @@ def read(folder: FilePath, instead: Mapping[str, str] | None = None) -> tuple[Do
     values["events"] = _one(texts, EVENTS, Reader(EventsDocument), problems) if texts.has(EVENTS) else []
     experiments = Reader(ExperimentsDocument)
     values["experiments"] = _one(texts, EXPERIMENTS, experiments, problems) if texts.has(EXPERIMENTS) else {}
+    values["slo"] = _one(texts, SLO, Reader(SloDocument), problems) if texts.has(SLO) else NO_SLO
     values["tenants"] = _each(texts, "tenants", Reader(Tenant), problems)
     values["templates"] = _each(texts, "templates", Reader(TemplatesDocument), problems)
     values["prompts"] = _prompts(folder, problems)
@@ -270,7 +274,7 @@ def _prompts(folder: FilePath, problems: list[Problem]) -> dict[str, str]:
 def _strays(folder: FilePath) -> list[Problem]:
     """Files that nothing reads, though they look as if: a document that never applies must not look applied."""
     problems = []
-    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS, EXPERIMENTS]
+    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS, EXPERIMENTS, SLO]
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if path.name not in known:
             problems.append(_stray(path.name, did_you_mean(path.name, known)))

@@ -23,6 +23,7 @@ FILES: Final = {
     "policy": "policy.yaml",
     "events": "events.yaml",
     "experiments": "experiments.yaml",
+    "slo": "slo.yaml",
     "tenant": "tenants/NAME.yaml",
     "templates": "templates/LANG.yaml",
 }

@@ -13,17 +13,20 @@ from trimtab.controlplane.registry.documents import POLICY, Documents, Settings,
 from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError
+from trimtab.core.objectives import SloDocument
 from trimtab.dataplane.policy import PolicyDocument
 from trimtab.dataplane.snapshot import Snapshot
 from trimtab.foundations.config import DocumentError, Problem, Reader, compose, errors, locate, read_text
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked workspace. `warnings`: what is taken, but deserves a look."""
+    """A checked workspace. `warnings`: what is taken, but deserves a look. `slo` decides nothing about requests, so it
+    is no part of the snapshot that records name."""
 
     folder: FilePath
     settings: Settings
     snapshot: Snapshot
+    slo: SloDocument
     warnings: tuple[Problem, ...]
 
 
@@ -64,7 +67,13 @@ def read_policy(folder: FilePath) -> PolicyDocument:
 
 
 def _built(documents: Documents, snapshot: Snapshot, problems: list[Problem]) -> Workspace:
-    return Workspace(folder=documents.folder, settings=documents.settings, snapshot=snapshot, warnings=tuple(problems))
+    return Workspace(
+        folder=documents.folder,
+        settings=documents.settings,
+        snapshot=snapshot,
+        slo=documents.slo,
+        warnings=tuple(problems),
+    )
 
 
 def _placed(folder: FilePath, instead: Mapping[str, str], problems: list[Problem]) -> list[Problem]:

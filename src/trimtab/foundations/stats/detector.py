@@ -7,6 +7,10 @@ average, counted from the last one: the average run length. Choose A by "at most
 the traffic. Shin, Ramdas and Rinaldo, "E-detectors" (New England Journal of Statistics in Data Science, 2024), with the
 sum over all beginnings of Shiryaev and Roberts.
 
+Values that come in batches may be given as counts (`observe_counts`): new bets then begin before a batch, none within,
+and A counts batches. The bets within one are multiplied, so that their order does not matter. Batches of a minute make
+the run length one of time, whatever the traffic: 525,600 is a year.
+
 A window of five minutes that alarms above x % has no such figure: how often it errs hangs on traffic and rate, and it
 forgets what happened in the sixth.
 """
@@ -35,8 +39,9 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Detector:
-    """Watches for a mean above `rate` of values in [0, 1]. `run_length`: false alarms are so many values apart, at
-    least, on average. Two can't be merged: they hang on the order of events. O(1), 1 us. Raises ValueError."""
+    """Watches for a mean above `rate` of values in [0, 1]. `run_length`: false alarms are so many values (or, of
+    counts, batches) apart, at least, on average. Two can't be merged: they hang on the order of events. O(1), 1 us.
+    Raises ValueError."""
 
     def __init__(self, rate: float, run_length: float) -> None:
         if not 0 < rate < 1:
@@ -81,9 +86,25 @@ class Detector:
         self._count += 1
         self._alarmed = self._alarmed or self.evidence >= self.run_length
 
+    def observe_counts(self, hits: int, total: int) -> None:
+        """A batch of `total` values, `hits` of them 1 and the rest 0. `run_length` then counts batches: give none but
+        batches. An empty one is no observation. Raises ValueError for what is no count."""
+        if not 0 <= hits <= total:
+            raise ValueError(f"{hits} of {total} is no count")
+        if not total:
+            return
+        gain = (1 - self.rate) / self.rate
+        self._logs = [
+            _plus_one(one) + hits * log1p(fraction * gain) + (total - hits) * log1p(-fraction)
+            for one, fraction in zip(self._logs, FRACTIONS, strict=True)
+        ]
+        self._total += hits
+        self._count += total
+        self._alarmed = self._alarmed or self.evidence >= self.run_length
+
     def certificate(self) -> Certificate:
-        """After an alarm: that the rate has been above `rate` since some time. `error` is the share of values at which
-        such an alarm is false; 1 without one."""
+        """After an alarm: that the rate has been above `rate` since some time. `error` is the share of values (or
+        batches) at which such an alarm is false; 1 without one."""
         return Certificate(
             claim=f"rate risen above {self.rate:g}",
             method="e-detector",

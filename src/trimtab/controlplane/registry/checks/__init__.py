@@ -7,6 +7,7 @@ from trimtab.controlplane.registry.checks import (
     events,
     experiments,
     models,
+    objectives,
     processes,
     storage,
     tenants,
@@ -26,6 +27,7 @@ CHECKS = (
     *tenants.CHECKS,
     *events.CHECKS,
     *experiments.CHECKS,
+    *objectives.CHECKS,
     *texts.CHECKS,
 )
 
