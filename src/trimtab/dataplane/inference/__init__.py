@@ -11,17 +11,20 @@ from trimtab.dataplane.inference.generate import Hedge, Patience, generate
 from trimtab.dataplane.inference.hedges import HedgeBudget
 from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
+from trimtab.dataplane.inference.signals import TELLING, Board, Signals, signals_of
 from trimtab.dataplane.inference.slots import Sender
 from trimtab.dataplane.inference.usage import wire as wire_usage
 
 __all__ = [
     "NOT_ALLOWED",
     "SALTED",
+    "TELLING",
     "WIRES",
     "Answering",
     "Assembler",
     "AttemptFailed",
     "Belief",
+    "Board",
     "Choice",
     "Dialer",
     "Fault",
@@ -36,6 +39,7 @@ __all__ = [
     "ReplicaView",
     "RetryBudget",
     "Sender",
+    "Signals",
     "Tries",
     "encode",
     "extracts",
@@ -44,6 +48,7 @@ __all__ = [
     "is_content",
     "pieces",
     "prompt_of",
+    "signals_of",
     "texts_of",
     "unfit",
     "wire_usage",
