@@ -136,7 +136,9 @@ class Tier:
         Who runs on a replica that goes keeps it to the end."""
         names = list(map(str, range(replicas))) if isinstance(replicas, int) else replicas
         old = {one.id: one for one in self._replicas}
-        self._replicas = [old.get(name) or Replica(self.in_turn, name, self._typical) for name in names or old or ["0"]]
+        self._replicas = [
+            old[name] if name in old else Replica(self.in_turn, name, self._typical) for name in names or old or ["0"]
+        ]
         self._each = math.inf if slots is None else math.ceil(slots / len(self._replicas))
 
     @property
@@ -343,7 +345,9 @@ class Tier:
 
     def begin(self, turn: Turn, now_ns: int, replica: str | None = None) -> Running:
         """It is admitted: from now on it counts, on that replica, or where it costs the least."""
-        place = self._named(replica) or self._order(turn, now_ns)[0][0]
+        place = self._named(replica)
+        if place is None:
+            place = self._order(turn, now_ns)[0][0]
         running = Running(turn, place, place.load(now_ns), now_ns)
         place.begin(running, self.predictor.fit.pod)
         return running
