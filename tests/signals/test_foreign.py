@@ -20,6 +20,7 @@ from trimtab.surfaces.twin.loop import VirtualLoop
 POD = Pod(base_ms=20, sequence_ms=1, held_ms=0.001, prefill_ms=10, prompt_ms=0.2, attend_ms=0, serial=1.0)
 LONG = Latency(ttft_ms=60_000, itl_ms=60_000, e2e_ms=600_000, percentile=0.9, deadline_ms=900_000)
 TIGHT = Latency(ttft_ms=1_000, itl_ms=60_000, e2e_ms=600_000, percentile=0.9, deadline_ms=900_000)
+PATIENT = Latency(ttft_ms=8_000, itl_ms=60_000, e2e_ms=600_000, percentile=0.9, deadline_ms=900_000)
 EVER = 1 << 62
 COUNT = st.integers(0, 200)
 
@@ -125,6 +126,20 @@ def test_one_that_has_just_ended_is_ours_still() -> None:
     assert foreign.number(LATE_NS + 201) == 3
 
 
+def test_a_gate_knows_who_has_just_ended() -> None:
+    """An engine that still tells of an answer whose end has come here has nobody else's."""
+
+    async def main() -> None:
+        one = gate()
+        ticket = await admitted(one, turn({"a": 0.9}))
+        assert ticket.order[0] == "a"
+        ticket.end("success")
+        one.tell("a", told(1))
+        assert (await admitted(one, turn({"a": 0.1}))).order[0] == "a"
+
+    run_virtual(main)
+
+
 def test_who_waits_beyond_ours_is_somebody_else() -> None:
     """Of what is not ours, as many wait as wait there beyond those of ours without a first token."""
     typical = Typical()
@@ -169,8 +184,8 @@ def test_waiting_prompts_of_others_do_not_pile_up_in_the_queue_of_ours() -> None
 
 
 def test_forecasts_count_others() -> None:
-    """A request that would be in time alone is not let in behind others' prompts, while ours run there; and is once the
-    engine has told that they are gone."""
+    """A request that would be in time alone is not let in behind others' prompts, while ours run there. One that waits is
+    let in as soon as the engine tells that they are gone, though nobody of ours has ended."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -179,15 +194,18 @@ def test_forecasts_count_others() -> None:
         teach(one.tier)
         first = await admitted(one, turn())
         first.wrote(1)
-        one.tell("a", told(1, 20))
+        first.wrote(45)
+        one.tell("a", told(1, 60))
         late = await one.admit(turn(latency=TIGHT), 0)
         assert isinstance(late, Refused)
         assert late.look.short == "ttft"
-        waiting = asyncio.create_task(one.admit(turn(latency=TIGHT), 0.5))
+        waiting = asyncio.create_task(one.admit(turn(latency=PATIENT), 30))
         await asyncio.sleep(0.1)
+        assert one.waiting == 1
         one.tell("a", told(1, 0))
-        assert (await admitted(one, turn(latency=TIGHT))).how == "free"
-        waiting.cancel()
+        ticket = await waiting
+        assert isinstance(ticket, Ticket)
+        assert (ticket.how, loop.clock.now_ns()) == ("waited", NS_PER_S // 10)
 
     run_virtual(main)
 
