@@ -184,8 +184,8 @@ def test_waiting_prompts_of_others_do_not_pile_up_in_the_queue_of_ours() -> None
 
 
 def test_forecasts_count_others() -> None:
-    """A request that would be in time alone is not let in behind others' prompts, while ours run there. One that waits is
-    let in as soon as the engine tells that they are gone, though nobody of ours has ended."""
+    """A request that would be in time alone is not let in behind others' prompts, while ours run there. One that waits
+    is let in as soon as the engine tells that they are gone, though nobody of ours has ended."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
