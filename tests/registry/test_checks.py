@@ -234,6 +234,48 @@ FAULTS = {
         "models.far.overflow",
         "has no variant",
     ),
+    "a setting without its engine": Fault(
+        "models.yaml",
+        "slots: 4 #",
+        "settings: {quick: {endpoint: engine:quick}}\n    slots: 4 #",
+        "models.small.settings.quick.endpoint",
+        "no engine 'quick'",
+    ),
+    "a setting on the model's own engine": Fault(
+        "models.yaml",
+        "slots: 4 #",
+        "settings: {quick: {endpoint: engine:small}}\n    slots: 4 #",
+        "models.small.settings.quick.endpoint",
+        "is also the endpoint of small",
+    ),
+    "a setting that does not speculate": Fault(
+        "models.yaml",
+        "slots: 4 #",
+        "settings: {quick: {endpoint: engine:medium, speculative: true}}\n    slots: 4 #",
+        "models.small.settings.quick.speculative",
+        "does not, by trimtab.yaml",
+    ),
+    "a setting for nobody": Fault(
+        "models.yaml",
+        "slots: 4 #",
+        "settings: {quick: {endpoint: http://h/v1, tenants: [comerce]}}\n    slots: 4 #",
+        "models.small.settings.quick.tenants[0]",
+        "mean commerce?",
+    ),
+    "a draft without a model": Fault(
+        "trimtab.yaml",
+        "    slots: 4 #",
+        "    speculation: {by: draft}\n    slots: 4 #",
+        "engines.small.speculation.by",
+        "needs the model that proposes",
+    ),
+    "a model that proposes nothing": Fault(
+        "trimtab.yaml",
+        "    slots: 4 #",
+        "    speculation: {model: bundled}\n    slots: 4 #",
+        "engines.small.speculation.model",
+        "needs no model to propose",
+    ),
     "its own fallback": Fault(
         "models.yaml", "slots: 4 #", "fallbacks: [small]\n    slots: 4 #", "models.small.fallbacks", "the model itself"
     ),

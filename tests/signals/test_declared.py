@@ -10,7 +10,7 @@ from support.frontdoor import clock
 from support.gateway import replaced, write_workspace
 from trimtab.controlplane.registry import load
 from trimtab.core.errors import ConfigError
-from trimtab.core.models import Model
+from trimtab.core.models import Model, Setting, with_settings
 from trimtab.dataplane.inference import Origin
 from trimtab.foundations.addresses import host_port
 from trimtab.surfaces.replicas import replicas_of
@@ -107,3 +107,24 @@ def test_each_endpoint_has_its_own_publisher(tmp_path: Path) -> None:
     )
     assert [(one.kv_events, one.kv_replay) for one in found] == [a, a, b, b]
     assert [one.metrics for one in found] == [None] * 4
+
+
+def test_a_settings_engines_are_read_at_the_same_path(tmp_path: Path) -> None:
+    """What the model's own endpoints publish is not theirs."""
+    model = Model(
+        endpoint="http://a/v1",
+        tier="S",
+        dialect="vllm",
+        private=True,
+        metrics="/metrics",
+        kv_events="tcp://a:1",
+        kv_replay="tcp://a:2",
+        settings={"ngram": Setting(endpoint=["http://b/v1", "http://c/v1"])},
+    )
+    found = replicas_of(with_settings({"m": model}), {}, tmp_path)
+    own, *others = [*found["m"], *found["m+ngram"]]
+    assert own.kv_events is not None
+    assert [(one.id, one.metrics, one.kv_events, one.kv_replay) for one in others] == [
+        ("m+ngram/0", "/metrics", None, None),
+        ("m+ngram/1", "/metrics", None, None),
+    ]

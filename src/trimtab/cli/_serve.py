@@ -13,7 +13,8 @@ from trimtab.cli._common import begins, workspace_option
 
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import Settings
-    from trimtab.surfaces.processes import EngineSpec
+    from trimtab.controlplane.registry.documents import Engine
+    from trimtab.surfaces.processes import EngineSpec, SpeculationSpec
 
 PORT_TAKEN: Final = 3
 
@@ -101,7 +102,20 @@ def engine_specs(settings: Settings) -> list[EngineSpec]:
     share = share_of_cores(len(settings.engines), usable_cores())
     return [
         EngineSpec(
-            name=name, model=engine.model, slots=engine.slots, context=engine.context, threads=engine.threads or share
+            name=name,
+            model=engine.model,
+            slots=engine.slots,
+            context=engine.context,
+            threads=engine.threads or share,
+            pass_tokens=engine.pass_tokens,
+            speculation=_speculation(engine),
         )
         for name, engine in settings.engines.items()
     ]
+
+
+def _speculation(engine: Engine) -> SpeculationSpec | None:
+    from trimtab.surfaces.processes import SpeculationSpec
+
+    terms = engine.speculation
+    return None if terms is None else SpeculationSpec(match=terms.match, tokens=terms.tokens, model=terms.model)

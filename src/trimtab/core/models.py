@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -58,6 +59,29 @@ class OverflowTerms(Document, frozen=True):
     what the channel redacts, and is put back as the answer comes in."""
 
 
+class Setting(Document, frozen=True):
+    """The same model on engines that are set up otherwise: with speculative decoding, say, or another batch size."""
+
+    endpoint: Annotated[str, Meta(examples=["engine:small-ngram"])] | list[str]
+    """Where it runs, as the model's own `endpoint`."""
+    slots: Count | None = None
+    """Requests that one replica of it takes at once; unset, as the model's."""
+    speculative: bool = False
+    """It proposes tokens and has the model check them, several in one pass."""
+    overhead: Annotated[float, Meta(ge=0, le=100)] = 4.0
+    """Tokens proposed in vain for each token of answers, at most; beyond it the model's own endpoints are asked."""
+    proposes: Count | None = None
+    """Tokens that the engine proposes at once, where it tells only how many are accepted (SGLang)."""
+    most_running: Count | None = None
+    """While so many requests of the model run, others go to its own endpoints, whatever was measured."""
+    tenants: list[str] | None = None
+    """Whose requests it may get; unset, everybody's."""
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint
+
+
 class Model(Document, frozen=True):
     """A model and where it runs."""
 
@@ -111,6 +135,9 @@ class Model(Document, frozen=True):
     slots: Count = 8
     """Requests that one replica takes at once. The model has `slots` x replicas concurrency tokens; who finds none
     waits or goes to the next plan."""
+    settings: dict[Slug, Setting] = {}
+    """Other settings of its engines, by name. Which of them a request gets, if any, is decided for each tenant and by
+    how many requests run: by the time that answers take for each of their tokens, as it was measured."""
     prefill: bool = False
     """The endpoint continues an assistant message that is begun: it may go on with another's broken answer where the
     contract says `resume: continue`."""
@@ -136,6 +163,42 @@ class Model(Document, frozen=True):
     @property
     def replays(self) -> list[str]:
         return [] if self.kv_replay is None else [self.kv_replay] if isinstance(self.kv_replay, str) else self.kv_replay
+
+
+def with_settings(models: Mapping[str, Model]) -> dict[str, Model]:
+    """The models, and each of their settings as a model of its own, `MODEL+SETTING`, which nobody can name: no name of
+    a document has a plus in it. Each then has replicas, slots and forecasts of its own, and nothing of what the model's
+    own endpoints publish."""
+    found = dict(models)
+    for name, model in models.items():
+        for setting, terms in model.settings.items():
+            slots = terms.slots or model.slots
+            found[setting_model(name, setting)] = msgspec.structs.replace(
+                model,
+                endpoint=terms.endpoint,
+                slots=slots,
+                settings={},
+                fallbacks=[],
+                overflow=None,
+                kv_events=None,
+                kv_replay=None,
+            )
+    return found
+
+
+def setting_model(model: str, setting: str) -> str:
+    """What a model's setting is called where models are."""
+    return f"{model}+{setting}"
+
+
+def own_model(model: str) -> str:
+    """The model that such a name is a setting of, or is itself."""
+    return model.partition("+")[0]
+
+
+def setting_of(model: str) -> str | None:
+    """The setting in such a name; None for a model's own."""
+    return model.partition("+")[2] or None
 
 
 class QualityEstimate(Document, frozen=True):

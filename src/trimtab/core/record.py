@@ -171,6 +171,33 @@ class ExperimentRow(msgspec.Struct, kw_only=True):
     """Why control answered where the arm should have; null: it did not."""
 
 
+class SettingRow(msgspec.Struct, kw_only=True):
+    """Which setting of a model's engines a request was to get, and what that is known to gain."""
+
+    model: str
+    """Whose `settings`."""
+    name: str | None
+    """The setting; null: the model's own endpoints."""
+    why: Literal["measured", "measured for all", "neighbour", "exploring", "batch", "overhead"]
+    """What decided: the tenant's own measurements (with a certificate), those of all tenants, those at other numbers of
+    requests; or it was this request's turn to show what the other choice takes. Or too many requests ran (`batch`), or
+    the engine proposed too many tokens in vain (`overhead`)."""
+    running: int
+    """Requests of the model that ran, whatever their setting."""
+    about: str
+    """The setting that `gain` is about."""
+    gain: float | None = None
+    """Time for a token on the model's own endpoints over that on the setting, lately; null: one of them is unknown."""
+    full: bool = False
+    """The setting had no room, or nobody who is well, so that the model's own endpoints were asked."""
+    by: str | None = None
+    """The setting that answered; null: the model's own endpoints, or nobody."""
+    drafted: int | None = None
+    """Tokens that the engine proposed; null: it did not tell."""
+    accepted: int | None = None
+    """Of these, those that the model accepted."""
+
+
 class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the gate of one plan's model decided, and by which numbers. Times are in ms from the decision on."""
 
@@ -346,6 +373,8 @@ class Record(msgspec.Struct, kw_only=True):
     the share of its prompt that the one asked first was believed to hold."""
     guards: list[GuardRow]
     """Each check of each guard stage."""
+    setting: SettingRow | None = None
+    """Which setting of the model's engines it was to get; null: the model has none for it."""
     admissions: list[AdmissionRow] = []
     """What the gate of each plan that was tried decided, in order."""
     certificates: list[CertificateRow]

@@ -25,6 +25,7 @@ from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, question_of, retrieve, with_passages
 from trimtab.dataplane.run import Decision, Run
+from trimtab.dataplane.tune import is_setting, tuned
 
 SHUT: Final[dict[Short, str]] = {
     "slots": "queue full",
@@ -53,7 +54,7 @@ async def fulfil(decision: Decision, run: Run) -> None:
     try:
         async with asyncio.timeout(hold.left_s(run, bound)):
             shut: list[Shut] = []
-            for plan, row, others in _in_turn(decision, shut, run):
+            for plan, row, others in tuned(run, bound, _in_turn(decision, shut, run)):
                 goes_on = run.started
                 outcome = await _try(run, plan, row, others, decision, shut)
                 if outcome is None:
@@ -239,6 +240,8 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
     strict = bound.contract.on_miss == "refuse" or (rivals > 1 and refused < rivals)
     if run.tries.attempts:  # somebody has failed: late is better than not at all
         strict = False
+    if is_setting(plan):  # the model's own endpoints come next
+        strict, wait_s, reroute = True, 0.0, True
     await place.look(run, plan, bound)
     turn = hold.turn(run, bound, ask, strict=strict, avoid=run.plane.fleet.avoided(plan.variant.model))
     run.plane.aside.give_way(plan.variant.model, lambda: gate.is_open(turn))
@@ -246,7 +249,8 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
     if isinstance(got, Ticket):
         return got
     no, row = got
-    shut.append(Shut(plan, no, row))
+    if not is_setting(plan):
+        shut.append(Shut(plan, no, row))
     told = Refusal(code=Code.QUEUE_FULL, message=Code.QUEUE_FULL.value.cause)
     return NotAnswered(told, SHUT[row.short or "slots"], last=not reroute)
 

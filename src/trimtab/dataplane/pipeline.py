@@ -14,6 +14,7 @@ import logging
 from trimtab.core.decision import Allowed, Features
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
+from trimtab.core.models import setting_of
 from trimtab.core.record import Record, answering
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import (
@@ -27,6 +28,7 @@ from trimtab.dataplane import (
     policy,
     routing,
     settle,
+    tune,
 )
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.fulfil import fulfil
@@ -71,9 +73,11 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
     finally:
         with run.ledger.stage("settle"):  # 12
             settle.close(run)
+        tune.note(run)
         settle.write(run)
         foresee.learn(run)
         place.learn(run)
+        tune.learn(run)
     return run.record
 
 
@@ -252,7 +256,8 @@ async def _too_long(run: Run, body: Body) -> frozenset[str]:
 
     An estimated count is believed only when it is twice over: the upstream itself knows better.
     """
-    doubtful = [one for one in run.configuration.catalogue.models.items() if run.prompt_bound > one[1].context]
+    models = run.configuration.catalogue.models.items()
+    doubtful = [one for one in models if run.prompt_bound > one[1].context and setting_of(one[0]) is None]
     if not doubtful:
         return frozenset()
     text = "\n".join(settle.texts(body.messages))

@@ -22,7 +22,7 @@ from trimtab.core.decision import Path
 from trimtab.core.errors import Code
 from trimtab.core.models import Tier
 from trimtab.core.money import usd
-from trimtab.core.record import Outcome, Record
+from trimtab.core.record import Outcome, Record, SettingRow
 from trimtab.dataplane.guard import CHECKS_IN, CHECKS_OUT
 
 MOST_SERIES: Final = 10_000
@@ -92,6 +92,8 @@ class Counts:
         self._channels: dict[tuple[str, str], _Channel] = {}
         self._stages: dict[str, list[float]] = {name: _buckets(_STAGE) for name in (*STAGES, OTHER)}
         self._attempts: dict[tuple[str | None, str], int] = {}
+        self._settings: dict[tuple[str, str], int] = {}
+        self._drafted: dict[tuple[str, str], int] = {}
         self._guards: dict[tuple[str, str], int] = {}
         self._refused: dict[str, int] = {}
         self._folded = self._failed = 0
@@ -146,11 +148,24 @@ class Counts:
             if key not in self._attempts and len(self._attempts) >= self._most:
                 key = OTHER, OTHER
             self._attempts[key] = self._attempts.get(key, 0) + 1
+        if record.setting is not None:
+            self._set(record.setting)
         for row in record.guards:
             if row.hits:
                 check = row.check if row.check in _CHECKS else OTHER
                 self._guards[row.stage, check] = self._guards.get((row.stage, check), 0) + row.hits
         self._live.observe(fate.labels[:2], record)
+
+    def _set(self, row: SettingRow) -> None:
+        """Names come from documents; those of earlier ones are bounded as all others."""
+        name = row.model if row.name is None else f"{row.model}+{row.name}"
+        if len(self._settings) >= self._most and (name, row.why) not in self._settings:
+            name = OTHER
+        self._settings[name, row.why] = self._settings.get((name, row.why), 0) + 1
+        if row.drafted is not None:
+            accepted = row.accepted or 0
+            for key, count in (((name, "yes"), accepted), ((name, "no"), row.drafted - accepted)):
+                self._drafted[key] = self._drafted.get(key, 0) + count
 
     def _spend(self, fate: _Fate, settled: int, baseline: int | None) -> None:
         fate.priced = True
@@ -250,6 +265,10 @@ class Counts:
         yield f.ATTEMPTS.head
         for labels, count in attempts.items():
             yield sample(f.ATTEMPTS, labels, count)
+        for family, counts in ((f.SETTINGS, self._settings), (f.DRAFTED, self._drafted)):
+            yield family.head
+            for labels, count in list(counts.items()):
+                yield sample(family, labels, count)
         yield f.GUARD_HITS.head
         for labels, count in list(self._guards.items()):
             yield sample(f.GUARD_HITS, labels, count)

@@ -203,6 +203,23 @@ ATTEMPTS = Family(
     help="Calls of models: success, dropped (failed or cut), ignored (never ran, or the caller left).",
     labels=(VARIANT, Label("outcome", "success, dropped, ignored")),
 )
+SETTINGS = Family(
+    name="trimtab_setting_requests_total",
+    kind="counter",
+    unit="requests",
+    help="Requests of models that have settings, by the setting that they were to get, and why.",
+    labels=(
+        Label("setting", "MODEL or MODEL+SETTING"),
+        Label("why", "measured, measured for all, neighbour, exploring, batch, overhead"),
+    ),
+)
+DRAFTED = Family(
+    name="trimtab_setting_draft_tokens_total",
+    kind="counter",
+    unit="tokens",
+    help="Tokens that engines with speculative decoding proposed, as far as they tell.",
+    labels=(Label("setting", "MODEL+SETTING"), Label("accepted", "yes, no")),
+)
 GUARD_HITS = Family(
     name="trimtab_guard_hits_total",
     kind="counter",
@@ -499,7 +516,19 @@ ENGINE_TOLD: Final = (ENGINE_RUNNING, ENGINE_WAITING, ENGINE_KV_USED, ENGINE_AGE
 FROM_RECORDS: Final = (
     *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
     *(LIVE_DURATION, LIVE_TTFT, LIVE_ITL),
-    *(REASONING_TOKENS, COST, BASELINE, COMPARED, ATTEMPTS, GUARD_HITS, HTTP_REFUSED, FOLDED, FAILED),
+    *(
+        REASONING_TOKENS,
+        COST,
+        BASELINE,
+        COMPARED,
+        ATTEMPTS,
+        SETTINGS,
+        DRAFTED,
+        GUARD_HITS,
+        HTTP_REFUSED,
+        FOLDED,
+        FAILED,
+    ),
 )
 AT_SCRAPE: Final = (
     *(

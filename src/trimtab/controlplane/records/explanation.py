@@ -42,6 +42,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool | None
     experiment: str | None
     """Its experiment and arm, and why control answered in the arm's place, where it did."""
+    setting: str | None
+    """Of its model's engines: which one answered, why, and what it is known to gain."""
     cause: str | None
     """What the code means, for one that is not a success."""
     fix: str | None
@@ -165,6 +167,7 @@ def _header(record: Record) -> Header:
         finish_reason=record.finish_reason,
         stream=record.stream,
         experiment=_experiment(record),
+        setting=_setting(record),
         cause=spec.cause if spec else None,
         fix=spec.fix if spec else None,
     )
@@ -176,6 +179,21 @@ def _experiment(record: Record) -> str | None:
         return None
     instead = "" if found.instead is None else f"; control answered: {found.instead}"
     return f"{found.name}, arm {found.arm}{instead}"
+
+
+def _setting(record: Record) -> str | None:
+    found = record.setting
+    if found is None:
+        return None
+    said = [f"{found.why}, {found.running} ran"]
+    if found.gain is not None:
+        said.append(f"{found.about} takes a token in 1/{found.gain:.2f} of the time")
+    if found.name is not None and found.by is None:
+        said.append(f"{found.name} had no room" if found.full else f"{found.name} did not answer")
+    if found.drafted is not None:
+        said.append(f"{found.accepted or 0} of {found.drafted} proposed tokens accepted")
+    who = found.by or "the model's own endpoints"
+    return f"{who}: {'; '.join(said)}"
 
 
 def _marks(record: Record) -> list[Mark]:

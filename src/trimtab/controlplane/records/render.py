@@ -93,6 +93,8 @@ def _header(explanation: Explanation) -> Table:
     ]
     if header.experiment:
         pairs.append(("experiment", header.experiment))
+    if header.setting:
+        pairs.append(("setting", header.setting))
     if header.cause:
         pairs += [("why", header.cause), ("what helps", header.fix)]
     return _pairs(pairs)

@@ -10,7 +10,7 @@ from trimtab.controlplane.registry.documents import Documents
 from trimtab.controlplane.registry.timelines import channels_of, timelines
 from trimtab.core.canonical import digest
 from trimtab.core.experiments import Experiments, Split
-from trimtab.core.models import Model, Prices, Variant, VariantDoc
+from trimtab.core.models import Model, Prices, Variant, VariantDoc, with_settings
 from trimtab.core.money import LoosePrice, Price
 from trimtab.core.tenancy import Key, KeyEntry, Tenancy, Tenant
 from trimtab.dataplane.policy import PolicyDocument, compile_policy
@@ -76,7 +76,7 @@ def release(documents: Documents, prices: dict[str, Price]) -> Release:
     return Release(
         id="rel_" + digest(content),
         variants=variants,
-        models=declared.models,
+        models=with_settings(declared.models),
         aliases=declared.aliases,
         policy=compile_policy(documents.policy),
         templates=templates,

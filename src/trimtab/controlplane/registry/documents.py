@@ -40,6 +40,21 @@ class Server(Document, frozen=True):
     """`env:NAME` or `file:PATH` of the key that /metrics takes, as `Authorization: Bearer KEY`."""
 
 
+class Speculation(Document, frozen=True):
+    """Speculative decoding of an embedded engine: tokens are proposed, and checked by the model in one pass."""
+
+    by: Literal["ngram", "draft"] = "ngram"
+    """What proposes: what the last tokens were followed by before, in the same conversation (`ngram`), or a small model
+    (`draft`). llama.cpp's ways that remember other conversations are not offered: by its time an answer would tell one
+    tenant what another was told."""
+    match: Annotated[int, Meta(ge=1, le=1024)] = 3
+    """With `by: ngram`: tokens that must agree. Fewer propose more often, and more in vain."""
+    tokens: Annotated[int, Meta(ge=1, le=256)] = 6
+    """Tokens proposed at once, at most."""
+    model: Annotated[str, Meta(min_length=1, description="bundled, or the path of a GGUF file")] | None = None
+    """With `by: draft`: the small model's weights, of the same vocabulary."""
+
+
 class Engine(Document, frozen=True):
     """An embedded engine: llama.cpp in a child process."""
 
@@ -51,6 +66,11 @@ class Engine(Document, frozen=True):
     """Tokens of prompt and answer, of each slot."""
     threads: Count | None = None
     """Threads that compute. Unset, the engines share the cores of this machine equally."""
+    pass_tokens: Annotated[int, Meta(ge=8, le=8192)] | None = None
+    """Tokens of prompts that one pass takes in, at most: fewer let those who write go on sooner, more take a prompt in
+    faster. Unset, llama.cpp's own 512."""
+    speculation: Speculation | None = None
+    """Speculative decoding; unset, there is none. A model's `settings` decide when requests get such an engine."""
 
 
 class Storage(Document, frozen=True):

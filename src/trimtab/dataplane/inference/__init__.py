@@ -8,6 +8,7 @@ from trimtab.dataplane.inference.dialects import WIRES, encode, unfit
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
 from trimtab.dataplane.inference.generate import Hedge, Patience, generate
+from trimtab.dataplane.inference.governor import Chosen, Governor
 from trimtab.dataplane.inference.hedges import HedgeBudget
 from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
@@ -26,9 +27,11 @@ __all__ = [
     "Belief",
     "Board",
     "Choice",
+    "Chosen",
     "Dialer",
     "Fault",
     "Fleet",
+    "Governor",
     "Hedge",
     "HedgeBudget",
     "Origin",

@@ -291,6 +291,11 @@ class Answering:
         return self._usage.result()
 
     @property
+    def drafts(self) -> tuple[int, int] | None:
+        """Tokens that the engine proposed, and how many of them it took; None: it told nothing of that."""
+        return self._usage.drafts
+
+    @property
     def raw_usage(self) -> Mapping[str, Any]:
         return self._usage.raw
 

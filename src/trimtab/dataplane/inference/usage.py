@@ -16,7 +16,10 @@ from trimtab.core.money import Usage
 class UsageReducer:
     """What one attempt has used, as far as its upstream has told."""
 
-    __slots__ = ("_choices", "_dialect", "_predicted", "cached", "completion", "prompt", "raw", "reasoning", "written")
+    __slots__ = (
+        *("_choices", "_dialect", "_predicted", "cached", "completion", "drafts", "prompt", "raw", "reasoning"),
+        "written",
+    )
 
     def __init__(self, dialect: str, choices: int) -> None:
         self._dialect, self._choices = dialect, choices
@@ -28,6 +31,8 @@ class UsageReducer:
         self.written: int | None = None
         self.completion: int | None = None
         self.reasoning: int | None = None
+        self.drafts: tuple[int, int] | None = None
+        """Tokens that llama.cpp proposed for the answer, and accepted."""
 
     def take(self, chunk: dict[str, Any]) -> bool:
         """Read, and take out, what a chunk says of usage; whether it said anything."""
@@ -59,6 +64,9 @@ class UsageReducer:
         if fresh is not None:
             self.cached = cached
             self.prompt = fresh + (cached or 0)
+        drafted = _count(timings.get("draft_n"), None)
+        if drafted is not None:
+            self.drafts = drafted, _count(timings.get("draft_n_accepted"), 0) or 0
         predicted = _count(timings.get("predicted_n"), None)
         if predicted is not None:
             choices = chunk.get("choices") or [{}]

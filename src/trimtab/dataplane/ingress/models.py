@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from trimtab.core.errors import Code, Refusal
-from trimtab.core.models import Model, Variant
+from trimtab.core.models import Model, Variant, own_model
 from trimtab.core.tenancy import Channel
 from trimtab.foundations.config import did_you_mean
 from trimtab.foundations.embed import Embedder
@@ -26,13 +26,13 @@ class Target(msgspec.Struct, frozen=True):
     def takes(self, variant: Variant) -> bool:
         if variant.name in self.held:
             return False
-        return self.variants is None or variant.name in self.variants or variant.model in self.then
+        return self.variants is None or variant.name in self.variants or own_model(variant.model) in self.then
 
     def place(self, variant: Variant) -> int:
         """0 for what was asked for, then its stand-ins in their order."""
         if self.variants is None or variant.name in self.variants:
             return 0
-        return 1 + self.then.index(variant.model)
+        return 1 + self.then.index(own_model(variant.model))
 
 
 ROUTED = Target()

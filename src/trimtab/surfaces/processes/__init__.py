@@ -10,6 +10,7 @@ from trimtab.surfaces.processes.channel import (
     EngineStatus,
     GatewayControl,
     Ready,
+    SpeculationSpec,
     StartEngine,
     StopEngine,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "ModelMissingError",
     "PortTakenError",
     "Ready",
+    "SpeculationSpec",
     "StartEngine",
     "StopEngine",
     "Supervisor",

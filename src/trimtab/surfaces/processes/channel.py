@@ -22,6 +22,15 @@ ORPHANED: Final = 75
 EngineStateName = Literal["starting", "ready", "restarting", "stopped", "failed"]
 
 
+class SpeculationSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Its speculative decoding: `model` proposes, or, without one, what `match` tokens were followed by before; up to
+    `tokens` at once."""
+
+    match: int
+    tokens: int
+    model: str | None = None
+
+
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One embedded engine. `model`: `bundled` or the path of a GGUF file; `context`: tokens of each slot; `threads`:
     None is what llama.cpp takes, all cores."""
@@ -31,6 +40,8 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 4
     context: int = 2048
     threads: int | None = None
+    pass_tokens: int | None = None
+    speculation: SpeculationSpec | None = None
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):

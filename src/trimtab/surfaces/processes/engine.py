@@ -9,7 +9,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from trimtab.surfaces.processes.channel import ChildEnd, EngineFailed, EngineReady, EngineSpec, Run, ToChild
+from trimtab.surfaces.processes.channel import (
+    ChildEnd,
+    EngineFailed,
+    EngineReady,
+    EngineSpec,
+    Run,
+    SpeculationSpec,
+    ToChild,
+)
 from trimtab.surfaces.processes.model import ModelMissingError, model_file
 
 
@@ -53,6 +61,11 @@ def serve(spec: EngineSpec, api_key: str, workspace: Path) -> Any:
     params.cache_idle_slots = False
     params.endpoint_metrics = True
     params.verbosity = 1  # errors only: its log goes into ours
+    if spec.pass_tokens is not None:
+        params.n_ubatch = spec.pass_tokens
+        params.n_batch = max(params.n_batch, spec.pass_tokens)
+    if spec.speculation is not None:
+        _speculate(params, spec.speculation, workspace)
     if spec.threads is not None:
         params.cpuparams.n_threads = spec.threads
         params.cpuparams_batch.n_threads = spec.threads
@@ -64,6 +77,22 @@ def serve(spec: EngineSpec, api_key: str, workspace: Path) -> Any:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return server
+
+
+def _speculate(params: Any, spec: SpeculationSpec, workspace: Path) -> None:
+    """Set in the process: llama.cpp reads the fields of a request that once did it, and does not heed them
+    (xllamacpp 2026.10)."""
+    import xllamacpp
+
+    kinds = xllamacpp.common_speculative_type
+    if spec.model is None:
+        params.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        params.speculative.ngram_simple.size_n = spec.match
+        params.speculative.ngram_simple.size_m = spec.tokens
+    else:
+        params.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+        params.speculative.draft.n_max = spec.tokens
+        params.speculative.draft.mparams.path = str(model_file(spec.model, workspace))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
-from trimtab.core.models import Model
+from trimtab.core.models import Model, own_model, setting_of, with_settings
 from trimtab.dataplane.guard import CHECKS_IN
 from trimtab.foundations.addresses import host_port, refusal
 from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
@@ -31,20 +31,42 @@ TELLING = frozenset({"vllm", "sglang", "llamacpp"})
 def endpoints(view: View) -> Found:
     """Every endpoint is a declared engine or a plain http(s) base URL."""
     engines = view.documents.settings.engines
-    for name, model in view.documents.models.models.items():
-        path: Path = ("models", name, "endpoint")
+    for name, model in with_settings(view.documents.models.models).items():
+        path = _path(name)
         if not model.endpoints:
-            yield error(MODELS, path, "names no endpoint", "Write endpoint: engine:NAME, or a base URL.")
+            yield error(MODELS, (*path, "endpoint"), "names no endpoint", "Write endpoint: engine:NAME, or a base URL.")
         for endpoint in model.endpoints:
             if endpoint.startswith("engine:"):
-                yield from _embedded(endpoint.removeprefix("engine:"), name, model, engines)
+                yield from _embedded(endpoint.removeprefix("engine:"), path, model, engines)
             else:
-                yield from _remote(endpoint, model, path)
+                yield from _remote(endpoint, model, (*path, "endpoint"))
 
 
-def _embedded(engine_name: str, name: str, model: Model, engines: dict[str, Engine]) -> Found:
+def _path(name: str) -> Path:
+    """Where a model, or a setting of one, stands in models.yaml."""
+    setting = setting_of(name)
+    return ("models", own_model(name), *(() if setting is None else ("settings", setting)))
+
+
+def settings(view: View) -> Found:
+    """A setting says of its engines what they are, and is there for tenants that exist."""
+    engines, tenants = view.documents.settings.engines, {one.id for one in view.documents.tenants.values()}
+    for name, model in view.documents.models.models.items():
+        for setting, terms in model.settings.items():
+            path: Path = ("models", name, "settings", setting)
+            for endpoint in terms.endpoints:
+                engine = engines.get(endpoint.removeprefix("engine:")) if endpoint.startswith("engine:") else None
+                if engine is not None and (engine.speculation is not None) != terms.speculative:
+                    does, hint = ("speculates", "true") if engine.speculation is not None else ("does not", "false")
+                    message = f"{endpoint} {does}, by trimtab.yaml"
+                    yield error(MODELS, (*path, "speculative"), message, f"Write speculative: {hint}")
+            for index, tenant in enumerate(terms.tenants or ()):
+                if tenant not in tenants:
+                    yield absent(MODELS, (*path, "tenants", index), "tenant", tenant, tenants)
+
+
+def _embedded(engine_name: str, path: Path, model: Model, engines: dict[str, Engine]) -> Found:
     engine = engines.get(engine_name)
-    path: Path = ("models", name)
     if engine is None:
         yield absent(MODELS, (*path, "endpoint"), "engine", engine_name, engines)
         return
@@ -103,17 +125,17 @@ def _refused(host: str, *, private: bool) -> str | None:
 def shared_endpoints(view: View) -> Found:
     """Two models on one endpoint would each count all of its slots as their own."""
     seen: dict[tuple[str, str], str] = {}
-    for name, model in view.documents.models.models.items():
+    for name, model in with_settings(view.documents.models.models).items():
         for endpoint in model.endpoints:
             place = endpoint.rstrip("/")
-            known = (place, "" if place.startswith("engine:") else model.upstream_name or name)
+            known = (place, "" if place.startswith("engine:") else model.upstream_name or own_model(name))
             other = seen.setdefault(known, name)
             if other != name:
                 message = f"{endpoint} is also the endpoint of {other}, so its slots would be counted twice"
-                yield error(MODELS, ("models", name, "endpoint"), message, "Give the two variants one model.")
+                yield error(MODELS, (*_path(name), "endpoint"), message, "Give the two variants one model.")
         for endpoint in sorted({one for one in model.endpoints if model.endpoints.count(one) > 1}):
-            path: Path = ("models", name, "endpoint")
-            yield error(MODELS, path, f"{endpoint} is listed more than once", "List each replica once.")
+            message = f"{endpoint} is listed more than once"
+            yield error(MODELS, (*_path(name), "endpoint"), message, "List each replica once.")
 
 
 def api_keys(view: View) -> Found:
@@ -289,4 +311,7 @@ def tiers(view: View) -> Iterable[str]:
     return sorted({candidate.model.tier for candidate in view.candidates})
 
 
-CHECKS = (endpoints, shared_endpoints, api_keys, signals, overflow, fallbacks, variants, names, idle_models, prices)
+CHECKS = (
+    *(endpoints, settings, shared_endpoints, api_keys, signals, overflow, fallbacks, variants, names, idle_models),
+    prices,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trimtab.controlplane.registry.checks.secrets import secret
 from trimtab.controlplane.registry.checks.view import Found, View, error, warning
 from trimtab.controlplane.registry.documents import SETTINGS
+from trimtab.core.models import with_settings
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -32,13 +33,27 @@ def engine_files(view: View) -> Found:
             yield warning(SETTINGS, ("engines", name, "model"), f"the file {engine.model} does not exist here", hint)
 
 
+def speculation(view: View) -> Found:
+    """A small model proposes only where one is named."""
+    for name, engine in view.documents.settings.engines.items():
+        if engine.speculation is None:
+            continue
+        path = ("engines", name, "speculation")
+        if engine.speculation.by == "draft" and engine.speculation.model is None:
+            hint = "Write model: PATH beside it."
+            yield error(SETTINGS, (*path, "by"), "draft needs the model that proposes", hint)
+        elif engine.speculation.by != "draft" and engine.speculation.model is not None:
+            message = f"by: {engine.speculation.by} needs no model to propose"
+            yield error(SETTINGS, (*path, "model"), message, "Write by: draft, or delete the line.")
+
+
 def idle_engines(view: View) -> Found:
     """An engine that no model uses costs memory for nothing."""
-    used = {endpoint for model in view.documents.models.models.values() for endpoint in model.endpoints}
+    used = {endpoint for model in with_settings(view.documents.models.models).values() for endpoint in model.endpoints}
     for name in view.documents.settings.engines:
         if f"engine:{name}" not in used:
             hint = f"Give a model endpoint: engine:{name}, or remove the engine."
             yield warning(SETTINGS, ("engines", name), "no model uses this engine", hint)
 
 
-CHECKS = (demo, metrics_key, engine_files, idle_engines)
+CHECKS = (demo, metrics_key, engine_files, speculation, idle_engines)

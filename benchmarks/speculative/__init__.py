@@ -1,0 +1,1 @@
+"""What speculative decoding gains on the embedded engine, and what the governor makes of it."""

@@ -1,0 +1,195 @@
+"""python -m benchmarks.speculative: see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from benchmarks.admission_live.client import Callers, closed_loop
+from benchmarks.admission_live.workspace import Serving, serving
+from benchmarks.gateway_overhead import admin, processes
+from benchmarks.gateway_overhead.native import CannotRunError
+from benchmarks.sets import AbsentError, read
+from benchmarks.speculative.workspace import CHANNEL, GOVERNED, OFF, ON, WAYS, write
+from benchmarks.tables import tell
+from trimtab.controlplane import records
+from trimtab.core.record import Record
+
+SETS: Final = {"passages": "d_rag/tau2_bank_docs.parquet", "questions": "b_intent/banking77.parquet"}
+COPIES: Final = "copies"
+"""Has passages given back, as whoever edits, extracts or quotes does."""
+WRITES: Final = "writes"
+"""Asks questions: nothing of the answer stands in the prompt."""
+TENANTS: Final = (COPIES, WRITES)
+TOKENS: Final = 72
+WORDS: Final = 60
+BATCHES: Final = (1, 2, 4, 8)
+
+
+class Plan(NamedTuple):
+    """Answers of each caller, of each way, tenant and batch; `learn`: the governed way's before they count."""
+
+    batches: Sequence[int]
+    each: int
+    learn: int
+
+
+FULL: Final = Plan(BATCHES, each=6, learn=24)
+QUICK: Final = Plan((1, 4), each=3, learn=8)
+
+
+def measure(folder: Path, texts: dict[str, list[str]], plan: Plan, seed: int) -> dict[str, Any]:
+    """Every batch, tenant and way. Raises CannotRunError."""
+    home = folder / "workspace"
+    keys = write(home, TENANTS)
+    with serving(home, keys[COPIES]) as up:
+        figures = asyncio.run(_all(up, keys, texts, plan, seed))
+    return {"figures": figures, "claims": _claims(figures)}
+
+
+async def _all(
+    up: Serving, keys: dict[str, str], texts: dict[str, list[str]], plan: Plan, seed: int
+) -> list[dict[str, Any]]:
+    found = []
+    callers = {
+        one: Callers(up.port, (f"Authorization: Bearer {keys[one]}", f"trimtab-channel: {CHANNEL}")) for one in keys
+    }
+    for batch in plan.batches:
+        for tenant in TENANTS:
+            chosen = random.Random(f"{seed} {batch} {tenant}")  # the same texts for each way
+            asked = [chosen.choice(texts[tenant]) for _ in range(batch * plan.each)]
+            learned = [chosen.choice(texts[tenant]) for _ in range(max(plan.learn, batch))]
+            for way in WAYS:
+                await _ask(callers[tenant], way, learned if way == GOVERNED else learned[:batch], batch)
+                row = {"callers": batch, "tenant": tenant, "way": way}
+                found.append(row | await _timed(up, callers[tenant], way, asked, batch))
+                print(found[-1], file=sys.stderr, flush=True)
+    for one in callers.values():
+        one.close()
+    return found
+
+
+async def _timed(up: Serving, callers: Callers, way: str, texts: Sequence[str], batch: int) -> dict[str, Any]:
+    since_ns, began = time.time_ns(), time.monotonic()
+    await _ask(callers, way, texts, batch)
+    took_s = time.monotonic() - began
+    rows = await _rows(up, since_ns, len(texts))
+    if any(one.status != 200 for one in rows):
+        raise CannotRunError(f"a request was not answered: {next(one.code for one in rows if one.status != 200)}")
+    written = sum(one.tokens.completion or 0 for one in rows)
+    wasted = sum(_wasted(one) for one in rows)
+    return {
+        "tokens/s": round(written / took_s, 1),
+        "proposed in vain for each token": round(wasted / written, 2) if way != ON else None,
+        "on the setting": round(sum(_on(one) for one in rows) / len(rows), 2) if way == GOVERNED else None,
+    }
+
+
+async def _rows(up: Serving, since_ns: int, count: int) -> list[Record]:
+    """Of what was asked since then: an answer's row is written after its end."""
+    for _ in range(50):
+        if admin.exchange(up.folder, "POST", "/records/flush")[0] != 200:
+            break
+        rows = [
+            one
+            for one in records.rows(up.folder / "var" / "records")
+            if one.t_wall_ns >= since_ns and one.kind == "request"
+        ]
+        if len(rows) == count:
+            return rows
+        await asyncio.sleep(0.1)
+    raise CannotRunError("the gateway's records are not whole")
+
+
+def _on(row: Record) -> bool:
+    return row.setting is not None and row.setting.by is not None
+
+
+def _wasted(row: Record) -> int:
+    found = row.setting
+    return 0 if found is None or found.drafted is None else found.drafted - (found.accepted or 0)
+
+
+async def _ask(callers: Callers, way: str, texts: Sequence[str], batch: int) -> None:
+    def body(number: int) -> bytes:
+        content = [{"role": "user", "content": texts[number]}]
+        return msgspec.json.encode(
+            {"model": f"{way}-plain", "messages": content, "stream": True, "max_tokens": TOKENS, "temperature": 0}
+        )
+
+    await closed_loop(batch, len(texts), lambda number: callers.ask(body(number)))
+
+
+def _claims(figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    pace = {(one["callers"], one["tenant"], one["way"]): one["tokens/s"] for one in figures}
+    batches = sorted({one["callers"] for one in figures})
+    low, claims = batches[0], []
+    for tenant in TENANTS:
+        for batch in batches:
+            ours, off, on = (pace[batch, tenant, way] for way in (GOVERNED, OFF, ON))
+            if batch == low and tenant == COPIES:
+                claims.append(_claim(f"tokens/s of {tenant}, {batch} at once, beside off", ours, off, 2.0))
+            else:
+                claims.append(_claim(f"tokens/s of {tenant}, {batch} at once, beside off", ours, off, 1.0))
+            claims.append(
+                _claim(f"tokens/s of {tenant}, {batch} at once, beside the better of both", ours, max(off, on), 0.9)
+            )
+    return claims
+
+
+def _claim(what: str, ours: float, baseline: float, target: float) -> dict[str, Any]:
+    ratio = ours / baseline if baseline else 0.0
+    return {
+        "claim": what,
+        "ours": ours,
+        "baseline": baseline,
+        "ratio": round(ratio, 3),
+        "target": f">= {target} x",
+        "met": ratio >= target,
+    }
+
+
+def _texts(given: dict[str, str]) -> dict[str, list[str]]:
+    """What each tenant asks, from the sets. Raises AbsentError."""
+    passages = [" ".join(str(one["content"]).split()[:WORDS]) for one in read("passages", SETS, given)]
+    whole = [one for one in passages if len(one.split()) == WORDS]
+    return {
+        COPIES: [f"Repeat this text word for word:\n\n{one}" for one in whole],
+        WRITES: [f"{one['text']}" for one in read("questions", SETS, given)],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 when it was measured, whatever the claims say; 2 when it can't be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speculative", description="Speculative decoding: off, on, and governed."
+    )
+    parser.add_argument("--quick", action="store_true", help="two batches, fewer answers")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--markdown", action="store_true", help="tables (the default)")
+    parser.add_argument("--seed", type=int, default=1, help="of texts (%(default)s)")
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help=f"sets: {', '.join(SETS)}")
+    given = parser.parse_args(arguments)
+    try:
+        texts = _texts(dict(one.split("=", 1) for one in given.data))
+        processes.end_on_signals()
+        with tempfile.TemporaryDirectory(prefix="tt-speculative-") as folder:
+            found = measure(Path(folder), texts, QUICK if given.quick else FULL, given.seed)
+    except (AbsentError, CannotRunError) as error:
+        print(f"speculative: {error}", file=sys.stderr)
+        return 2
+    tell(found, quick=given.quick, as_json=given.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
