@@ -201,3 +201,19 @@ def test_of_one_replica_nothing_is_said() -> None:
         assert (ticket.order, ticket.look.held, ticket.look.cost_ms) == (("a",), None, None)
 
     run_virtual(main)
+
+
+def test_a_request_counts_on_the_replica_that_it_was_let_in_on() -> None:
+    """Also where nobody runs there and another one would be cheaper; and what is known of an idle replica outlives a
+    change of the others."""
+
+    async def main() -> None:
+        one = gate()
+        tier = one.tier
+        running = tier.begin(turn({"a": 0.9}), 0, "b")
+        assert running.place.id == "b"
+        tier.end(running, 10**9, whole=False)
+        tier.resize(["b", "c"])
+        assert tier.begin(turn(), 10**9, "b").place is running.place
+
+    run_virtual(main)

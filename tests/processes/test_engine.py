@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from support.serving import all_pids, eventually, gone, parent_of, serving, start
+from trimtab.dataplane.inference import signals_of
 
 pytestmark = pytest.mark.engine
 
@@ -40,6 +41,13 @@ def test_the_engine_serves_with_its_key_only_and_comes_back_when_killed(tmp_path
         with pytest.raises(urllib.error.HTTPError, match="401") as refused:
             post(small.url, "another", "/v1/chat/completions", asked)
         refused.value.close()
+        metrics = urllib.request.Request(small.url + "/metrics", headers={"authorization": f"Bearer {small.api_key}"})
+        with urllib.request.urlopen(metrics, timeout=20) as told:
+            signals = signals_of("llamacpp", told.read())
+        assert signals is not None, "it tells of itself what the gateway reads"
+        assert (signals.running, signals.waiting, signals.kv_used) == (0, 0, None)
+        assert signals.prefix_queries is not None
+        assert signals.prefix_queries >= answer["usage"]["prompt_tokens"]
         assert small.api_key.encode() not in Path(f"/proc/{small.pid}/cmdline").read_bytes()
         assert small.api_key.encode() not in Path(f"/proc/{small.pid}/environ").read_bytes()
         os.kill(small.pid, signal.SIGKILL)

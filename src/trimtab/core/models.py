@@ -115,6 +115,17 @@ class Model(Document, frozen=True):
     to a second one, and whoever begins first answers. At most 5 % of requests and 2 % of the spend."""
     health: HealthTerms = HealthTerms()
     """When a replica is left alone, and how it comes back."""
+    metrics: Annotated[str, Meta(pattern=r"^/[!-~]*$", examples=["/metrics"])] | None = None
+    """Of `dialect: vllm`, `sglang` and `llamacpp`: a path of the endpoint's host with the engine's Prometheus metrics,
+    asked by GET every `health.probe_s`: what others ask of the same engine counts where a replica is chosen. Unset:
+    nothing is read. Embedded engines are read always."""
+    kv_events: Annotated[str, Meta(examples=["tcp://gpu-7:5557"])] | list[str] | None = None
+    """Of `dialect: vllm`: where each endpoint publishes its KV events (`--kv-events-config`), `tcp://HOST:PORT`, one
+    for each in the same order. They say what it has dropped of the prompts that it is believed to hold. Needs the extra
+    `kv-events`."""
+    kv_replay: Annotated[str, Meta(examples=["tcp://gpu-7:5558"])] | list[str] | None = None
+    """The same server's `replay_endpoint`, one for each of `kv_events`: it is asked for events that were lost. Unset:
+    after a loss nothing is believed of how much is held there, until all of it is cleared."""
     region: str | None = None
     """Where the model runs; a channel's `residency` must equal it."""
     overflow: OverflowTerms | None = None
@@ -145,16 +156,32 @@ class Model(Document, frozen=True):
     def endpoints(self) -> list[str]:
         return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint
 
+    @property
+    def publishers(self) -> list[str]:
+        return [] if self.kv_events is None else [self.kv_events] if isinstance(self.kv_events, str) else self.kv_events
+
+    @property
+    def replays(self) -> list[str]:
+        return [] if self.kv_replay is None else [self.kv_replay] if isinstance(self.kv_replay, str) else self.kv_replay
+
 
 def with_settings(models: Mapping[str, Model]) -> dict[str, Model]:
     """The models, and each of their settings as a model of its own, `MODEL+SETTING`, which nobody can name: no name of
-    a document has a plus in it. Each then has replicas, slots and forecasts of its own."""
+    a document has a plus in it. Each then has replicas, slots and forecasts of its own, and nothing of what the model's
+    own endpoints publish."""
     found = dict(models)
     for name, model in models.items():
         for setting, terms in model.settings.items():
             slots = terms.slots or model.slots
             found[setting_model(name, setting)] = msgspec.structs.replace(
-                model, endpoint=terms.endpoint, slots=slots, settings={}, fallbacks=[], overflow=None
+                model,
+                endpoint=terms.endpoint,
+                slots=slots,
+                settings={},
+                fallbacks=[],
+                overflow=None,
+                kv_events=None,
+                kv_replay=None,
             )
     return found
 

@@ -16,7 +16,7 @@ from trimtab.dataplane.admission import Gate, Gates
 from trimtab.dataplane.aside import Aside
 from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.classify import Classifier, Name, Prepared
-from trimtab.dataplane.inference import Choice, Dialer, Fleet, Governor, HedgeBudget, RetryBudget
+from trimtab.dataplane.inference import Board, Choice, Dialer, Fleet, Governor, HedgeBudget, RetryBudget
 from trimtab.dataplane.ingress import Catalogue
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
@@ -103,6 +103,7 @@ class DataPlane:
         self.retries = RetryBudget(clock, workers)
         self.hedges = HedgeBudget()
         self.choice = Choice()
+        self.signals = Board()
         self.governor = Governor()
         self.aside = Aside()
         self.draining = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
 
 Address = IPv4Address | IPv6Address
 
@@ -39,3 +40,13 @@ def _meant(address: Address) -> list[Address]:
     if address in _NAT64 or (address in _V4_COMPATIBLE and int(address) > 1):
         return [IPv4Address(int(address) & 0xFFFFFFFF)]
     return [address]
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """Of `tcp://HOST:PORT`; ValueError for anything else."""
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or address[len("tcp://") :] != parts.netloc or not parts.hostname or not parts.port:
+        raise ValueError(f"is tcp://HOST:PORT, not {address!r}")
+    if "@" in parts.netloc or "*" in parts.netloc:
+        raise ValueError(f"is the address of one server, not {address!r}")
+    return parts.hostname, parts.port

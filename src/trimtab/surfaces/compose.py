@@ -32,9 +32,11 @@ from trimtab.foundations.embed import create_embedder
 from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
 from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.hints import hints
+from trimtab.surfaces.kv_listening import KvListening
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.learned import Learned
+from trimtab.surfaces.listening import Listening
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
 from trimtab.surfaces.memory import MIB, Bound, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
@@ -183,7 +185,7 @@ class LiveGateway:
             await self._corpora.built()
             self._fits_memory()
             watchers.append(asyncio.create_task(self._ladder.watch()))
-            watchers.append(asyncio.create_task(Probes(self.plane).watch()))
+            watchers += [asyncio.create_task(part(self.plane).watch()) for part in (Probes, Listening, KvListening)]
             host, port = listen.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self._url = url

@@ -69,6 +69,7 @@ class Metrics:
         yield from _workspace(self._parts)
         yield from _models(self._parts.plane)
         yield from _engines(self._parts.engines())
+        yield from _told(self._parts.plane)
         yield from _corpora(self._parts)
         yield from _cache(self._parts.plane)
         yield from _budgets(budgets)
@@ -137,6 +138,25 @@ def _engines(engines: Iterable[EngineStatus]) -> Iterator[str]:
     yield f.RESTARTS.head
     for engine in known:
         yield sample(f.RESTARTS, (engine.name,), engine.restarts)
+
+
+def _told(plane: DataPlane) -> Iterator[str]:
+    """What engines tell of themselves, where they are read."""
+    now_ns = plane.clock.now_ns()
+    replicas = [one for one in plane.fleet.replicas() if one.metrics is not None]
+    fresh = [(one, told) for one in replicas if (told := plane.signals.fresh(one.id, now_ns)) is not None]
+    yield f.ENGINE_RUNNING.head
+    yield from (sample(f.ENGINE_RUNNING, (one.model, one.id), told.running) for one, told in fresh)
+    yield f.ENGINE_WAITING.head
+    yield from (sample(f.ENGINE_WAITING, (one.model, one.id), told.waiting) for one, told in fresh)
+    yield f.ENGINE_KV_USED.head
+    for one, told in fresh:
+        if told.kv_used is not None:
+            yield sample(f.ENGINE_KV_USED, (one.model, one.id), told.kv_used)
+    yield f.ENGINE_AGE.head
+    for one in replicas:
+        if (heard := plane.signals.last(one.id)) is not None:
+            yield sample(f.ENGINE_AGE, (one.model, one.id), (now_ns - heard.at_ns) / NS_PER_S)
 
 
 def _corpora(parts: Parts) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from trimtab.core.models import Model
-from trimtab.dataplane.inference import WIRES, Origin, Replica
+from trimtab.dataplane.inference import TELLING, WIRES, Origin, Replica
 from trimtab.foundations.config import SecretError, resolve_secret
 from trimtab.surfaces.processes import EngineStatus
 
@@ -30,7 +30,7 @@ def replicas_of(
                 if engine.url is not None and engine.state == "ready":
                     replicas.append(_embedded(endpoint, name, model, engine))
             elif not endpoint.startswith("engine:"):
-                replicas += _remote(f"{name}/{index}", name, endpoint, model, folder)
+                replicas += _remote(index, name, endpoint, model, folder)
         found[name] = tuple(replicas)
     return found
 
@@ -45,18 +45,22 @@ def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> R
         headers=(("authorization", f"Bearer {engine.api_key}"),),
         health=model.health,
         slots=model.slots,
+        dialect="llamacpp",
+        metrics="/metrics",
         region=model.region,
     )
 
 
-def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Path) -> Iterator[Replica]:
+def _remote(index: int, name: str, endpoint: str, model: Model, folder: Path) -> Iterator[Replica]:
     """The endpoint once with each key: `MODEL/N`, or `MODEL/N#KEY` where there are several."""
+    replica_id = f"{name}/{index}"
     slots = model.slots if model.dialect == "llamacpp" else 0
     wire, base = WIRES.get(model.dialect), urlsplit(endpoint).path.rstrip("/")
     path = base + _CHAT if wire is None else wire.path(base, model.upstream_name or name)
     if model.api_version is not None:
         path += f"?api-version={quote(model.api_version, safe='')}"
     origin = Origin.parse(endpoint, private=model.private)
+    events, replay = (_socket(found, index, model) for found in (model.publishers, model.replays))
     for number, reference in enumerate(model.api_keys or [None]):
         headers: tuple[tuple[str, str], ...] = ()
         if reference is not None:
@@ -77,7 +81,16 @@ def _remote(replica_id: str, name: str, endpoint: str, model: Model, folder: Pat
             region=model.region,
             approved=tuple(model.overflow.for_) if model.overflow is not None else (),
             slots=slots,
+            dialect=model.dialect,
+            metrics=model.metrics if model.dialect in TELLING else None,
+            kv_events=events,
+            kv_replay=replay,
         )
+
+
+def _socket(addresses: Sequence[str], index: int, model: Model) -> Origin | None:
+    """Of the endpoint of this number."""
+    return Origin.parse_tcp(addresses[index], private=model.private) if addresses else None
 
 
 def _credential(model: Model, secret: str) -> tuple[tuple[str, str], ...]:

@@ -23,7 +23,7 @@ LIMIT_S: Final = 8.0
 """Within which another gateway must have answered."""
 _SLICE: Final = 200
 """Lines of a merged scrape between which requests run."""
-_SHARED: Final = frozenset(family.name for family in (*f.BUDGETS, f.ENGINE, f.RESTARTS))
+_SHARED: Final = frozenset(family.name for family in (*f.BUDGETS, f.ENGINE, f.RESTARTS, *f.ENGINE_TOLD))
 """What all gateways say alike: shown once."""
 _log = logging.getLogger(__name__)
 

@@ -334,6 +334,35 @@ RESTARTS = Family(
     help="Restarts of an embedded engine since the supervisor started.",
     labels=(Label("engine", "declared engines"),),
 )
+_ENGINE_TOLD = (MODEL, Label("replica", "MODEL/N, MODEL/N#KEY or engine:NAME of declared endpoints"))
+ENGINE_RUNNING = Family(
+    name="trimtab_engine_running",
+    kind="gauge",
+    unit="requests",
+    help="Requests that an engine works on, whoever's they are, as it told last; too old, no series.",
+    labels=_ENGINE_TOLD,
+)
+ENGINE_WAITING = Family(
+    name="trimtab_engine_waiting",
+    kind="gauge",
+    unit="requests",
+    help="Requests that wait in an engine, whoever's they are, as it told last; too old, no series.",
+    labels=_ENGINE_TOLD,
+)
+ENGINE_KV_USED = Family(
+    name="trimtab_engine_kv_used_ratio",
+    kind="gauge",
+    unit="0 to 1",
+    help="Share of an engine's memory for keys and values that is taken, as it told last; llama.cpp does not tell.",
+    labels=_ENGINE_TOLD,
+)
+ENGINE_AGE = Family(
+    name="trimtab_engine_signals_age_seconds",
+    kind="gauge",
+    unit="seconds",
+    help="Since an engine told of itself last; one that never did has no series.",
+    labels=_ENGINE_TOLD,
+)
 CORPUS = Family(
     name="trimtab_corpus_ready",
     kind="gauge",
@@ -482,6 +511,8 @@ GC = Family(
 
 BUDGETS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDGET_ENDS)
 """All of a budget."""
+ENGINE_TOLD: Final = (ENGINE_RUNNING, ENGINE_WAITING, ENGINE_KV_USED, ENGINE_AGE)
+"""All that engines tell of themselves."""
 FROM_RECORDS: Final = (
     *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
     *(LIVE_DURATION, LIVE_TTFT, LIVE_ITL),
@@ -514,7 +545,7 @@ AT_SCRAPE: Final = (
         EXPECTED_WAIT,
         REPLICAS,
     ),
-    *(ENGINE, RESTARTS, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
+    *(ENGINE, RESTARTS, *ENGINE_TOLD, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
     *(CACHE_ENTRIES, CACHE_BYTES, *BUDGETS),
     *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, MEMORY_STEP, MEMORY_USED),
     *(MEMORY_LIMIT, LOG_LOST, TASKS, CPU, RSS, FDS, MAX_FDS, STARTED, GC),

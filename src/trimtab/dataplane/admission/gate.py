@@ -29,6 +29,7 @@ import msgspec
 
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.dataplane.admission.bookings import Bookings
+from trimtab.dataplane.admission.foreign import Told
 from trimtab.dataplane.admission.queue import Entry, FairQueue, cost
 from trimtab.dataplane.admission.replica import STEP, Running
 from trimtab.dataplane.admission.shares import Shares
@@ -368,6 +369,11 @@ class Gate:
         return Refused(self, turn, look, can_keep=self.tier.can_keep(turn))
 
     # --- while it runs, and after
+
+    def tell(self, replica: str, told: Told) -> None:
+        """The engine of that replica has told what it is at: what is not ours counts there until it tells again."""
+        self.tier.tell(replica, told, self._clock.now_ns())
+        self._hand_out()
 
     def sent(self, running: Running) -> Foreseen | None:
         """A ticket's request goes to a replica."""

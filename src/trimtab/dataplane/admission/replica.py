@@ -1,8 +1,9 @@
 """What one replica of a tier has before it, as far as this gateway knows.
 
 Load is counted, not scraped: gauges of an engine are old by the time they are read, and several requests let in by the
-same old figure overload it (llm-d-router PR#2066). What others ask of the same engine shows in the times that it takes,
-from which the predictor learns.
+same old figure overload it (llm-d-router PR#2066). What an engine that tells has beyond it is others' (`foreign`), and
+is added to what is counted, in forecasts and in what passes teach alike. Where none tells, it shows in the times that
+the engine takes, from which the predictor learns.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS
+from trimtab.dataplane.admission.foreign import Foreign, Told, Typical
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import BUSIEST, Ask, Load, Pod, Sample, Times, decode_pass_ms
 
@@ -129,8 +131,9 @@ class Replica:
     in. Each first token corrects that for all that come after it.
     """
 
-    def __init__(self, in_turn: InTurn | None = None, name: str = "") -> None:
-        self.id, self.in_turn = name, in_turn or InTurn()
+    def __init__(self, in_turn: InTurn | None = None, name: str = "", typical: Typical | None = None) -> None:
+        self.id, self.in_turn, self._typical = name, in_turn or InTurn(), typical or Typical()
+        self.foreign = Foreign(self._typical)
         self.running: set[Running] = set()
         self._waiting: dict[Running, float] = {}
         """Prompt tokens of those who have no first token yet, in order."""
@@ -150,16 +153,27 @@ class Replica:
         """Prompt tokens to be taken in."""
         return sum(self._waiting.values())
 
-    def load(self, now_ns: int) -> Load:
-        """As it is now."""
+    def crowd(self, now_ns: int) -> int:
+        """Requests there, others' among them."""
+        return len(self.running) + self.foreign.number(now_ns)
+
+    def tell(self, told: Told, pod: Pod, now_ns: int) -> None:
+        """The engine has told what it is at."""
         self._pass_time(now_ns)
+        self.foreign.tell(told, len(self.running), len(self._waiting), pod, self.in_turn.share, now_ns)
+
+    def load(self, now_ns: int) -> Load:
+        """As it is now, others' among it."""
+        self._pass_time(now_ns)
+        others = self.foreign.load(now_ns)
+        ahead_ms = max(0, self._clear_ns + self._late_ns - now_ns) / NS_PER_MS if self._waiting else 0.0
         return Load(
-            running=len(self.running) - len(self._waiting),
-            held=self._held(),
-            ahead_ms=max(0, self._clear_ns + self._late_ns - now_ns) / NS_PER_MS if self._waiting else 0.0,
+            running=len(self.running) - len(self._waiting) + others.running,
+            held=self._held() + others.held,
+            ahead_ms=ahead_ms + others.ahead_ms,
             busy=min(1.0, self._busy),
-            coming=len(self._waiting),
-            coming_held=sum(one.ask.prompt for one in self._waiting),
+            coming=len(self._waiting) + others.coming,
+            coming_held=sum(one.ask.prompt for one in self._waiting) + others.coming_held,
         )
 
     def cost_ms(self, pod: Pod, load: Load, ask: Ask) -> float:
@@ -188,21 +202,23 @@ class Replica:
 
     def begin(self, running: Running, pod: Pod) -> None:
         """It is on its way."""
-        ask, load = running.ask, running.load
+        ask, load, others = running.ask, running.load, self.foreign.load(running.began_ns)
         self.running.add(running)
         self._waiting[running] = _work(ask)
+        self._typical.observe(ask)
         self._busy = min(1.0, self._busy + self._taken_ms(pod, ask, load) / BUSY_MS)
         own_ms = _own_ms(pod, ask, load)
-        running.before_ms = sum(_own_ms(pod, one.ask, load) for one in self._waiting if one is not running)
+        if not others.coming:  # whose prompts are of unknown length: how long these take shows nothing of turns
+            running.before_ms = sum(_own_ms(pod, one.ask, load) for one in self._waiting if one is not running)
         running.expected_ns = running.began_ns + int((load.ahead_ms + own_ms) * NS_PER_MS) - self._late_ns
-        clear_ms = load.ahead_ms + self.in_turn.share * own_ms
+        clear_ms = max(0.0, load.ahead_ms - others.ahead_ms) + self.in_turn.share * own_ms
         self._clear_ns = running.began_ns + int(clear_ms * NS_PER_MS) - self._late_ns
 
     def sent(self, running: Running, pod: Pod, now_ns: int) -> None:
         """It goes out only now, or once more: from here on it is timed, and what it does comes that much later."""
         if running not in self._waiting:
             return
-        now, ask = self.load(now_ns), running.ask
+        now, others, ask = self.load(now_ns), self.foreign.load(now_ns), running.ask
         before = Load(
             running=now.running,
             held=now.held,
@@ -214,7 +230,7 @@ class Replica:
         ahead_ms = max(0.0, (running.expected_ns + self._late_ns - now_ns) / NS_PER_MS - own_ms)
         running.began_ns, running.load = now_ns, msgspec.structs.replace(before, ahead_ms=ahead_ms)
         running.expected_ns = now_ns + int((ahead_ms + own_ms) * NS_PER_MS) - self._late_ns
-        clear_ms = ahead_ms + self.in_turn.share * own_ms
+        clear_ms = max(0.0, ahead_ms - others.ahead_ms) + self.in_turn.share * own_ms
         self._clear_ns = max(self._clear_ns, now_ns + int(clear_ms * NS_PER_MS) - self._late_ns)
 
     def first(self, running: Running, pod: Pod, now_ns: int) -> Sample | None:
@@ -247,6 +263,7 @@ class Replica:
     def end(self, running: Running, now_ns: int) -> Sample | None:
         """It runs no more. What of its prompt was not taken in, those behind it need not wait for."""
         sample = self.passed(running, now_ns)
+        self.foreign.ended(len(self.running), now_ns)
         self.running.discard(running)
         if running in self._waiting:
             before = list(self._waiting)[: list(self._waiting).index(running)]
@@ -308,8 +325,14 @@ class Replica:
             return
         self._at_ns = now_ns
         ms, sequences, held, taken = self._sums
-        decoding = len(self.running) - len(self._waiting)
-        self._sums = (ms + span_ms, sequences + span_ms * decoding, held + span_ms * self._held(), taken)
+        others = self.foreign.load(now_ns)
+        decoding = len(self.running) - len(self._waiting) + others.running
+        self._sums = (
+            ms + span_ms,
+            sequences + span_ms * decoding,
+            held + span_ms * (self._held() + others.held),
+            taken,
+        )
         self._busy *= math.exp(-span_ms / BUSY_MS)
 
 

@@ -17,6 +17,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.record import Short
 from trimtab.dataplane.admission.expected import OUTPUT, PROMPT, Expected
+from trimtab.dataplane.admission.foreign import Told, Typical
 from trimtab.dataplane.admission.replica import InTurn, Replica, Running
 from trimtab.dataplane.admission.turn import Turn
 from trimtab.foundations.podmodel import (
@@ -99,7 +100,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     order: tuple[str, ...] = ()
     """Ids of replicas: the one that was reckoned with, then the others, the cheapest first."""
     idle: bool = False
-    """Nobody runs on that one."""
+    """Nobody of ours runs on that one."""
     held: float | None = None
     """Share of the prompt that it is believed to hold; None: there is no other."""
     cost_ms: float | None = None
@@ -120,7 +121,7 @@ class Tier:
         self._levels: dict[float, tuple[Level, Rate]] = {}
         self._alone: tuple[Turn, Times, tuple[Figure, ...]] | None = None
         """Of who was asked for last: what an idle tier would take, and which of its targets that would keep."""
-        self.in_turn = InTurn()
+        self.in_turn, self._typical = InTurn(), Typical()
         self._replicas: list[Replica] = []
         self._each = math.inf
         self._learned_ns: dict[bool, int] = {}
@@ -135,7 +136,9 @@ class Tier:
         Who runs on a replica that goes keeps it to the end."""
         names = list(map(str, range(replicas))) if isinstance(replicas, int) else replicas
         old = {one.id: one for one in self._replicas}
-        self._replicas = [old.get(name) or Replica(self.in_turn, name) for name in names or old or ["0"]]
+        self._replicas = [
+            old[name] if name in old else Replica(self.in_turn, name, self._typical) for name in names or old or ["0"]
+        ]
         self._each = math.inf if slots is None else math.ceil(slots / len(self._replicas))
 
     @property
@@ -183,8 +186,8 @@ class Tier:
             return msgspec.structs.replace(look, order=(found[0][0].id,))
         rest = [one for one in found[1:] if one[0].id not in turn.avoid]
         if look.short is not None and rest:
-            fewest = min(rest, key=lambda one: len(one[0]))
-            if len(fewest[0]) < len(found[0][0]):
+            fewest = min(rest, key=lambda one: one[0].crowd(now_ns))
+            if fewest[0].crowd(now_ns) < found[0][0].crowd(now_ns):
                 second = self._look(fewest[0], turn, now_ns, promised, others)
                 if second.short is None or second.idle:
                     found.remove(fewest)
@@ -195,20 +198,20 @@ class Tier:
         return msgspec.structs.replace(look, order=order, held=share, cost_ms=cost_ms, next_ms=next_ms)
 
     def _order(self, turn: Turn, now_ns: int) -> list[tuple[Replica, float | None]]:
-        """The cheapest first, each with what it costs in ms, if anybody knows; last those that are full, or better left
-        alone."""
+        """The cheapest first, each with what it costs in ms, if anybody knows; behind them those whose memory is full,
+        those without a free slot, and last those that are better left alone."""
         if len(self._replicas) == 1:
             return [(self._replicas[0], None)]
-        pod, avoid = self.predictor.fit.pod, turn.avoid
-        if not self.known:
-            fewest = sorted(
-                self._replicas,
-                key=lambda one: (one.id in avoid, len(one) >= self._each, len(one), -turn.held.get(one.id, 0.0)),
-            )
-            return [(one, None) for one in fewest]
-        costs = [(one, one.cost_ms(pod, one.load(now_ns), turn.ask_of(one.id))) for one in self._replicas]
-        costs.sort(key=lambda one: (one[0].id in avoid, len(one[0]) >= self._each, one[1]))
-        return list(costs)
+        pod, avoid, known = self.predictor.fit.pod, turn.avoid, self.known
+
+        def rank(place: Replica, cost: float) -> tuple[bool, bool, bool, float, int, float]:
+            crowd, held = place.crowd(now_ns), turn.held.get(place.id, 0.0)
+            return place.id in avoid, crowd >= self._each, place.foreign.is_full(now_ns), cost, crowd, -held
+
+        found: list[tuple[Replica, float | None]] = []
+        for one in self._replicas:
+            found.append((one, one.cost_ms(pod, one.load(now_ns), turn.ask_of(one.id)) if known else None))
+        return sorted(found, key=lambda one: rank(one[0], one[1] or 0.0))
 
     def _look(self, place: Replica, turn: Turn, now_ns: int, promised: bool, others: float) -> Look:
         percentile, idle = turn.latency.percentile, not len(place)
@@ -288,7 +291,7 @@ class Tier:
 
     def takes_ms(self, ask: Ask, now_ns: int) -> float | None:
         """From its admission to its end, as it is now; None: nobody knows."""
-        return self.predictor.forecast(self._fewest().load(now_ns), ask).e2e_ms if self.is_ready else None
+        return self.predictor.forecast(self._fewest(now_ns).load(now_ns), ask).e2e_ms if self.is_ready else None
 
     def endings_ms(self, number: int, now_ns: int) -> float | None:
         """Until so many of those who run now, and of those that follow them, have ended: as often as answers end, which
@@ -306,7 +309,7 @@ class Tier:
 
     def endings_until(self, turn: Turn, now_ns: int) -> int | None:
         """How many of those who run must end for its own targets to be met; None: all would not do."""
-        load, running = self._fewest().load(now_ns), sum(map(len, self._replicas))
+        load, running = self._fewest(now_ns).load(now_ns), sum(map(len, self._replicas))
         level, targets = self.level(turn.latency.percentile), _targets(turn)
         judged = {
             figure: targets[figure] / self.predictor.ratio(figure, level)
@@ -334,9 +337,17 @@ class Tier:
 
     # --- what runs
 
+    def tell(self, replica: str, told: Told, now_ns: int) -> None:
+        """The engine of that replica has told what it is at; a replica that is not known is nobody's."""
+        place = self._named(replica)
+        if place is not None:
+            place.tell(told, self.predictor.fit.pod, now_ns)
+
     def begin(self, turn: Turn, now_ns: int, replica: str | None = None) -> Running:
         """It is admitted: from now on it counts, on that replica, or where it costs the least."""
-        place = self._named(replica) or self._order(turn, now_ns)[0][0]
+        place = self._named(replica)
+        if place is None:
+            place = self._order(turn, now_ns)[0][0]
         running = Running(turn, place, place.load(now_ns), now_ns)
         place.begin(running, self.predictor.fit.pod)
         return running
@@ -406,8 +417,8 @@ class Tier:
             self._learned_ns[sample.prompt > 0] = now_ns
             self.predictor.fit.observe(sample)
 
-    def _fewest(self) -> Replica:
-        return min(self._replicas, key=len)
+    def _fewest(self, now_ns: int) -> Replica:
+        return min(self._replicas, key=lambda one: one.crowd(now_ns))
 
     def _named(self, replica: str | None) -> Replica | None:
         return next((one for one in self._replicas if one.id == replica), None)

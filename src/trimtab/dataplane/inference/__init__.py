@@ -12,17 +12,20 @@ from trimtab.dataplane.inference.governor import Chosen, Governor
 from trimtab.dataplane.inference.hedges import HedgeBudget
 from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
+from trimtab.dataplane.inference.signals import TELLING, Board, Signals, signals_of
 from trimtab.dataplane.inference.slots import Sender
 from trimtab.dataplane.inference.usage import wire as wire_usage
 
 __all__ = [
     "NOT_ALLOWED",
     "SALTED",
+    "TELLING",
     "WIRES",
     "Answering",
     "Assembler",
     "AttemptFailed",
     "Belief",
+    "Board",
     "Choice",
     "Chosen",
     "Dialer",
@@ -39,6 +42,7 @@ __all__ = [
     "ReplicaView",
     "RetryBudget",
     "Sender",
+    "Signals",
     "Tries",
     "encode",
     "extracts",
@@ -47,6 +51,7 @@ __all__ = [
     "is_content",
     "pieces",
     "prompt_of",
+    "signals_of",
     "texts_of",
     "unfit",
     "wire_usage",

@@ -6,6 +6,8 @@ be held and was not, has made room for others, and so has all that was used long
 there in the end is kept for each replica (`trust`): an engine that keeps no prefixes is soon believed to hold none.
 A replica that is started again, or is another one under the same name, holds nothing.
 
+An engine that publishes KV events (`kv_events`) says more: what it holds less than is believed, and that all is gone.
+
 What a replica costs is the gate's affair (`admission.Replica.cost_ms`): it knows what runs there.
 """
 
@@ -18,6 +20,7 @@ import msgspec
 
 from trimtab.core.money import Usage
 from trimtab.dataplane.inference.fleet import Replica
+from trimtab.dataplane.inference.kv_events import Holding
 from trimtab.dataplane.inference.prefix import Held, Prompt
 
 LEARN: Final = 0.1
@@ -51,6 +54,8 @@ class _Known:
 
     def __init__(self, replica: Replica, tokens: float) -> None:
         self.replica, self.held, self.trust = replica, Held(tokens), 1.0
+        self.most = 0
+        """Tokens that its engine has said to hold, at the most."""
 
 
 class Choice:
@@ -71,7 +76,7 @@ class Choice:
                 known = old.get(replica.id)
                 if known is None or known.replica != replica:
                     known = _Known(replica, tokens[model])
-                known.held.room = tokens[model]
+                known.held.room = max(tokens[model], known.most)
                 own[replica.id] = known
 
     def is_open(self, model: str) -> bool:
@@ -96,6 +101,22 @@ class Choice:
         self._uses += 1
         before = known.held.use(belief.prompt.blocks, tokens * belief.prompt.part, self._uses)
         return Placed(belief, replica, before)
+
+    def told(self, replica: Replica, holding: Holding) -> None:
+        """What its engine has published. How much it can hold is what it has held at the most, where that is more than
+        was declared. How much it holds bounds what is believed only when it has dropped something: what a prompt adds
+        may be told after the prompt was placed."""
+        known = self._models.get(replica.model, {}).get(replica.id)
+        if known is None or known.replica != replica:
+            return
+        if holding.cleared:
+            known.held.clear()
+        if holding.tokens is None:
+            return
+        known.most = max(known.most, holding.tokens)
+        known.held.room = max(known.held.room, known.most)
+        if holding.removed:
+            known.held.shrink(holding.tokens)
 
     def corrected(self, placed: Placed, usage: Usage) -> None:
         """What the engine has told of it. One that does not tell what it held corrects nothing."""

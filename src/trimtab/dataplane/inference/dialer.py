@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from trimtab.foundations.addresses import host_port
+
 
 class UpstreamError(Exception):
     """Something is wrong with the upstream or the way to it, beyond any status it could send."""
@@ -55,6 +57,11 @@ class Origin(msgspec.Struct, frozen=True):
             raise ValueError(f"an upstream is http://HOST[:PORT] or https://HOST[:PORT], not {url!r}")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return cls(parts.scheme, parts.hostname, port, private)
+
+    @classmethod
+    def parse_tcp(cls, address: str, *, private: bool = False) -> Origin:
+        """Of `tcp://HOST:PORT`; ValueError for anything else."""
+        return cls("tcp", *host_port(address), private)
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from trimtab.core.clock import NS_PER_S, Clock
-from trimtab.core.models import HealthTerms
+from trimtab.core.models import Dialect, HealthTerms
 from trimtab.dataplane.inference.dialect import Fault
 from trimtab.dataplane.inference.dialer import Answer, Origin, UpstreamError
 from trimtab.dataplane.inference.health import Health, State
@@ -38,6 +38,12 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthTerms = HealthTerms()
     slots: int = 0
     """Of an embedded engine, which are kept to one tenant at a time; 0: whoever it is keeps tenants apart by itself."""
+    dialect: Dialect = "openai"
+    metrics: str | None = None
+    """Path of its host that has the engine's metrics."""
+    kv_events: Origin | None = None
+    """Where the engine publishes KV events; `kv_replay`: where it tells lost ones again. Both by ZeroMQ."""
+    kv_replay: Origin | None = None
     region: str | None = None
     approved: tuple[str, ...] = ()
     """Residencies whose requests may overflow to it."""

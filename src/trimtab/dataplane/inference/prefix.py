@@ -124,6 +124,16 @@ class Held:
         while self._blocks and next(iter(self._blocks.values()))[0] <= use:
             self._drop()
 
+    def shrink(self, tokens: float) -> None:
+        """No more than so many tokens are there: what was used longest ago is not."""
+        while self._blocks and self._tokens > tokens:
+            self._drop()
+
+    def clear(self) -> None:
+        """Nothing is there any more."""
+        self._blocks.clear()
+        self._tokens = 0.0
+
     def _drop(self) -> None:
         _, (_, tokens) = self._blocks.popitem(last=False)
         self._tokens = self._tokens - tokens if self._blocks else 0.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
 from trimtab.core.models import Model, own_model, setting_of, with_settings
 from trimtab.dataplane.guard import CHECKS_IN
-from trimtab.foundations.addresses import refusal
+from trimtab.foundations.addresses import host_port, refusal
 from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
 from trimtab.foundations.embed import NANO
 
@@ -23,6 +24,8 @@ RESERVED = frozenset(
 
 KEYED = frozenset({"azure", "anthropic", "gemini", "bedrock", "responses"})
 """Dialects of providers that answer nobody without a key."""
+TELLING = frozenset({"vllm", "sglang", "llamacpp"})
+"""Dialects of engines whose metrics are read (`dataplane/inference/signals.py`)."""
 
 
 def endpoints(view: View) -> Found:
@@ -154,6 +157,42 @@ def api_keys(view: View) -> Found:
                 yield warning(MODELS, path, str(problem), "The gateway needs it at its start.")
 
 
+def signals(view: View) -> Found:
+    """What engines tell is read where it is told, and of addresses that may be connected to."""
+    for name, model in view.documents.models.models.items():
+        path: Path = ("models", name)
+        if model.metrics is not None and model.dialect not in TELLING:
+            message = f"is read of {', '.join(sorted(TELLING))} alone, and the dialect is {model.dialect}"
+            yield error(MODELS, (*path, "metrics"), message, "Delete the line.")
+        if model.kv_events is not None and model.dialect != "vllm":
+            message = f"is read of vllm alone, and the dialect is {model.dialect}"
+            yield error(MODELS, (*path, "kv_events"), message, "Delete the line.")
+        elif model.kv_events is not None and find_spec("zmq") is None:
+            hint = "Run pip install 'trimtab[kv-events]' where the gateway runs."
+            yield warning(MODELS, (*path, "kv_events"), "is read by pyzmq, which is not installed here", hint)
+        if model.kv_replay is not None and model.kv_events is None:
+            yield error(
+                MODELS, (*path, "kv_replay"), "is asked for lost kv_events, of which there are none", "Write both."
+            )
+        for part, addresses in (("kv_events", model.publishers), ("kv_replay", model.replays)):
+            if addresses and len(addresses) != len(model.endpoints):
+                message = f"names {len(addresses)} for {len(model.endpoints)} endpoints"
+                yield error(MODELS, (*path, part), message, "Write one for each endpoint, in the same order.")
+            for address in addresses:
+                yield from _publisher(address, model, (*path, part))
+
+
+def _publisher(address: str, model: Model, path: Path) -> Found:
+    try:
+        host, _ = host_port(address)
+    except ValueError as problem:
+        yield error(MODELS, path, str(problem), "Write e.g. tcp://gpu-7:5557")
+        return
+    why = _refused(host, private=model.private)
+    if why is not None:
+        yield error(MODELS, path, why.partition(". ")[0], why.partition(". ")[2] or "Name another address.")
+
+
 def overflow(view: View) -> Found:
     """A pool for other regions' overflow is encrypted, has a region, a profile that exists, and a variant."""
     declared = view.documents.models
@@ -272,4 +311,7 @@ def tiers(view: View) -> Iterable[str]:
     return sorted({candidate.model.tier for candidate in view.candidates})
 
 
-CHECKS = (endpoints, settings, shared_endpoints, api_keys, overflow, fallbacks, variants, names, idle_models, prices)
+CHECKS = (
+    *(endpoints, settings, shared_endpoints, api_keys, signals, overflow, fallbacks, variants, names, idle_models),
+    prices,
+)
