@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from trimtab.core.models import own_model, setting_of
 from trimtab.dataplane.admission import Told
 from trimtab.dataplane.inference import Replica, Signals, signals_of
 from trimtab.dataplane.inference.dialer import UpstreamError
-from trimtab.dataplane.inference.signals import MOST_BYTES
+from trimtab.dataplane.inference.signals import MOST_BYTES, wasted
 from trimtab.dataplane.plane import DataPlane
 from trimtab.surfaces.rounds import Rounds, patience_s
 
@@ -45,10 +46,22 @@ class Listening(Rounds):
                 _log.warning("replica %s tells nothing at %s: %s", replica.id, replica.metrics, told)
             return
         self._silent.discard(replica.id)
+        self._speculates(replica, told)
         heard = plane.signals.put(replica.id, told, plane.clock.now_ns(), replica.health.probe_s)
         if gate is not None:
             load = Told(running=told.running, waiting=told.waiting, kv_used=told.kv_used, until_ns=heard.until_ns)
             gate.tell(replica.id, load)
+
+    def _speculates(self, replica: Replica, told: Signals) -> None:
+        """What an engine proposes in vain, of a setting whose engine does not tell it with each answer."""
+        model, setting = own_model(replica.model), setting_of(replica.model)
+        if setting is None or replica.dialect == "llamacpp":
+            return
+        terms = self._plane.configuration.catalogue.models[model].settings[setting]
+        before = self._plane.signals.last(replica.id)
+        share = wasted(None if before is None else before.signals, told, terms.proposes)
+        if share is not None:
+            self._plane.governor.told(model, setting, share)
 
     async def _read(self, replica: Replica) -> Signals | str:
         """What it tells, or why that is nothing."""

@@ -155,6 +155,23 @@ def _told(field: _Field, series: Mapping[str, Sequence[float]]) -> float | None:
     return next((field.fold(series[name]) for name in field.names if name in series), None)
 
 
+def wasted(before: Signals | None, now: Signals, proposes: int | None) -> float | None:
+    """Tokens that the engine proposed in vain for each one that it wrote, of what it checked since `before`: a pass
+    writes what it accepted, and one more. An engine that tells only how many came of a pass (SGLang) must be known to
+    propose so many (`proposes`). None: it did not tell, or has not proposed."""
+    if now.draft_tokens is not None and now.accepted_tokens is not None and now.drafts is not None:
+        if before is None or before.drafts is None or before.draft_tokens is None or before.accepted_tokens is None:
+            return None
+        passes, proposed = now.drafts - before.drafts, now.draft_tokens - before.draft_tokens
+        accepted = now.accepted_tokens - before.accepted_tokens
+        if passes <= 0 or not 0 <= accepted <= proposed:  # nothing, or it was started again meanwhile
+            return None
+        return (proposed - accepted) / (accepted + passes)
+    if now.accept_length is None or proposes is None or now.accept_length < 1:
+        return None
+    return max(0.0, proposes - (now.accept_length - 1)) / now.accept_length
+
+
 class Heard(msgspec.Struct, frozen=True):
     """Signals and when they came; from `until_ns` on they count as none."""
 
