@@ -12,6 +12,8 @@ PATHS = {
     "/v1/messages/count_tokens": 'tokens of such a body, and nothing else: `{"input_tokens": N}`; no record',
     "/v1/responses": "chat in the words of OpenAI's responses, whole or streamed; nothing is stored",
     "/v1/embeddings": "vectors of the embedded model (`input_type`: `query` or `passage`)",
+    "/v1/feedback": "what came of an answer: `record`, and `score` (0 to 1), `label` or `value`; `name` says of what: "
+    "`thumb`, `csat`, `correct`, `conversion`, `abandoned`, or your own",
     "/v1/models": "names that this key may send as `model`; `/v1/models/NAME` is one of them",
     "/metrics": "Prometheus metrics ([all of them](metrics.md))",
     "/healthz": "200 while the process answers; no key",

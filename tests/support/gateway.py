@@ -231,6 +231,7 @@ class Gateway:
         )
         self.metrics = Metrics(self.counts, self.lag, parts, time)
         scrape = Scrape(self.metrics.text, self._metrics_key)
+        self.plane.recorded = self._record
         self.listener = Listener(public(self.plane, scrape, overload), time, limits, self._note)
         await self.listener.start()
         self.port = self.listener.port
@@ -245,6 +246,9 @@ class Gateway:
         if kind is None:
             self.assert_nothing_held()
             assert not self.errors, self.errors
+
+    async def _record(self, record_id: str) -> Record | None:
+        return next((row for row in self.records if row.id == record_id), None)
 
     def _note(self, request: HttpRequest | None, error: BaseException) -> None:
         if request is not None and not isinstance(error, asyncio.CancelledError):

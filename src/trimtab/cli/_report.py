@@ -15,7 +15,7 @@ from trimtab.cli._common import busy, emit, json_option, names, records_of, reco
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from trimtab.controlplane.records.report import Line
+    from trimtab.controlplane.records.report import Line, Summary
     from trimtab.core.record import Record
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -109,6 +109,22 @@ def _sums(rows: Iterable[Record], wanted: list[str], since_ns: int, as_json: boo
     if wanted and len(lines) > 1:
         lines.append(["all", *[""] * (len(wanted) - 1), *_cells(summary.total)])
     table(head, lines or [[*["-"] * len(wanted), *_cells(summary.total)]])
+    if summary.total.verdicts:
+        click.echo()
+        _verdicts(summary, wanted)
+
+
+def _verdicts(summary: Summary, wanted: list[str]) -> None:
+    """What callers said of answers."""
+    lines = []
+    for line in [*summary.lines, *([summary.total] if len(summary.lines) > 1 else [])]:
+        place = [_shown(value) for value in line.group.values()] or ["all", *[""] * (len(wanted) - 1)][: len(wanted)]
+        for name, said in line.verdicts.items():
+            score = "-" if said.score is None else f"{said.score:.3f}"
+            value = "-" if said.value is None else f"{said.value:,g}"
+            labels = ", ".join(f"{label} {count:,}" for label, count in sorted(said.labels.items()))
+            lines.append([*place, name, f"{said.answers:,}", score, value, labels])
+    table([*(name.upper() for name in wanted), "SAID", "ANSWERS", "MEAN SCORE", "SUM", "LABELS"], lines)
 
 
 def _stages(rows: Iterable[Record], as_json: bool, damaged: list[str]) -> None:

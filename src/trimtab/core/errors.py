@@ -168,12 +168,19 @@ class Code(Enum):
         "No model, variant, tier or alias has this name.",
         "Send auto, or a name that GET /v1/models lists for this key.",
     )
+    RECORD_NOT_FOUND = Spec(
+        404,
+        False,
+        _NOT_FOUND,
+        "No record of the key's tenant has this id, or it is not on disk yet.",
+        "Send the trimtab-record header of an answer that this tenant got, within the time that records are kept.",
+    )
     ROUTE_NOT_FOUND = Spec(
         404,
         False,
         _NOT_FOUND,
         "There is nothing at this path.",
-        "Use POST /v1/chat/completions, /v1/messages, /v1/responses or /v1/embeddings, or GET /v1/models.",
+        "Use POST /v1/chat/completions, /v1/messages, /v1/responses, /v1/embeddings or /v1/feedback, or GET /v1/models.",
     )
     METHOD_NOT_ALLOWED = Spec(
         405, False, _REQUEST, "The path does not take this method.", "Use a method that the Allow header lists."

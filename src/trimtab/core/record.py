@@ -142,7 +142,7 @@ class Met(msgspec.Struct, kw_only=True):
     latency: bool | None = None
     """End-to-end, first token and gaps were in time."""
     quality: bool | None = None
-    """Always null: nobody judges single answers yet."""
+    """Null in a request's own row; in a verdict, whether a score that judges the answer was at least a half."""
     cost: bool | None = None
     """The cost was within the cap."""
 
@@ -196,6 +196,19 @@ class SettingRow(msgspec.Struct, kw_only=True):
     """Tokens that the engine proposed; null: it did not tell."""
     accepted: int | None = None
     """Of these, those that the model accepted."""
+
+
+class VerdictRow(msgspec.Struct, kw_only=True):
+    """What came of an answer, as its caller said."""
+
+    name: str
+    """Of what is told: thumb, csat, correct, conversion, abandoned, or the caller's own."""
+    score: float | None = None
+    """In [0,1]; null: it was no score."""
+    label: str | None = None
+    """A class."""
+    value: float | None = None
+    """A quantity: stars, seconds, money."""
 
 
 class AdmissionRow(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -295,7 +308,7 @@ class Record(msgspec.Struct, kw_only=True):
     """request; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
     request held of a shared store when its gateway was lost, which counts as spent (negative: its gateway turned up,
     and it does not); shadow: a variant that was asked beside an answer, with what that took and cost, which nobody is
-    charged. verdict is read where it is found, but nothing writes it yet."""
+    charged; verdict: what somebody said of an answer (`/v1/feedback`)."""
     id: str
     """`rec_` and a ULID; the caller has it as `trimtab-record`."""
     of: str | None = None
@@ -375,6 +388,8 @@ class Record(msgspec.Struct, kw_only=True):
     """Each check of each guard stage."""
     setting: SettingRow | None = None
     """Which setting of the model's engines it was to get; null: the model has none for it."""
+    verdict: VerdictRow | None = None
+    """In a row of that kind: what was said."""
     admissions: list[AdmissionRow] = []
     """What the gate of each plan that was tried decided, in order."""
     certificates: list[CertificateRow]

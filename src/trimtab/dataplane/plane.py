@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -50,6 +50,11 @@ class Reply(Protocol):
         """Never waits. Before `start`: the error as the whole answer. After it: an error event, and the transfer is cut
         so that no reader can take what it has for the whole."""
         ...
+
+
+async def _unknown(record_id: str) -> Record | None:
+    """Where rows are kept nowhere."""
+    return None
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +111,8 @@ class DataPlane:
         self.signals = Board()
         self.governor = Governor()
         self.aside = Aside()
+        self.recorded: Callable[[str], Awaitable[Record | None]] = _unknown
+        """The request row of exactly this id, once it is where rows go."""
         self.draining = False
         self.requests = 0
         self.stages: dict[str, int] = {}

@@ -22,6 +22,7 @@ from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, l
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
+from trimtab.core.record import Record
 from trimtab.dataplane import wiring
 from trimtab.dataplane.classify import Classifier
 from trimtab.dataplane.inference.adapters import Http1Dialer
@@ -160,11 +161,16 @@ class LiveGateway:
         )
         gateway = cls(workspace, plane, journal, counts, clock, control, kept)
         gateway._seen = seen
+        plane.recorded = gateway._record
         await kept.begin(plane)
         gateway._set_fleet()
         await gateway._learned.begin()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
+
+    async def _record(self, record_id: str) -> Record | None:
+        """A request's row, once it is on disk."""
+        return await self._clock.offload(records.find, self._workspace.folder / "var" / "records", record_id)
 
     async def serve(self, listen: socket.socket) -> None:
         """Until drained."""

@@ -10,10 +10,13 @@ import msgspec
 
 from trimtab.controlplane.records.segment import CorruptSegment, Segment, segments, since
 from trimtab.core.errors import TrimtabError
+from trimtab.core.ids import arrival_ns
 from trimtab.core.record import Record
 from trimtab.foundations.store.line import unframe
 
 _POLL_S = 0.05
+_LONGEST_NS = 3600 * 1_000_000_000
+"""From a request's arrival to its row, at the most."""
 _decode = msgspec.json.Decoder(Record).decode
 
 
@@ -22,12 +25,26 @@ class RecordNotFoundError(TrimtabError):
 
 
 def find(folder: Path, record_id: str, timeout_s: float = 2.0) -> Record | None:
-    """The request row with exactly this id. Waits up to `timeout_s` for it: rows reach the disk in groups.
+    """The request row with exactly this id; None for what is no id, too. Waits up to `timeout_s` for it: rows reach the
+    disk in groups. Only segments of about the time in the id are read: what is old is found as soon as what is new.
 
     Raises CorruptSegment if the row is there but damaged.
     """
-    matches = _wait(folder, record_id, timeout_s)
-    return next((row for row in matches if row.id == record_id), None)
+    try:
+        at_ns = arrival_ns(record_id)
+    except ValueError:
+        return None
+    pause = threading.Event()
+    for number in range(max(1, round(timeout_s / _POLL_S)) + 1):
+        if number:
+            pause.wait(_POLL_S)
+        for segment in since(segments(folder), at_ns):
+            if segment.wall_ns > at_ns + _LONGEST_NS:
+                continue
+            for row in _matches(segment, b'"id":"%b"' % record_id.encode()):
+                if row.id == record_id and row.kind == "request":
+                    return row
+    return None
 
 
 def look_up(folder: Path, name: str, timeout_s: float = 2.0) -> Record:

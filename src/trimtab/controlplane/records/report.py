@@ -1,7 +1,8 @@
 """What requests came to, by group: counts, exact percentiles, attainment, tokens, money. A pure function of rows.
 
 Exact order statistics over the rows asked for (nearest rank), never sketches: a report must agree with the records to
-the last one. Sums take request, adjust and lost rows; a saving counts only where a baseline is known.
+the last one. Sums take request, adjust and lost rows, and the last word of what callers said of each answer (verdict);
+a saving counts only where a baseline is known.
 """
 
 from __future__ import annotations
@@ -13,15 +14,24 @@ from typing import Literal, get_args
 
 import msgspec
 
-from trimtab.core.record import Record
+from trimtab.core.record import Record, VerdictRow
 
 Dimension = Literal[
     "tenant", "channel", "path", "tier", "variant", "arm", "language", "persona", "market", "code", "day"
 ]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
-KINDS = ("request", "adjust", "lost")
+KINDS = ("request", "adjust", "lost", "verdict")
 _NS_PER_DAY = 86_400 * 1_000_000_000
 _HITS = ("cache-exact", "cache-semantic")
+
+
+class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one name. `score`: mean of those that have one; `value`: sum of those; `labels`: how often each was said."""
+
+    answers: int
+    score: float | None
+    value: float | None
+    labels: dict[str, int]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +61,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     saved_nanousd: int
     unpriced: int
     """Requests whose cost nobody knows."""
+    verdicts: dict[str, Verdicts] = {}
+    """What callers said of answers, by its name; of each answer the last word."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +129,12 @@ class _Sum:
         self.prompt = self.completion = self.cost = self.baseline = self.saved = 0
         self.kept = self.judged = 0
         self.e2e, self.ttft = array("d"), array("d")
+        self.said: dict[tuple[str, str], tuple[int, VerdictRow]] = {}
 
     def add(self, row: Record) -> None:
+        if row.kind == "verdict":
+            self._said(row)
+            return
         self.cost += row.cost.settled_nanousd or 0
         if row.kind != "request":
             self.saved -= row.cost.settled_nanousd or 0
@@ -135,6 +151,21 @@ class _Sum:
         if row.met.latency is not None:
             self.judged += 1
             self.kept += row.met.latency
+
+    def _said(self, row: Record) -> None:
+        if row.verdict is None or row.of is None:
+            return
+        key = row.verdict.name, row.of
+        last = self.said.get(key)
+        if last is None or last[0] <= row.t_wall_ns:
+            self.said[key] = row.t_wall_ns, row.verdict
+
+    def _verdicts(self) -> dict[str, Verdicts]:
+        """By name."""
+        found: dict[str, list[VerdictRow]] = {}
+        for (name, _), (_, verdict) in self.said.items():
+            found.setdefault(name, []).append(verdict)
+        return {name: _summed(each) for name, each in sorted(found.items())}
 
     def _status(self, row: Record) -> None:
         status = row.status or 0
@@ -172,7 +203,23 @@ class _Sum:
             baseline_nanousd=self.baseline,
             saved_nanousd=self.saved,
             unpriced=self.unpriced,
+            verdicts=self._verdicts(),
         )
+
+
+def _summed(said: Sequence[VerdictRow]) -> Verdicts:
+    scores = [one.score for one in said if one.score is not None]
+    values = [one.value for one in said if one.value is not None]
+    labels: dict[str, int] = {}
+    for one in said:
+        if one.label is not None:
+            labels[one.label] = labels.get(one.label, 0) + 1
+    return Verdicts(
+        answers=len(said),
+        score=sum(scores) / len(scores) if scores else None,
+        value=math.fsum(values) if values else None,
+        labels=labels,
+    )
 
 
 def value_of(row: Record, dimension: Dimension) -> str | None:

@@ -8,7 +8,7 @@ from trimtab.core.errors import Code, Refusal
 from trimtab.dataplane.plane import DataPlane
 from trimtab.foundations.config import did_you_mean
 from trimtab.surfaces.overload import Overload
-from trimtab.surfaces.server import embeddings, messages_out, openai, responses_out
+from trimtab.surfaces.server import embeddings, feedback, messages_out, openai, responses_out
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.hub import Handler
 from trimtab.surfaces.server.scrape import PATH as METRICS
@@ -38,6 +38,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     "/v1/messages/count_tokens": {"POST": messages_out.count_tokens},
     "/v1/responses": {"POST": responses_out.create},
     "/v1/embeddings": {"POST": embeddings.embeddings},
+    "/v1/feedback": {"POST": feedback.create},
     "/v1/models": {"GET": openai.models},
     "/healthz": {"GET": healthz, "HEAD": healthz},
     "/readyz": {"GET": readyz, "HEAD": readyz},
@@ -47,7 +48,11 @@ _MODELS = "/v1/models/"
 _MESSAGES = "/v1/messages"
 
 
-def public(plane: DataPlane, scrape: Handler | None = None, overload: Overload | None = None) -> Handler:
+def public(
+    plane: DataPlane,
+    scrape: Handler | None = None,
+    overload: Overload | None = None,
+) -> Handler:
     """The handler of the public port; `scrape` answers `/metrics`, `overload` says when nothing else but what asks for
     the gateway's health is answered. It has no admin route."""
     routes = dict(ROUTES)
