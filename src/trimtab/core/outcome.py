@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from trimtab.core.clock import NS_PER_MS
 from trimtab.core.errors import Code
 from trimtab.core.record import Figure, Record
 
 FIGURES: Final[tuple[Figure, ...]] = ("ttft", "itl", "e2e")
 _MODEL: Final = ("direct", "rag")
+
+
+def reserved_ns(record: Record) -> int:
+    """When its money was reserved, which is the period that it counts in: wall nanoseconds."""
+    start_ms, took_ms = record.stages.get("reserve", (0.0, 0.0))
+    return record.t_wall_ns + int((start_ms + took_ms) * NS_PER_MS)
 
 
 def ran_to_its_end(record: Record) -> bool:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from trimtab.controlplane.slo.objectives import Objective
-from trimtab.core.clock import NS_PER_MS
 from trimtab.core.errors import Code
 from trimtab.core.objectives import Kind
+from trimtab.core.outcome import reserved_ns
 from trimtab.core.record import Record
 
 KINDS: Final = ("request", "adjust", "lost", "verdict")
@@ -87,8 +87,7 @@ def _spend(objective: Objective, row: Record) -> Told | None:
     """In the period in which its money was reserved, as the budget itself counts it."""
     if row.kind not in ("request", "adjust", "lost"):
         return None
-    start_ms, took_ms = row.stages.get("reserve", (0.0, 0.0))
-    at_ns = row.t_wall_ns + int((start_ms + took_ms) * NS_PER_MS)
+    at_ns = reserved_ns(row)
     settled, counts = row.cost.settled_nanousd, int(row.kind == "request")
     return Told(at_ns, 0, 0, counts) if settled is None else Told(at_ns, counts, settled)
 
