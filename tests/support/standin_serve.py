@@ -28,7 +28,10 @@ def main() -> None:
 
     async def run() -> int:
         sockets = listen_together("127.0.0.1", 0, given.gateways)
-        return await Supervisor(given.workspace, sockets, specs, lambda line: print(line, flush=True), **modules).run()
+        supervisor = Supervisor(
+            given.workspace, sockets, specs, lambda line: print(line, flush=True), control_module=None, **modules
+        )
+        return await supervisor.run()
 
     try:
         sys.exit(asyncio.run(run()))

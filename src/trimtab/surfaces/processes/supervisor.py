@@ -29,12 +29,14 @@ from trimtab.surfaces.processes.channel import (
     StopEngine,
     ToSupervisor,
 )
+from trimtab.surfaces.processes.helper import Helper
 from trimtab.surfaces.processes.keeper import EngineKeeper
 from trimtab.surfaces.processes.worker import Worker
 
 BACKLOG: Final = 4096
 GATEWAY_MODULE: Final = "trimtab.surfaces.processes.gateway"
 ENGINE_MODULE: Final = "trimtab.surfaces.processes.engine"
+CONTROL_MODULE: Final = "trimtab.surfaces.processes.control"
 
 _log = logging.getLogger(__name__)
 
@@ -81,11 +83,11 @@ def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 class Supervisor:
-    """Runs a gateway for each of `sockets`, and the engines, until it is told to end.
+    """Runs a gateway for each of `sockets`, the engines and the control plane's loops, until it is told to end.
 
-    `say` gets the lines for the person who started it (the first gateway's hints, once all are up). `gateway_module`
-    and `engine_module` are what `python -m` starts; `environment` is what gateways are told beside ours. Takes the
-    sockets over.
+    `say` gets the lines for the person who started it (the first gateway's hints, once all are up). `gateway_module`,
+    `engine_module` and `control_module` are what `python -m` starts (None: no such process); `environment` is what
+    gateways are told beside ours. Takes the sockets over.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Supervisor:
         clock: Clock | None = None,
         gateway_module: str = GATEWAY_MODULE,
         engine_module: str = ENGINE_MODULE,
+        control_module: str | None = CONTROL_MODULE,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._say = say
@@ -118,6 +121,10 @@ class Supervisor:
             )
             for index, sock in enumerate(sockets)
         ]
+        self._control: Helper | None = None
+        if control_module is not None:
+            helper = ["-m", control_module, "--workspace", str(workspace)]
+            self._control = Helper("control", helper, clock, environment)
         self._living: set[Worker] = set()
         self._served = self._announced = self._draining = False
         self._broken: list[str] | None = None
@@ -130,6 +137,8 @@ class Supervisor:
         """
         self._catch_signals()
         keepers = [asyncio.ensure_future(keeper.keep()) for keeper in self._keepers.values()]
+        if self._control is not None:
+            keepers.append(asyncio.ensure_future(self._control.keep()))
         try:
             await asyncio.gather(*(self._keep(worker) for worker in self._workers))
         finally:
@@ -233,3 +242,5 @@ class Supervisor:
             worker.kill()
         for keeper in self._keepers.values():
             keeper.kill()
+        if self._control is not None:
+            self._control.kill()
