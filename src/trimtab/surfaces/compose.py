@@ -18,7 +18,7 @@ from typing import Any
 
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, resident_bytes
-from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load
+from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load, signing_key
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
@@ -135,7 +135,9 @@ class LiveGateway:
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         try:
-            journal = await clock.offload(records.Journal, folder / "var" / "records", control.worker, clock)
+            journal = await clock.offload(_journal, workspace, control.worker, clock)
+        except ConfigError:
+            raise
         except (TrimtabError, OSError) as error:
             raise ConfigError([f"var/records: {error}"]) from error
         try:
@@ -364,6 +366,18 @@ class LiveGateway:
             return False
         self._control.send(StopEngine(name=name) if verb == "stop" else StartEngine(name=name))
         return True
+
+
+def _journal(workspace: Workspace, worker: int, clock: Clock) -> records.Journal:
+    """Raises ConfigError, BusyError, OSError."""
+    settings = workspace.settings
+    return records.Journal(
+        workspace.folder / "var" / "records",
+        worker,
+        clock,
+        signer=signing_key(settings, workspace.folder),
+        retention_days=settings.records.retention_days,
+    )
 
 
 def _limits(server: Server, kept: Sequence[Bound]) -> HttpLimits:

@@ -27,6 +27,7 @@ from trimtab.controlplane.registry.keys import listed as list_keys
 from trimtab.controlplane.registry.keys import revoke as revoke_key
 from trimtab.controlplane.registry.keys import rotate as rotate_key
 from trimtab.controlplane.registry.load import Workspace, examine, load, read_policy
+from trimtab.controlplane.registry.signing import own_public_key, signing_key
 
 __all__ = [
     "PATTERNS",
@@ -61,6 +62,7 @@ __all__ = [
     "load",
     "locked",
     "no_workspace",
+    "own_public_key",
     "read_policy",
     "remove_budget",
     "revoke_key",
@@ -68,6 +70,7 @@ __all__ = [
     "scope",
     "scopes",
     "set_budget",
+    "signing_key",
     "start_event",
     "state_of",
     "stop_event",
