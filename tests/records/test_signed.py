@@ -125,6 +125,18 @@ def test_any_flipped_bit_is_found(made: Made, data: st.DataObject) -> None:
     assert any(file.stem in problem for problem in problems), (file.name, at, bit)
 
 
+def test_a_root_that_says_the_same_in_other_bytes_is_found(made: Made) -> None:
+    """Of the newest, to which no other refers: hex in capitals, and a space between fields."""
+    path = segments(made.folder, 0)[-1].root_path
+    whole = path.read_bytes()
+    at = whole.index(b'"signature":"') + len(b'"signature":"')
+    for other in (whole[:at] + whole[at:].upper(), whole.replace(b'"signature":', b'"signature": ')):
+        path.write_bytes(other)
+        assert any("signature file is damaged" in problem for problem in check(made.folder).problems)
+    path.write_bytes(whole)
+    assert check(made.folder).problems == []
+
+
 def test_any_line_or_end_taken_from_a_closed_segment_is_found(made: Made) -> None:
     """A row out of any place of it, the last one too, and any cut."""
     for segment in segments(made.folder):

@@ -512,7 +512,6 @@ FAULTS = {
         "mean deny?",
     ),
     "emit not built": Fault(HR, "emit: answer", "emit: sentence", "channels.assistant.emit", "emit: answer"),
-    "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
     "extractive without grammars": Fault(
         "models.yaml",
         "    dialect: llamacpp\n    tier: S",

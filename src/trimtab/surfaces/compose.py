@@ -18,6 +18,7 @@ from typing import Any
 
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, resident_bytes
+from trimtab.controlplane.records.texts import Texts
 from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load, signing_key
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
@@ -95,8 +96,9 @@ class LiveGateway:
         clock: Clock,
         control: GatewayControl,
         kept: Counters,
+        texts: Texts,
     ) -> None:
-        self.plane, self._kept = plane, kept
+        self.plane, self._kept, self._texts = plane, kept, texts
         self._counts, self._lag = counts, Lag(clock)
         self._parts = Parts(
             plane,
@@ -145,6 +147,8 @@ class LiveGateway:
         except ConfigError:
             await clock.offload(journal.close)
             raise
+        days = workspace.settings.records.retention_days
+        texts = Texts(folder, control.worker, secret, clock, retention_days=days)
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
         counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
         plane = wiring.build(
@@ -159,8 +163,9 @@ class LiveGateway:
             store=kept.store,
             worker=control.worker,
             workers=control.workers,
+            texts=texts,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control, kept)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts)
         gateway._seen = seen
         await kept.begin(plane)
         gateway._set_fleet()
@@ -209,11 +214,12 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, what was learned, what waits for the store, then what waits in the journal."""
+        """Connections to upstreams, what was learned, what waits for the store, then what waits for the disk."""
         await self.plane.aside.stop()
         await self.plane.dialer.close()
         await self._learned.close()
         await self._kept.close()
+        await self._clock.offload(self._texts.close, DRAIN_FLUSH_S)
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -351,7 +357,15 @@ class LiveGateway:
         return await self._metrics.text()
 
     async def flush(self) -> bool:
-        return await self._clock.offload(self._journal.flush)
+        rows, texts = await asyncio.gather(
+            self._clock.offload(self._journal.flush), self._clock.offload(self._texts.flush)
+        )
+        return rows and texts
+
+    async def forget(self) -> bool:
+        self.plane.cache.clear()
+        await self._clock.offload(self._texts.forget)
+        return True
 
     async def budgets(self) -> list[Any]:
         if (lost := self._kept.state()["lost"]) is not None:

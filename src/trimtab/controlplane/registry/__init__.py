@@ -17,6 +17,7 @@ from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
 from trimtab.controlplane.registry.documents import SLO as SLO_FILE
 from trimtab.controlplane.registry.edit import EditError, change, locked
+from trimtab.controlplane.registry.erasure import record_erasure
 from trimtab.controlplane.registry.events import EventChange, UnknownChannelError, UnknownEventError, state_of
 from trimtab.controlplane.registry.events import start as start_event
 from trimtab.controlplane.registry.events import stop as stop_event
@@ -64,6 +65,7 @@ __all__ = [
     "no_workspace",
     "own_public_key",
     "read_policy",
+    "record_erasure",
     "remove_budget",
     "revoke_key",
     "rotate_key",
