@@ -26,6 +26,8 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Server", "metrics_key"): "env:TRIMTAB_METRICS_KEY",
     ("Settings", "memory_limit_mib"): 2048,
     ("Storage", "password"): "env:TRIMTAB_STORE_PASSWORD",
+    ("RecordTerms", "sign_key"): "file:sign.pem",
+    ("RecordTerms", "retention_days"): 90,
     ("Engine", "threads"): 4,
     ("Engine", "pass_tokens"): 128,
     ("Engine", "speculation"): {"by": "ngram", "match": 3, "tokens": 6},

@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("check",),
     ("explain",),
     ("report",),
+    ("erase", "--tenant", "hr", "--yes"),
     ("budget",),
     ("budget", "history"),
     ("budget", "set", "hr", "--period", "day", "--usd", "5"),

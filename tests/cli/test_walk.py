@@ -28,6 +28,7 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("check",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("chat", "Hello?"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1},
     ("explain",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("erase", "--tenant", "hr", "--yes"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--stages"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--predictions"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},

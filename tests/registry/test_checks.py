@@ -86,6 +86,27 @@ def far(dialect: str, field: str, words: str) -> Fault:
 FAULTS = {
     # trimtab.yaml
     "workers": Fault("trimtab.yaml", "workers: 1", "workers: 2", "server.workers", "need a shared store"),
+    "unsigned": Fault(
+        "trimtab.yaml",
+        "demo: true",
+        "demo: true\nrecords: {sign_key: file:prompts/brief.md}",
+        "records.sign_key",
+        "is no unencrypted private key in PEM",
+    ),
+    "written key": Fault(
+        "trimtab.yaml",
+        "demo: true",
+        "demo: true\nrecords: {sign_key: abc}",
+        "records.sign_key",
+        "holds a secret itself",
+    ),
+    "short memory": Fault(
+        "trimtab.yaml",
+        "demo: true",
+        "demo: true\nrecords: {retention_days: 32}",
+        "records.retention_days",
+        "less than the month of a budget in tenants/commerce.yaml",
+    ),
     "no store": Fault("trimtab.yaml", "url: memory", "url: postgres://h", "storage.url", "neither memory nor a URL"),
     "storeless": Fault("trimtab.yaml", "url: memory", "url: redis:///0", "storage.url", "names no host"),
     "socketless": Fault("trimtab.yaml", "url: memory", "url: unix://run/redis", "storage.url", "write unix:///PATH"),
@@ -491,7 +512,6 @@ FAULTS = {
         "mean deny?",
     ),
     "emit not built": Fault(HR, "emit: answer", "emit: sentence", "channels.assistant.emit", "emit: answer"),
-    "capture not built": Fault(HR, "on_miss: template", "capture: redacted", "channels.assistant.capture", "no text"),
     "extractive without grammars": Fault(
         "models.yaml",
         "    dialect: llamacpp\n    tier: S",

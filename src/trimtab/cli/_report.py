@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli import _report_predictions
+from trimtab.cli import _report_predictions, _report_verify
 from trimtab.cli._common import busy, emit, json_option, names, records_of, records_option, table, unknown
 
 if TYPE_CHECKING:
@@ -32,6 +31,14 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 @click.option("--predictions", is_flag=True, help="What was foreseen beside what came instead, by time.")
 @click.option("--recheck", metavar="ID", help="Compute the certificates of a record anew instead, from the records.")
 @click.option("--verify", is_flag=True, help="Check every row of every segment instead, and say what is damaged.")
+@click.option(
+    "--public-key",
+    "public_keys",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --verify: an Ed25519 public key in PEM to check signatures with; may be given more than once.",
+)
 @json_option
 def report(
     workspace: Path,
@@ -42,22 +49,27 @@ def report(
     predictions: bool,
     recheck: str | None,
     verify: bool,
+    public_keys: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Sum up the records of a workspace. Works with the gateway stopped; every figure is exact over the rows asked for.
 
     Dimensions: tenant, channel, path, tier, variant, arm, language, persona, market, code, day (UTC).
 
+    --verify checks the signatures of segments by the public half of records.sign_key, or by --public-key.
+
     Exit code 1: --verify found damage; --recheck found another figure, or that rows are gone.
     """
     if stages + predictions + verify + (recheck is not None) > 1:
         raise click.UsageError("--stages, --predictions, --recheck and --verify each ask for another report: give one")
+    if public_keys and not verify:
+        raise click.UsageError("--public-key is for --verify")
     with busy(f"Reading the records of {workspace}"):
         folder = records_of(workspace)
         from trimtab.controlplane.records.report import DIMENSIONS
 
     if verify:
-        _verify(folder, as_json)
+        _report_verify.verify(workspace, folder, public_keys, as_json)
         return
     if recheck is not None:
         _report_predictions.recheck(folder, recheck, as_json)
@@ -188,21 +200,6 @@ def _ms(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def _verify(folder: Path, as_json: bool) -> None:
-    from trimtab.controlplane import records
-
-    found = records.verify(folder)
-    if as_json:
-        emit(found)
-    else:
-        for problem in found.problems:
-            click.echo(f"damaged: {problem}")
-        click.echo(f"{found.rows:,} rows in {found.segments:,} segments, {found.missing:,} lost by a refusing disk")
-        click.echo("ok" if not found.problems else f"not ok: {len(found.problems)} problems")
-    if found.problems:
-        sys.exit(1)
 
 
 def _since(text: str) -> int:

@@ -240,7 +240,9 @@ class Channel(Document, frozen=True):
     pin: list[str] = []
     """What callers may choose as `model`: variants, models, `tier:S`. All else is routed (`auto`) or refused."""
     capture: Literal["none", "redacted"] = "none"
-    """Whether texts are kept. Only `none` so far."""
+    """Whether texts of requests and answers are kept. `redacted`: as `guards.checks_in` leaves them, encrypted under a
+    key for each tenant and data subject, beside the records; `trimtab explain --text` shows them, `trimtab erase` ends
+    them. Needs the extra `records`."""
     limits: Limits = Limits()
     """Rates of this channel; the tenant's hold too."""
     routes: dict[str, Override] = {}

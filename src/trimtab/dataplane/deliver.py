@@ -19,6 +19,7 @@ from trimtab.core.money import Usage
 from trimtab.core.request import Chunk, Completion, Text
 from trimtab.dataplane import envelope, settle
 from trimtab.dataplane.cache import Entry
+from trimtab.dataplane.capture import captures
 from trimtab.dataplane.ground import CHECK, Ground, ground
 from trimtab.dataplane.guard import OutScreen, regions_of
 from trimtab.dataplane.inference import Answering, Assembler, AttemptFailed, is_content, pieces, texts_of, wire_usage
@@ -59,7 +60,7 @@ async def answer(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
 async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:
     goes_on = run.started
     screen = run.screen = run.screen if goes_on and run.screen is not None else _screen(run)
-    keep = Assembler() if run.flight is not None and not goes_on else None
+    keep = Assembler() if (run.flight is not None or captures(run)) and not goes_on else None
     if goes_on:
         _took(run, plan, answering)
     elif (verdict := _verdict(run, None)) is not None:

@@ -19,6 +19,7 @@ from trimtab.core.record import Record, answering
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import (
     arms,
+    capture,
     deliver,
     embeddings,
     foresee,
@@ -75,6 +76,7 @@ async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPl
             settle.close(run)
         tune.note(run)
         settle.write(run)
+        capture.keep(run)
         foresee.learn(run)
         place.learn(run)
         tune.learn(run)
@@ -124,6 +126,7 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         screened = screen_in(body.messages, body.extra, bound.channel.guards.checks_in, regions)
         record.guards.extend(screened.rows)
         body = run.body = settle.redacted(body, screened)
+        run.screened = True
         run.placeholders = screened.values
     if body.embedding is not None:
         return Wanted(bound=bound, texts=tuple(settle.texts(body.messages)), terms=body.embedding)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from trimtab.core.captured import TextSink
 from trimtab.core.clock import Clock
 from trimtab.core.errors import Refusal
 from trimtab.core.ids import Ids
@@ -90,6 +91,7 @@ class DataPlane:
         store: Store,
         worker: int = 0,
         workers: int = 1,
+        texts: TextSink | None = None,
     ) -> None:
         self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
         self.configuration = configuration
@@ -97,6 +99,7 @@ class DataPlane:
         self.embedder = embedder
         self.classifier = classifier
         self.store = store
+        self.texts = texts
         self.limiter = Limiter(store)
         self.budgets = Budgets(clock, store)
         self.pools = Pools(clock, store)

@@ -65,6 +65,8 @@ class Run:
         self.entry: KeyEntry | None = None
         self.body: Body | None = None
         self.bound: Bound | None = None
+        self.screened = False
+        """The guard of the way in has seen the body."""
         self.prompt_bound = 0
         self.charges: list[Used] = []
         self.charged_tokens = 0

@@ -18,7 +18,8 @@ from typing import Any
 
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, resident_bytes
-from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load
+from trimtab.controlplane.records.texts import Texts
+from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load, signing_key
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
@@ -96,8 +97,9 @@ class LiveGateway:
         clock: Clock,
         control: GatewayControl,
         kept: Counters,
+        texts: Texts,
     ) -> None:
-        self.plane, self._kept = plane, kept
+        self.plane, self._kept, self._texts = plane, kept, texts
         self._counts, self._lag = counts, Lag(clock)
         self._parts = Parts(
             plane,
@@ -136,7 +138,9 @@ class LiveGateway:
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         try:
-            journal = await clock.offload(records.Journal, folder / "var" / "records", control.worker, clock)
+            journal = await clock.offload(_journal, workspace, control.worker, clock)
+        except ConfigError:
+            raise
         except (TrimtabError, OSError) as error:
             raise ConfigError([f"var/records: {error}"]) from error
         try:
@@ -144,6 +148,8 @@ class LiveGateway:
         except ConfigError:
             await clock.offload(journal.close)
             raise
+        days = workspace.settings.records.retention_days
+        texts = Texts(folder, control.worker, secret, clock, retention_days=days)
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
         counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
         plane = wiring.build(
@@ -158,8 +164,9 @@ class LiveGateway:
             store=kept.store,
             worker=control.worker,
             workers=control.workers,
+            texts=texts,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control, kept)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts)
         gateway._seen = seen
         plane.recorded = gateway._record
         await kept.begin(plane)
@@ -213,11 +220,12 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, what was learned, what waits for the store, then what waits in the journal."""
+        """Connections to upstreams, what was learned, what waits for the store, then what waits for the disk."""
         await self.plane.aside.stop()
         await self.plane.dialer.close()
         await self._learned.close()
         await self._kept.close()
+        await self._clock.offload(self._texts.close, DRAIN_FLUSH_S)
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -355,7 +363,15 @@ class LiveGateway:
         return await self._metrics.text()
 
     async def flush(self) -> bool:
-        return await self._clock.offload(self._journal.flush)
+        rows, texts = await asyncio.gather(
+            self._clock.offload(self._journal.flush), self._clock.offload(self._texts.flush)
+        )
+        return rows and texts
+
+    async def forget(self) -> bool:
+        self.plane.cache.clear()
+        await self._clock.offload(self._texts.forget)
+        return True
 
     async def budgets(self) -> list[Any]:
         if (lost := self._kept.state()["lost"]) is not None:
@@ -370,6 +386,18 @@ class LiveGateway:
             return False
         self._control.send(StopEngine(name=name) if verb == "stop" else StartEngine(name=name))
         return True
+
+
+def _journal(workspace: Workspace, worker: int, clock: Clock) -> records.Journal:
+    """Raises ConfigError, BusyError, OSError."""
+    settings = workspace.settings
+    return records.Journal(
+        workspace.folder / "var" / "records",
+        worker,
+        clock,
+        signer=signing_key(settings, workspace.folder),
+        retention_days=settings.records.retention_days,
+    )
 
 
 def _limits(server: Server, kept: Sequence[Bound]) -> HttpLimits:

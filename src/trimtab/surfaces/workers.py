@@ -78,6 +78,10 @@ class Workers:
         own, others = await asyncio.gather(self._own.flush(), self._ask("POST", "/records/flush"))
         return own and all(msgspec.json.decode(body)["flushed"] for status, body in others.values() if status == 200)
 
+    async def forget(self) -> bool:
+        own, others = await asyncio.gather(self._own.forget(), self._ask("POST", "/forget"))
+        return own and len(others) == len(self._others) and all(status == 200 for status, _ in others.values())
+
     async def reload(self) -> dict[str, Any]:
         """Raises ConfigError where one of them does not take the workspace up."""
         told = await self._own.reload()

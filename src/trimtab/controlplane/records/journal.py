@@ -14,19 +14,25 @@ import os
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from trimtab.controlplane.records.keeping import Keeper
 from trimtab.controlplane.records.recover import recover
 from trimtab.controlplane.records.writer import SegmentWriter
-from trimtab.core.clock import Clock
+from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.record import Record
+from trimtab.foundations.signature import SigningKey
 from trimtab.foundations.store.disk import Disk
 
 GROUP_S: Final = 0.1
 GROUP_BYTES: Final = 4 << 20
 SEGMENT_BYTES: Final = 64 << 20
+SEGMENT_S: Final = 3600.0
+"""A segment is closed after this time, also where it is small: it is then signed, and can grow old as a whole."""
+KEEP_S: Final = 60.0
+"""Between two looks at closed segments: what waits for its signature, what is past its retention."""
 QUEUE_ROWS: Final = 16_384
 """Rows that wait while the disk refuses: about 64 MiB of memory."""
 RETRY_S: Final = (0.1, 5.0)
@@ -50,8 +56,10 @@ class Journal:
     """A RecordSink. `write` may be called from any thread, never waits for the disk and never raises for it.
 
     Opening recovers: the worker's last segment is read to its end, a torn end is cut off, numbers and chain go on from
-    there; `found` says what was met. Raises BusyError while another process holds the same worker, OSError
-    if the folder can't be used. Threads: the callers', and one of its own.
+    there; `found` says what was met. With `signer` each segment that is closed is signed, those that a crash left at
+    the next opening; with `retention_days` segments are deleted once all of their rows are older. Raises BusyError
+    while another process holds the same worker, OSError if the folder can't be used. Threads: the callers', and one of
+    its own.
     """
 
     def __init__(
@@ -61,7 +69,11 @@ class Journal:
         clock: Clock,
         *,
         group_s: float = GROUP_S,
+        signer: SigningKey | None = None,
+        retention_days: int | None = None,
         segment_bytes: int = SEGMENT_BYTES,
+        segment_s: float = SEGMENT_S,
+        keep_s: float = KEEP_S,
         queue_rows: int = QUEUE_ROWS,
         retry_s: tuple[float, float] = RETRY_S,
         disk: Disk | None = None,
@@ -71,11 +83,15 @@ class Journal:
         self._lock_fd = disk.lock(folder / f"w{worker:04d}.lock", "writes the records of this worker")
         try:
             self.found = recover(folder, worker, disk)
+            self._keeper = Keeper(folder, worker, clock, disk, signer, retention_days)
         except BaseException:
             os.close(self._lock_fd)
             raise
         self._worker, self._group_s, self._queue_rows, self._retry_s = worker, group_s, queue_rows, retry_s
-        self._writer = SegmentWriter(folder, worker, clock, disk, self.found, segment_bytes)
+        self._keep_s, self._clock, self._kept_ns = keep_s, clock, clock.now_ns()
+        self._writer = SegmentWriter(
+            folder, worker, clock, disk, self.found, self._keeper, segment_bytes=segment_bytes, segment_s=segment_s
+        )
         self._seq = self._accepted = self._durable = self.found.seq
         self._rows: deque[Record] = deque()
         self._lost = 0
@@ -142,26 +158,41 @@ class Journal:
     # The writer's thread
 
     def _run(self) -> None:
-        while self._wait():
-            seq, rows = self._take()
-            if not self._commit(rows):
-                return
-            with self._changed:
-                self._durable = seq
-                self._urgent = self._urgent and bool(self._rows)
-                self._changed.notify_all()
+        self._keep()
+        while (due := self._wait()) != "end":
+            if due == "rows":
+                seq, rows = self._take()
+                if not self._commit(rows):
+                    return
+                with self._changed:
+                    self._durable = seq
+                    self._urgent = self._urgent and bool(self._rows)
+                    self._changed.notify_all()
+            if self._clock.now_ns() - self._kept_ns >= self._keep_s * NS_PER_S:
+                self._keep()
         try:
-            self._writer.close(seal=True)
+            self._writer.close()
         except OSError as error:
             _log.warning("records: the segment is complete but could not be sealed: %s", error)
+        self._keeper.settle()
 
-    def _wait(self) -> bool:
-        """Sleep until a group is due; False: closing, and all is written."""
+    def _keep(self) -> None:
+        """Look after closed segments."""
+        self._kept_ns = self._clock.now_ns()
+        try:
+            self._writer.turn()
+            self._keeper.settle()
+            self._keeper.retire()
+        except Exception:  # noqa: BLE001 - rows must go on being written
+            _log.exception("records: closed segments could not be looked after")
+
+    def _wait(self) -> Literal["rows", "keep", "end"]:
+        """Sleep until a group is due, or closed segments are; `end`: closing, and all is written."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._rows) or self._closing)
-            if not self._closing:
+            self._changed.wait_for(lambda: bool(self._rows) or self._closing, self._keep_s)
+            if self._rows and not self._closing:
                 self._changed.wait_for(lambda: self._urgent or self._closing, self._group_s)
-            return bool(self._rows)
+            return "rows" if self._rows else "end" if self._closing else "keep"
 
     def _take(self) -> tuple[int, int]:
         """Encode rows up to a group's size; gives the last one's number and how many they were."""

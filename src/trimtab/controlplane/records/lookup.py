@@ -121,7 +121,7 @@ def _newest_first(folder: Path) -> list[Segment]:
 
 def _matches(segment: Segment, needle: bytes) -> Iterator[Record]:
     """Rows whose line holds `needle`; only those are checked and decoded."""
-    data = segment.path.read_bytes()
+    data = _bytes(segment)
     at = data.find(needle)
     while at >= 0:
         start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
@@ -135,7 +135,7 @@ def _matches(segment: Segment, needle: bytes) -> Iterator[Record]:
 
 
 def _last_row(segment: Segment) -> Record | None:
-    data = segment.path.read_bytes()
+    data = _bytes(segment)
     end = data.rfind(b"\n")
     while end > 0:
         start = data.rfind(b"\n", 0, end) + 1
@@ -145,6 +145,14 @@ def _last_row(segment: Segment) -> Record | None:
             return row
         end = start - 1
     return None
+
+
+def _bytes(segment: Segment) -> bytes:
+    """None of a segment that retention has deleted meanwhile."""
+    try:
+        return segment.path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _searched(folder: Path) -> str:

@@ -10,12 +10,13 @@ can't be told from one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from trimtab.controlplane.records import line as lines
+from trimtab.controlplane.records.proof import Proof, prove
 from trimtab.controlplane.records.segment import (
     CorruptSegment,
     Raw,
@@ -27,6 +28,7 @@ from trimtab.controlplane.records.segment import (
     since,
 )
 from trimtab.core.record import Record
+from trimtab.foundations.signature import PublicKey
 from trimtab.foundations.store.line import digest, unframe
 
 OnCorrupt = Callable[[CorruptSegment], None]
@@ -36,12 +38,13 @@ _decode = msgspec.json.Decoder(Record).decode
 
 class Report(msgspec.Struct, kw_only=True):
     """What `verify` found. `missing`: numbers that no row has, although the chain is whole across them: rows that the
-    journal itself lost while its disk refused."""
+    journal itself lost while its disk refused; `proof`: what the signatures come to."""
 
     segments: int = 0
     rows: int = 0
     missing: int = 0
     problems: list[str] = []
+    proof: Proof = msgspec.field(default_factory=Proof)
 
 
 def rows(
@@ -75,14 +78,16 @@ def query(
             yield row
 
 
-def verify(folder: Path) -> Report:
-    """Read everything and say all that is wrong."""
+def verify(folder: Path, keys: Sequence[PublicKey] = ()) -> Report:
+    """Read everything and say all that is wrong. With `keys` signatures are checked, and every closed segment must have
+    one. Raises OSError."""
     report = Report()
     found = segments(folder)
     scan = _Scan(found, True, lambda corrupt: report.problems.append(str(corrupt)))
     report.segments = len(found)
     report.rows = sum(1 for _ in scan.rows())
     report.missing = scan.missing
+    report.proof = prove(folder, keys, lambda corrupt: report.problems.append(str(corrupt)))
     return report
 
 
@@ -115,6 +120,9 @@ class _Scan:
             damaged = damaged or row is None
             if row is not None:
                 yield row
+        if number == 0 and not segment.path.exists():
+            self._last = None  # deleted by retention meanwhile
+            return
         if seal is not None and not damaged and (seal.size, seal.seq, seal.last) != (size, self._seq, self._last):
             self._tell(segment, number + 1, f"was closed with {seal.size} bytes up to row {seal.seq}, has {size}")
 

@@ -33,6 +33,16 @@ class Segment(NamedTuple):
     def torn_path(self) -> Path:
         return self.path.with_suffix(".torn")
 
+    @property
+    def root_path(self) -> Path:
+        """Its signed root, once it is closed."""
+        return self.path.with_suffix(".sig")
+
+    @property
+    def gone_path(self) -> Path:
+        """The signed word that retention has deleted it."""
+        return self.path.with_suffix(".gone")
+
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """Written beside a segment at a clean stop: the end that it must still have when it is read."""
@@ -40,6 +50,21 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     seq: int
     last: str
+
+
+class _End(msgspec.Struct, frozen=True):
+    """Of a signed root, what a seal would say."""
+
+    size: int
+    last: int
+    tail: str
+
+
+class _Rooted(msgspec.Struct, frozen=True):
+    says: _End
+
+
+_root = msgspec.json.Decoder(_Rooted).decode
 
 
 class CorruptSegment(TrimtabError):  # noqa: N818 (the name that callers know it by)
@@ -58,20 +83,28 @@ def segments(folder: Path, worker: int | None = None) -> list[Segment]:
     """All segments in order; an absent folder has none, other files are left alone."""
     if not folder.is_dir():
         return []
-    found = []
-    for path in folder.iterdir():
-        match = _NAME.fullmatch(path.name)
-        if match and (worker is None or int(match[1]) == worker):
-            found.append(Segment(int(match[1]), int(match[2]), int(match[3]), path))
-    return sorted(found)
+    found = (named(path) for path in folder.iterdir())
+    return sorted(one for one in found if one is not None and worker in (None, one.worker))
+
+
+def named(path: Path) -> Segment | None:
+    """The segment that a path names; None: another file."""
+    match = _NAME.fullmatch(path.name)
+    return Segment(int(match[1]), int(match[2]), int(match[3]), path) if match else None
 
 
 def read_seal(segment: Segment) -> Seal | None:
-    """The seal, if the segment was closed cleanly. A seal that can't be read counts as none."""
+    """The seal, if the segment was closed, or what its signed root says in a seal's place (whether the signature is
+    true is for `verify`). One that can't be read counts as none."""
     try:
         return msgspec.json.decode(segment.seal_path.read_bytes(), type=Seal)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    try:
+        root = _root(segment.root_path.read_bytes()).says
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    return Seal(size=root.size, seq=root.last, last=root.tail)
 
 
 def since(found: list[Segment], since_wall_ns: int) -> list[Segment]:
@@ -105,9 +138,13 @@ class Raw(NamedTuple):
 
 
 def raw_lines(path: Path) -> Iterator[Raw]:
-    """Lines without their newline, streamed."""
+    """Lines without their newline, streamed; none of a segment that retention has deleted meanwhile."""
     offset = 0
-    with path.open("rb") as file:
+    try:
+        opened = path.open("rb")
+    except FileNotFoundError:
+        return
+    with opened as file:
         for number, data in enumerate(file, 1):
             whole = data.endswith(b"\n")
             yield Raw(number, offset, data[:-1] if whole else data, whole)

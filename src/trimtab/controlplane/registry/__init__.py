@@ -17,6 +17,7 @@ from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
 from trimtab.controlplane.registry.documents import SLO as SLO_FILE
 from trimtab.controlplane.registry.edit import EditError, change, locked
+from trimtab.controlplane.registry.erasure import record_erasure
 from trimtab.controlplane.registry.events import EventChange, UnknownChannelError, UnknownEventError, state_of
 from trimtab.controlplane.registry.events import start as start_event
 from trimtab.controlplane.registry.events import stop as stop_event
@@ -27,6 +28,7 @@ from trimtab.controlplane.registry.keys import listed as list_keys
 from trimtab.controlplane.registry.keys import revoke as revoke_key
 from trimtab.controlplane.registry.keys import rotate as rotate_key
 from trimtab.controlplane.registry.load import Workspace, examine, load, read_policy
+from trimtab.controlplane.registry.signing import own_public_key, signing_key
 
 __all__ = [
     "PATTERNS",
@@ -61,13 +63,16 @@ __all__ = [
     "load",
     "locked",
     "no_workspace",
+    "own_public_key",
     "read_policy",
+    "record_erasure",
     "remove_budget",
     "revoke_key",
     "rotate_key",
     "scope",
     "scopes",
     "set_budget",
+    "signing_key",
     "start_event",
     "state_of",
     "stop_event",

@@ -95,6 +95,18 @@ class Storage(Document, frozen=True):
         return self.url != MEMORY
 
 
+class RecordTerms(Document, frozen=True):
+    """How the records in var/records are kept."""
+
+    sign_key: str | None = None
+    """`env:NAME` or `file:PATH` of an Ed25519 private key in PEM (`openssl genpkey -algorithm ed25519`). Each closed
+    segment is then signed with it, and `trimtab report --verify` finds whatever was changed by somebody without it.
+    Needs the extra `records`."""
+    retention_days: Annotated[int, Meta(ge=2, le=36_500, description="days", examples=[90])] | None = None
+    """Rows older than this are deleted, whole segments at a time; their signed roots stay. Budgets by month need 33 or
+    more. Unset, rows are kept for ever."""
+
+
 class Settings(Document, frozen=True):
     """trimtab.yaml: how the processes run."""
 
@@ -104,6 +116,8 @@ class Settings(Document, frozen=True):
     """Embedded llama.cpp engines by name, each a child process. Changes need a restart."""
     storage: Storage = Storage()
     """Where fast state lives. Changes need a restart."""
+    records: RecordTerms = RecordTerms()
+    """How records are kept. Changes need a restart."""
     memory_limit_mib: Annotated[int, Meta(ge=64, examples=[2048])] | None = None
     """Memory that the gateway process may take. From 70 % of it on caches, idle connections and keep-alive are given up
     in turn, at 95 % new requests are refused. Unset, the container's limit alone counts. Changes need a restart."""

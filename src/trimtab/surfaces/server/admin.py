@@ -40,6 +40,10 @@ class Gateway(Protocol):
         """Put the records of all that has been answered on the disk; False: it does not take them in time."""
         ...
 
+    async def forget(self) -> bool:
+        """Drop what is held in memory of texts: stored answers and keys; False: one of the gateways can't be asked."""
+        ...
+
     async def reload(self) -> dict[str, Any]:
         """Load the workspace now. Raises ConfigError."""
         ...
@@ -93,6 +97,8 @@ async def _answer(http: HttpRequest, reply: HttpReply, path: str, gateway: Gatew
             await scrape.send(reply, gateway.metrics)
         case "POST", "/records/flush":
             openai.send_json(reply, 200, {"flushed": await gateway.flush()})
+        case "POST", "/forget":
+            openai.send_json(reply, 200, {"forgotten": await gateway.forget()})
         case "POST", "/reload":
             await _reload(gateway.reload, reply)
         case "POST", _ if len(parts) == 3 and parts[0] == "engines" and parts[2] in ("start", "stop"):

@@ -12,6 +12,7 @@ from trimtab.controlplane.registry.checks.view import Candidate, Found, View, ab
 from trimtab.core.money import nanousd, usd
 from trimtab.core.tenancy import Channel, LatencyTargets, Override, TighterLatency
 from trimtab.dataplane.guard import CHECKS_IN, CHECKS_OUT, is_blank
+from trimtab.foundations import signature
 from trimtab.foundations.config import Path
 
 ROUTES = ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings")
@@ -257,15 +258,26 @@ def resume(view: View) -> Found:
             yield error(file, ("channels", name, "resume"), message, hint)
 
 
+def capture(view: View) -> Found:
+    """What is kept can be encrypted, and something redacts it first."""
+    for file, _, name, channel in view.channels():
+        path: Path = ("channels", name, "capture")
+        if channel.capture == "none":
+            continue
+        if not signature.is_installed():
+            hint = "Install it: pip install 'trimtab[records]', or write capture: none."
+            yield error(file, path, "what encrypts texts is not installed", hint)
+        if not channel.guards.checks_in:
+            hint = "Write guards.checks_in: [email, phone, card, iban], or capture: none."
+            yield error(file, path, "keeps redacted texts, and the channel redacts nothing", hint)
+
+
 def not_yet(view: View) -> Found:
     """What is not built yet must not look applied."""
     for file, _, name, channel in view.channels():
         if channel.emit == "sentence":
             hint = "Write emit: answer (nothing leaves unverified) or emit: token."
             yield error(file, ("channels", name, "emit"), "sentence is not supported yet", hint)
-        if channel.capture != "none":
-            hint = "Write capture: none, or delete the line: no text is kept."
-            yield error(file, ("channels", name, "capture"), f"{channel.capture} is not supported yet", hint)
 
 
 CHECKS = (
@@ -282,5 +294,6 @@ CHECKS = (
     unpriced,
     guards,
     corpora,
+    capture,
     not_yet,
 )

@@ -1,0 +1,30 @@
+"""An erasure on the audit log: of whom, and how many keys, never a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trimtab.controlplane.registry import audit
+from trimtab.controlplane.registry.edit import locked
+from trimtab.core.clock import Clock
+
+_FILE = "var/keys"
+
+
+def record_erasure(folder: Path, tenant: str, subjects: Sequence[str], clock: Clock, destroy: Callable[[], int]) -> int:
+    """Say on the log what is to be erased, erase it by `destroy`, and say what was: a crash in between shows.
+    `subjects` are 16 hex each; none: the whole tenant. Raises OSError, AuditError."""
+    of = f"{tenant}/{'+'.join(subjects)}" if subjects else tenant
+    with locked(folder):
+        _say(folder, clock, "erase.begin", of, audit.Told())
+        destroyed = destroy()
+        _say(folder, clock, "erase.end", of, audit.Told(now={"keys": destroyed}))
+    return destroyed
+
+
+def _say(folder: Path, clock: Clock, action: str, subject: str, told: audit.Told) -> None:
+    audit.append(folder, clock, action=action, subject=subject, file=_FILE, before=b"", after=b"", told=told)
+
+
+__all__ = ["record_erasure"]
