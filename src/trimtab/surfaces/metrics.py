@@ -123,10 +123,19 @@ def _models(plane: DataPlane) -> Iterator[str]:
         if view.expected_wait_ms is not None:
             yield sample(f.EXPECTED_WAIT, (model,), view.expected_wait_ms / 1000)
     yield f.REPLICAS.head
-    for model, replicas in plane.fleet.views().items():
+    fleet = plane.fleet.views()
+    for model, replicas in fleet.items():
         states = [one.state for one in replicas]
         for state in ("ready", "resting", "ejected", "half-open", "slow"):
             yield sample(f.REPLICAS, (model, state), states.count(state))
+    yield f.BUSY.head
+    for model, replicas in fleet.items():
+        for one in replicas:
+            yield sample(f.BUSY, (model, one.id), one.busy_s)
+    yield f.IN_USE.head
+    for model, replicas in fleet.items():
+        for one in replicas:
+            yield sample(f.IN_USE, (model, one.id), one.request_s)
 
 
 def _engines(engines: Iterable[EngineStatus]) -> Iterator[str]:

@@ -334,34 +334,48 @@ RESTARTS = Family(
     help="Restarts of an embedded engine since the supervisor started.",
     labels=(Label("engine", "declared engines"),),
 )
-_ENGINE_TOLD = (MODEL, Label("replica", "MODEL/N, MODEL/N#KEY or engine:NAME of declared endpoints"))
+_REPLICA = (MODEL, Label("replica", "MODEL/N, MODEL/N#KEY or engine:NAME of declared endpoints"))
+BUSY = Family(
+    name="trimtab_replica_busy_seconds_total",
+    kind="counter",
+    unit="seconds",
+    help="How long each replica has had a request of this process: its rate is the share of time in which it is busy.",
+    labels=_REPLICA,
+)
+IN_USE = Family(
+    name="trimtab_replica_request_seconds_total",
+    kind="counter",
+    unit="seconds",
+    help="The same, each request by itself: its rate is how many run on average, to be divided by the slots.",
+    labels=_REPLICA,
+)
 ENGINE_RUNNING = Family(
     name="trimtab_engine_running",
     kind="gauge",
     unit="requests",
     help="Requests that an engine works on, whoever's they are, as it told last; too old, no series.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 ENGINE_WAITING = Family(
     name="trimtab_engine_waiting",
     kind="gauge",
     unit="requests",
     help="Requests that wait in an engine, whoever's they are, as it told last; too old, no series.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 ENGINE_KV_USED = Family(
     name="trimtab_engine_kv_used_ratio",
     kind="gauge",
     unit="0 to 1",
     help="Share of an engine's memory for keys and values that is taken, as it told last; llama.cpp does not tell.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 ENGINE_AGE = Family(
     name="trimtab_engine_signals_age_seconds",
     kind="gauge",
     unit="seconds",
     help="Since an engine told of itself last; one that never did has no series.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 CORPUS = Family(
     name="trimtab_corpus_ready",
@@ -544,6 +558,8 @@ AT_SCRAPE: Final = (
         WAITING,
         EXPECTED_WAIT,
         REPLICAS,
+        BUSY,
+        IN_USE,
     ),
     *(ENGINE, RESTARTS, *ENGINE_TOLD, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
     *(CACHE_ENTRIES, CACHE_BYTES, *BUDGETS),
