@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from trimtab.core.clock import Clock
 from trimtab.core.ids import Ids
 from trimtab.core.record import RecordSink
+from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
 from trimtab.dataplane.classify import ALL, Classifier, Name, Prepared
 from trimtab.dataplane.inference import Dialer, Replica
 from trimtab.dataplane.ingress import Catalogue
@@ -35,10 +36,11 @@ def build(
     cache_bytes: int = CACHE_BYTES,
     worker: int = 0,
     workers: int = 1,
+    telemetry: Telemetry = NO_TELEMETRY,
 ) -> DataPlane:
     """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes. `store`:
     where limits and budgets are kept; unset, in this process. `worker` of `workers`: which one it is of those that
-    share engines and the retry budget."""
+    share engines and the retry budget. `telemetry`: which upstreams are told of traces."""
     if len(secret) < 16:
         raise ValueError("the workspace secret has less than 16 bytes")
     return DataPlane(
@@ -54,6 +56,7 @@ def build(
         store=store or MemoryStore(clock),
         worker=worker,
         workers=workers,
+        telemetry=telemetry,
     )
 
 

@@ -61,6 +61,7 @@ from trimtab.surfaces.server.app import ROUTES, public
 from trimtab.surfaces.server.scrape import Scrape
 from trimtab.surfaces.sinks import Sinks
 from trimtab.surfaces.stores import Counters, keep
+from trimtab.surfaces.traces import Traces, open_traces
 from trimtab.surfaces.workers import Workers
 
 POLL_S = 0.5
@@ -95,8 +96,9 @@ class LiveGateway:
         clock: Clock,
         control: GatewayControl,
         kept: Counters,
+        traces: Traces | None,
     ) -> None:
-        self.plane, self._kept = plane, kept
+        self.plane, self._kept, self._traces = plane, kept, traces
         self._counts, self._lag = counts, Lag(clock)
         self._parts = Parts(
             plane,
@@ -112,6 +114,8 @@ class LiveGateway:
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
         plane.aside.may = lambda: self._ladder.step is Step.NORMAL and not self._lag.is_late
         self._parts.memory, self._parts.worker = self._ladder.text, control.worker
+        if traces is not None:
+            self._parts.traces = traces.state
         self._parts.store_lost = lambda: self._kept.state()["lost"] is not None
         self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
@@ -130,10 +134,13 @@ class LiveGateway:
         folder = workspace.folder
         seen = await clock.offload(fingerprint, folder, PATTERNS)
         counters = await clock.offload(_counters, workspace, {})
+        telemetry = workspace.settings.telemetry
         secret = _secret(folder)
         embedder = create_embedder("nano", clock)
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
+        counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
+        traces = open_traces(telemetry, folder, control.worker, clock, counts.exemplar)
         try:
             journal = await clock.offload(records.Journal, folder / "var" / "records", control.worker, clock)
         except (TrimtabError, OSError) as error:
@@ -144,11 +151,11 @@ class LiveGateway:
             await clock.offload(journal.close)
             raise
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
-        counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
+        access = AccessLog(every=LogSettings.told().access == "all")
         plane = wiring.build(
             clock=clock,
             ids=ClockIds(clock),
-            sink=Sinks(journal, kept, counts, AccessLog(every=LogSettings.told().access == "all")),
+            sink=Sinks(journal, kept, counts, access, *([] if traces is None else [traces])),
             dialer=Http1Dialer(),
             configuration=configuration,
             secret=secret,
@@ -157,8 +164,9 @@ class LiveGateway:
             store=kept.store,
             worker=control.worker,
             workers=control.workers,
+            telemetry=telemetry,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control, kept)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept, traces)
         gateway._seen = seen
         await kept.begin(plane)
         gateway._set_fleet()
@@ -207,11 +215,13 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, what was learned, what waits for the store, then what waits in the journal."""
+        """Connections to upstreams, what was learned, then what waits: for the store, the collector and the disk."""
         await self.plane.aside.stop()
         await self.plane.dialer.close()
         await self._learned.close()
         await self._kept.close()
+        if self._traces is not None:
+            await self._traces.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -300,7 +310,7 @@ class LiveGateway:
             await book()
             self._set_fleet()
             await self._corpora.load(loaded.snapshot.tenancy)
-            for part in ("server", "engines", "storage", "memory_limit_mib"):
+            for part in ("server", "engines", "storage", "telemetry", "memory_limit_mib"):
                 if getattr(before.settings, part) != getattr(loaded.settings, part):
                     _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
             names = loaded.snapshot.names
@@ -345,8 +355,8 @@ class LiveGateway:
             "engines": [_public(engine) for engine in self._engines.values()],
         }
 
-    async def metrics(self) -> bytes:
-        return await self._metrics.text()
+    async def metrics(self, exemplars: bool = False) -> bytes:
+        return await self._metrics.text(exemplars)
 
     async def flush(self) -> bool:
         return await self._clock.offload(self._journal.flush)

@@ -10,6 +10,7 @@ from trimtab.controlplane.registry.checks import (
     objectives,
     processes,
     storage,
+    telemetry,
     tenants,
     texts,
 )
@@ -22,6 +23,7 @@ from trimtab.foundations.config import Problem
 CHECKS = (
     *storage.CHECKS,
     *processes.CHECKS,
+    *telemetry.CHECKS,
     *models.CHECKS,
     *channels.CHECKS,
     *tenants.CHECKS,
