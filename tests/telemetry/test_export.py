@@ -179,6 +179,12 @@ def test_batches_are_full_or_a_second_old() -> None:
             await asyncio.sleep(GATHER_S * 0.1)
             assert len(to.requests) == 3
             assert way.counts == (0, 3 + 2 * BATCH, 0, 0)
+            way.write(1)
+            await asyncio.sleep(GATHER_S * 0.1)
+            assert len(to.requests) == 3
+            way.write(BATCH - 1)
+            await asyncio.sleep(GATHER_S * 0.1)
+            assert len(to.requests) == 4
             await way.traces.close()
 
     run_virtual(main)
@@ -244,6 +250,21 @@ def test_a_collector_that_is_down_is_tried_and_told_of_once(caplog: pytest.LogCa
         run_virtual(main)
     assert len(caplog.records) == 2
     assert ["can't be reached" in one.getMessage() for one in caplog.records] == [True, False]
+
+
+def test_a_silent_collector_is_given_up() -> None:
+    """A batch that is never answered makes room for the next one."""
+
+    async def main() -> None:
+        async with ScriptedUpstream(lambda seen: [Hang()]) as to:
+            way = Way(to, loop_clock())
+            way.write(1)
+            await asyncio.sleep(GATHER_S + sum(PAUSES_S) + (len(PAUSES_S) + 1) * SEND_S + 1)
+            assert way.counts == (0, 0, 0, 1)
+            assert len(to.requests) == len(PAUSES_S) + 1
+            await way.traces.close()
+
+    run_virtual(main)
 
 
 def test_what_waits_is_sent_when_the_gateway_ends() -> None:

@@ -103,6 +103,7 @@ def slow_ones(sampler: Sampler, *ms: float) -> list[bool]:
 
 def test_slow_is_beside_the_channels_own_last_minutes() -> None:
     """Nothing is slow before enough is known; then who takes longer than nearly all others is kept, on this channel."""
+    assert not any(slow_ones(none_of_the_rest(slow=0.99), *[100.0] * (LEAST - 1), 9000.0))
     sampler = none_of_the_rest(slow=0.99)
     assert not any(slow_ones(sampler, 5000.0, *[100.0 + number % 10 for number in range(LEAST + 99)]))
     assert slow_ones(sampler, 108.0, 5001.0, 103.0) == [False, True, False]

@@ -54,6 +54,7 @@ def test_a_requests_spans_stand_under_the_callers(tmp_path: Path) -> None:
         assert request.end_ns - request.start_ns == round(record.e2e_ms * 1e6) == 400_000_000
         assert all(request.start_ns <= one.start_ns <= one.end_ns <= request.end_ns for one in children)
         assert attempt.end_ns - attempt.start_ns == 400_000_000
+        assert record.attempts[0].dur_ms == 400
 
     run_virtual(main)
 
@@ -110,7 +111,7 @@ def test_every_attempt_is_a_span_with_its_fault(tmp_path: Path) -> None:
     """Two attempts fail, the third answers: three CLIENT spans, each with what led to it and what became of it."""
 
     async def main() -> None:
-        up = ScriptedUpstream(sequence(failure(503), failure(500), stream(["yes"], usage(3, 1))))
+        up = ScriptedUpstream(sequence([Delay(0.3), *failure(503)], failure(500), [*stream(["yes"], usage(3, 1))]))
         async with up:
             record = await recorded(tmp_path, up, "Hello", stream=True, temperature=1)
             told = [seen.headers["traceparent"].split("-")[2] for seen in up.requests]
@@ -119,6 +120,8 @@ def test_every_attempt_is_a_span_with_its_fault(tmp_path: Path) -> None:
         assert len(set(told)) == 3
         assert [one.attributes["trimtab.attempt.outcome"] for one in attempts] == ["dropped", "dropped", "success"]
         assert attempts[0].attributes["trimtab.attempt.why"] == "first"
+        assert attempts[0].end_ns - attempts[0].start_ns == 300_000_000
+        assert attempts[2].attributes["gen_ai.response.time_to_first_chunk"] == 0
         reasons = [row.reason for row in record.attempts]
         assert [one.error for one in attempts] == [one.attributes.get("error.type") for one in attempts] == reasons
         assert reasons[2] is None
@@ -194,6 +197,7 @@ def test_tokens_and_guards_stand_on_their_stages() -> None:
                 usage=Usage(prompt=60, cached=0, written=12, completion=5, reasoning=2),
                 model="claude",
                 dialect="anthropic",
+                span_id="00f067aa0ba902b7",
             )
         ],
     )
@@ -202,6 +206,7 @@ def test_tokens_and_guards_stand_on_their_stages() -> None:
     assert found["guard_out"].attributes == {"trimtab.guard.deny.hits": 0, "trimtab.tokens.guard": 9}
     assert found["retrieve"].attributes == {"trimtab.tokens.retrieved": 40}
     attempt = found["chat claude"]
+    assert attempt.span_id == "00f067aa0ba902b7", "what the upstream was told"
     assert attempt.end_ns - attempt.start_ns == 10_000_000, "without a duration it lasts to the request's end"
     told = attempt.attributes
     assert told["gen_ai.provider.name"] == "anthropic"
