@@ -25,6 +25,8 @@ EXAMPLE = importlib.resources.files("trimtab.controlplane.registry") / "example"
 MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Server", "metrics_key"): "env:TRIMTAB_METRICS_KEY",
     ("Settings", "memory_limit_mib"): 2048,
+    ("Telemetry", "headers"): {"authorization": "env:OTLP_AUTHORIZATION"},
+    ("Telemetry", "service"): "trimtab-eu",
     ("Storage", "password"): "env:TRIMTAB_STORE_PASSWORD",
     ("RecordTerms", "sign_key"): "file:sign.pem",
     ("RecordTerms", "retention_days"): 90,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from hashlib import blake2b
 from typing import Protocol
 
 from trimtab.core.clock import Clock
@@ -28,6 +29,18 @@ def ulid(wall_ms: int, entropy: int) -> str:
     """26 characters of Crockford base 32: 48 bits of milliseconds, 80 bits of `entropy` (github.com/ulid/spec)."""
     value = (wall_ms << 80) | entropy
     return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def ulid_bits(record_id: str) -> int:
+    """The 128 bits of a record's id; of a text that holds no ULID, bits that are always the same."""
+    text = record_id.removeprefix("rec_")
+    try:
+        value = sum(_CROCKFORD.index(letter) << 5 * place for place, letter in enumerate(reversed(text)))
+    except ValueError:
+        value = 0
+    if 0 < value < 1 << 128:
+        return value
+    return int.from_bytes(blake2b(text.encode(), digest_size=16).digest())
 
 
 def arrival_ns(record_id: str) -> int:

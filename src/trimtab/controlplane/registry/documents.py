@@ -15,6 +15,7 @@ from trimtab.core.events import Event
 from trimtab.core.experiments import Experiment
 from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
 from trimtab.core.objectives import NO_SLO, SloDocument
+from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
 from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.policy import PolicyDocument
 from trimtab.foundations.config import DocumentError, Problem, Reader, did_you_mean, read_text
@@ -118,6 +119,8 @@ class Settings(Document, frozen=True):
     """Where fast state lives. Changes need a restart."""
     records: RecordTerms = RecordTerms()
     """How records are kept. Changes need a restart."""
+    telemetry: Telemetry = NO_TELEMETRY
+    """Traces: where they go, which of them, and what upstreams are told. Changes need a restart."""
     memory_limit_mib: Annotated[int, Meta(ge=64, examples=[2048])] | None = None
     """Memory that the gateway process may take. From 70 % of it on caches, idle connections and keep-alive are given up
     in turn, at 95 % new requests are refused. Unset, the container's limit alone counts. Changes need a restart."""

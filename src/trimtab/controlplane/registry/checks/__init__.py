@@ -11,6 +11,7 @@ from trimtab.controlplane.registry.checks import (
     objectives,
     processes,
     storage,
+    telemetry,
     tenants,
     texts,
 )
@@ -24,6 +25,7 @@ CHECKS = (
     *storage.CHECKS,
     *kept.CHECKS,
     *processes.CHECKS,
+    *telemetry.CHECKS,
     *models.CHECKS,
     *channels.CHECKS,
     *tenants.CHECKS,
