@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
@@ -12,8 +14,12 @@ from support.gateway import Gateway
 from support.scrape import fetch, parsed
 from support.upstream import ScriptedUpstream
 from trimtab.controlplane.metrics import CONTENT_TYPE, FAMILIES, OPENMETRICS_TYPE, merged, openmetrics
+from trimtab.core.clock import SystemClock
+from trimtab.surfaces.server import HttpLimits, Listener
+from trimtab.surfaces.server.admin import admin, socket_path
 from trimtab.surfaces.server.scrape import prefers_openmetrics
 from trimtab.surfaces.twin import run_virtual
+from trimtab.surfaces.workers import Workers
 
 PROMETHEUS = (
     "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -139,3 +145,35 @@ def test_exemplars_of_several_workers_keep_their_place(tmp_path: Path) -> None:
 def test_openmetrics_is_for_who_asks_for_it(accept: str, wanted: bool) -> None:
     """Browsers, curl and older scrapers get plain text."""
     assert prefers_openmetrics(accept) == wanted
+
+
+class Told:
+    """What the admin routes ask of a gateway for a scrape."""
+
+    def __init__(self, text: bytes, with_exemplars: bytes) -> None:
+        self._texts = (text, with_exemplars)
+
+    async def metrics(self, exemplars: bool = False) -> bytes:
+        return self._texts[exemplars]
+
+
+def test_a_gateway_asks_the_others_for_their_exemplars(tmp_path: Path) -> None:
+    """Over their admin sockets, and only for who gets OpenMetrics: plain text has none of anybody."""
+
+    async def main() -> tuple[str, str]:
+        async with ScriptedUpstream(takes()) as to, ScriptedUpstream() as up:
+            async with Gateway(tmp_path, up.url, up.url, exports(to)) as gateway:
+                await gateway.ask("Hello", temperature=1)
+                told: Any = Told(await gateway.metrics.text(), await gateway.metrics.text(exemplars=True))
+        listener = Listener(admin(told, told), SystemClock(), HttpLimits(), lambda request, error: None)
+        await listener.start_unix(socket_path(tmp_path, 1))
+        try:
+            both = Workers(told, tmp_path, 0, 2)
+            return (await both.metrics()).decode(), (await both.metrics(exemplars=True)).decode()
+        finally:
+            await listener.close()
+
+    plain, shown = asyncio.run(main())
+    lines = [line for line in shown.splitlines() if line.startswith("trimtab_request_duration_seconds_bucket")]
+    assert [line.partition('worker="')[2][0] for line in lines if " # {" in line] == ["0", "1"]
+    assert " # {" not in plain

@@ -1,6 +1,6 @@
 """Traces on their way to a collector, beside the requests: what waits is bounded, and what finds no room is dropped.
 
-A request's way through here is a decision and an append (5 us). A task of its own turns kept records into spans, sends
+A request's way through here is a decision and an append (2 us). A task of its own turns kept records into spans, sends
 them in batches, and tries again where the collector asks for it (429, 502, 503, 504, `Retry-After`) or can't be
 reached. While it does, records wait, and the newest are dropped once `MOST_WAITING` do: a collector that is slow, down
 or silent costs traces and nothing else.
