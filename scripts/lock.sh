@@ -11,5 +11,5 @@ lock() {
     pyproject.toml "$@" -o "$out" --quiet
   printf '%s\n' "$model" >>"$out"
 }
-lock requirements.lock --extra build --extra kv-events --extra rag --extra shared
-lock requirements-dev.lock --extra build --extra kv-events --extra rag --extra shared --extra dev
+lock requirements.lock --extra build --extra kv-events --extra lake --extra rag --extra shared
+lock requirements-dev.lock --extra build --extra kv-events --extra lake --extra rag --extra shared --extra dev
