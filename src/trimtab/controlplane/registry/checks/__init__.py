@@ -6,6 +6,7 @@ from trimtab.controlplane.registry.checks import (
     channels,
     events,
     experiments,
+    lake,
     models,
     objectives,
     processes,
@@ -21,6 +22,7 @@ from trimtab.foundations.config import Problem
 
 CHECKS = (
     *storage.CHECKS,
+    *lake.CHECKS,
     *processes.CHECKS,
     *models.CHECKS,
     *channels.CHECKS,
