@@ -7,6 +7,7 @@ from trimtab.controlplane.registry.checks import (
     events,
     experiments,
     kept,
+    lake,
     models,
     objectives,
     processes,
@@ -24,6 +25,7 @@ from trimtab.foundations.config import Problem
 CHECKS = (
     *storage.CHECKS,
     *kept.CHECKS,
+    *lake.CHECKS,
     *processes.CHECKS,
     *telemetry.CHECKS,
     *models.CHECKS,
