@@ -33,6 +33,7 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Settings", "lake"): {"url": "s3://records/trimtab", "options": {"AWS_REGION": "eu-central-1"}},
     ("Lake", "url"): "s3://records/trimtab",
     ("Lake", "source"): "berlin",
+    ("Lake", "follow_s"): 60,
     ("Lake", "history_h"): 24,
     ("Lake", "options"): {"AWS_REGION": "eu-central-1", "AWS_SECRET_ACCESS_KEY": "env:AWS_SECRET_ACCESS_KEY"},
     ("Lake", "keep_days"): 400,

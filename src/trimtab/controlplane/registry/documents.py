@@ -119,6 +119,9 @@ class Lake(Document, frozen=True):
     `file:PATH`."""
     source: Slug = "gateway"
     """What this workspace is called in the column `source`. Workspaces that write one lake have different ones."""
+    follow_s: Annotated[int, Meta(ge=1, le=86_400, description="seconds")] | None = None
+    """While `trimtab serve` runs, what is new is taken in every so many seconds, and the lake compacted once a day.
+    Unset, `trimtab lake ingest` alone does that. Changes need a restart."""
     keep_days: Count | None = None
     """Days whose rows are kept, today's included, by `trimtab lake compact`. Unset, all are."""
     history_h: Annotated[int, Meta(ge=1, le=87_600, description="hours")] = 168
