@@ -136,7 +136,7 @@ def test_object_storage_is_opened_by_reference(tmp_path: Path, monkeypatch: pyte
     assert place == Place(url="s3://bucket/x", options={"AWS_REGION": "eu-central-1", "AWS_SECRET_ACCESS_KEY": "hush"})
     assert "hush" not in repr(open_lake(lake, tmp_path)) + repr(place)
     monkeypatch.delenv("LAKE_SECRET")
-    with pytest.raises(ConfigError, match="options.AWS_SECRET_ACCESS_KEY"):
+    with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY"):
         place_of(lake, tmp_path)
     shop = Shop(tmp_path)
     with (shop.folder / "trimtab.yaml").open("a") as file:
