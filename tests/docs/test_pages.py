@@ -46,6 +46,7 @@ SERVED = [
     "hold-an-objective",
     "keep-data-in-a-region",
     "point-an-agent-at-it",
+    "query-the-lake",
     "raise-priority-for-an-event",
     "set-budgets-and-limits",
     "split-traffic",

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from trimtab.controlplane.lake.adapters.delta import Table
 
 BATCH_ROWS: Final = 50_000
+BATCH_PARTITIONS: Final = 256
+"""Days and tenants in one commit, at most: delta-rs keeps a file open for each, with 3 MiB of memory."""
 MEMORY_MIB: Final = 1024
 """Of DuckDB while it shapes a batch."""
+_DAY_NS: Final = 86_400 * 10**9
 _encode = msgspec.json.Encoder().encode
 
 
@@ -75,8 +78,7 @@ def _ingest(
     rows = _fresh(records, table, source, marks, anew, done.damaged)
     staging.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # A first batch is committed even if it is empty: a table without rows can be asked, none can't.
-        while (count := _batch(rows, table, staging, source, marks, batch_rows)) or not table.exists:
+        while count := _batch(rows, table, staging, source, marks, batch_rows):
             done.rows += count
             done.commits += 1
             told(done)
@@ -92,13 +94,17 @@ def _batch(
     from trimtab.controlplane.lake.adapters.duck import shaped
 
     reached: dict[int, Mark] = {}
+    partitions = set[tuple[int, str | None]]()
     count = 0
     with staging.open("wb") as file:
         for row in islice(rows, most):
             file.write(_encode(row) + b"\n")
             reached[row.worker or 0] = Mark(row.seq or 0, row.t_wall_ns)
             count += 1
-    if count or not table.exists:
+            partitions.add((row.t_wall_ns // _DAY_NS, row.tenant))
+            if len(partitions) >= BATCH_PARTITIONS:
+                break
+    if count or not table.exists:  # a table without rows can be asked, none can't
         with shaped(staging, source, MEMORY_MIB) as stream:
             table.append(stream, source, {worker: (marks.get(worker), to) for worker, to in reached.items()})
         marks.update(reached)
