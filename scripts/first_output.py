@@ -29,6 +29,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("explain",),
     ("report",),
     ("erase", "--tenant", "hr", "--yes"),
+    ("backup", os.devnull),
+    ("restore", os.devnull),
     ("budget",),
     ("budget", "history"),
     ("budget", "set", "hr", "--period", "day", "--usd", "5"),

@@ -1,7 +1,7 @@
 """Money and rates: what a key, channel and tenant may still use, taken before the work and corrected after it."""
 
 from trimtab.dataplane.spend.adapters.memory import MemoryStore
-from trimtab.dataplane.spend.adapters.vault import Blocks, Kept
+from trimtab.dataplane.spend.adapters.vault import Blocks, Kept, all_drawn
 from trimtab.dataplane.spend.base import Account, Level, LostLease, Place, Store, StoreLostError
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
 from trimtab.dataplane.spend.lease import Holder, Lease
@@ -35,6 +35,7 @@ __all__ = [
     "Tokens",
     "Used",
     "Window",
+    "all_drawn",
     "views",
     "window_at",
 ]

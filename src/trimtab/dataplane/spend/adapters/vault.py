@@ -119,6 +119,11 @@ class Kept:
                 store.restore(place, entry.settled or 0, max(entry.doubt, entry.drawn - settled))
 
 
+def all_drawn(places: Iterable[Place]) -> bytes:
+    """A line that draws all of these: what of it nobody accounts for is in doubt from the next start on."""
+    return msgspec.json.encode(Line([Entry(place.account, place.window, place.limit) for place in places]))
+
+
 class Blocks:
     """A `Vault` over a journal, and a sink of records. On one event loop; the journal is written in worker threads."""
 
