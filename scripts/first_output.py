@@ -31,6 +31,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("erase", "--tenant", "hr", "--yes"),
     ("backup", os.devnull),
     ("restore", os.devnull),
+    ("migrate",),
     ("budget",),
     ("budget", "history"),
     ("budget", "set", "hr", "--period", "day", "--usd", "5"),

@@ -31,6 +31,7 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("erase", "--tenant", "hr", "--yes"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("backup", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("restore", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("migrate",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--stages"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--predictions"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},

@@ -62,11 +62,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup holds. `version`: of the archive; `made_ns`: since the Unix epoch; `keys`:
-    whether the keys of captured texts are in it; `heads`: by worker."""
+    """What a backup holds. `version`: of the archive; `layout`: of the files in it; `made_ns`: since the Unix epoch;
+    `keys`: whether the keys of captured texts are in it; `heads`: by worker."""
 
     format: str = _FORMAT
     version: int = VERSION
+    layout: int
     trimtab: str
     made_ns: int
     machine: Machine

@@ -13,6 +13,7 @@ from trimtab.core.clock import Clock
 from trimtab.core.errors import TrimtabError
 from trimtab.surfaces.kept.archive import ArchiveError, Machine, Manifest, file_sha256, writing
 from trimtab.surfaces.kept.contents import Contents
+from trimtab.surfaces.kept.layouts import LAYOUT
 from trimtab.surfaces.server.ask import NotRunningError, ask
 
 
@@ -45,6 +46,7 @@ def back_up(workspace: Path, target: Path, clock: Clock, *, keys: bool) -> Backe
         flushed = flush(workspace)
         contents.texts()
         manifest = Manifest(
+            layout=LAYOUT,
             trimtab=__version__,
             made_ns=made_ns,
             machine=this_machine(),

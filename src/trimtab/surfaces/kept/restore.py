@@ -23,13 +23,14 @@ from trimtab.controlplane import records
 from trimtab.controlplane.records import Report
 from trimtab.controlplane.registry import AuditError, Workspace, audit_rows, examine, own_public_key
 from trimtab.core.clock import Clock
-from trimtab.core.errors import ConfigError, TrimtabError
+from trimtab.core.errors import ConfigError, NewerVersionError, TrimtabError
 from trimtab.dataplane.spend import Budgets, Kept, MemoryStore, all_drawn
 from trimtab.foundations.signature import PublicKey
 from trimtab.foundations.store import Disk, Journal
 from trimtab.surfaces.kept.archive import ArchiveError, Manifest, unpack
 from trimtab.surfaces.kept.backup import this_machine
 from trimtab.surfaces.kept.contents import MONEY, RECORDS, VAR
+from trimtab.surfaces.kept.layouts import LAYOUT
 
 _RUN: Final = "run"
 
@@ -51,8 +52,8 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def restore(archive: Path, folder: Path, clock: Clock, *, close_periods: bool = False) -> Restored:
-    """Restore into `folder`, which is new or empty. Raises NotEmptyError, ArchiveError, OSError; nothing is there
-    then. With `close_periods` also ConfigError, where the documents can't be loaded."""
+    """Restore into `folder`, which is new or empty. Raises NotEmptyError, ArchiveError, NewerVersionError,
+    OSError; nothing is there then. With `close_periods` also ConfigError, where the documents can't be loaded."""
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise NotEmptyError(f"{folder} is not empty: a restore writes over nothing. Name a new folder")
     if not archive.is_file():
@@ -61,6 +62,8 @@ def restore(archive: Path, folder: Path, clock: Clock, *, close_periods: bool = 
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}.", suffix=".new", dir=folder.resolve().parent))
     try:
         manifest = unpack(archive, beside)
+        if manifest.layout > LAYOUT:
+            raise NewerVersionError(f"what {archive} holds", manifest.layout, LAYOUT)
         _make_private(beside)
         workspace, found = examine(beside, clock)
         report = records.verify(beside / RECORDS, _own_key(beside))
