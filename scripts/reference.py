@@ -13,6 +13,8 @@ from trimtab.cli import COMMANDS, cli
 from trimtab.controlplane.metrics import AT_SCRAPE, FROM_RECORDS, METRICS_PREFACE
 from trimtab.core.errors import Code
 from trimtab.dataplane.policy import reference as policy
+from trimtab.surfaces.kept.archive import VERSION as ARCHIVE
+from trimtab.surfaces.kept.layouts import KINDS, LAYOUT, OLDEST
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "---\nmode: reference\n---\n\n<!-- Made by scripts/reference.py; don't edit. -->\n\n"
@@ -61,7 +63,35 @@ def metrics() -> str:
     return "\n".join(lines)
 
 
+def files() -> str:
+    """Every kind of file that a workspace keeps, with its version."""
+    lines = [
+        "# Files and versions",
+        "",
+        "What a workspace keeps, which version of each this Trimtab writes, and what it",
+    ]
+    lines += [
+        "does with a newer one, which it never writes over or behind. `trimtab migrate` takes files between layouts."
+    ]
+    lines += ["", "| file | holds | version | where it stands | a newer one |", "|---|---|---|---|---|"]
+    for kind in KINDS:
+        version = "-" if kind.version is None else kind.version
+        lines.append(f"| `{kind.file}` | {kind.holds} | {version} | {kind.where} | {kind.newer} |")
+    lines += [
+        f"| a backup | all of this | {ARCHIVE} | `version` of its manifest, with the layout | it is refused |",
+        "",
+    ]
+    layouts = range(OLDEST, LAYOUT + 1)
+    lines += [f"| layout | {' | '.join(map(str, layouts))} |", "|---|" + "---|" * len(layouts)]
+    for kind in KINDS:
+        if kind.step is not None:
+            lines.append(f"| `{kind.file}` | {' | '.join(str(kind.step.versions[one]) for one in layouts)} |")
+    lines.append(f"| all others | {' | '.join('as above' for _ in layouts)} |")
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
+    "files.md": files,
     "metrics.md": metrics,
     "errors.md": errors,
     "commands.md": commands,

@@ -29,6 +29,9 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("chat", "Hello?"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1},
     ("explain",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("erase", "--tenant", "hr", "--yes"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
+    ("backup", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("restore", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("migrate",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--stages"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--predictions"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
@@ -131,7 +134,7 @@ def test_for_people(words: tuple[str, ...], state: str, code: int, tmp_path: Pat
         last = (done.stderr or done.stdout).rstrip("\n").splitlines()[-1]
         assert done.output.endswith("\n")
         assert len(last) > 10
-    if code and state in ("missing", "empty", "stray") and words[0] != "init":
+    if code and state in ("missing", "empty", "stray") and words[0] not in ("init", "restore"):
         assert "no workspace here" in done.output or words == ("doctor",), done.output
 
 

@@ -42,6 +42,7 @@ SERVED = [
     "add-a-model",
     "adopt-from-litellm-or-portkey",
     "answer-from-documents",
+    "back-up-and-restore",
     "debug-a-refusal",
     "hold-an-objective",
     "keep-data-in-a-region",

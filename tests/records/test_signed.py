@@ -396,3 +396,15 @@ def test_keys_are_refused_in_words_and_never_shown() -> None:
     with pytest.raises(KeyFormatError, match="no unencrypted private key"):
         SigningKey.of_pem(public_pem(1))
     assert repr(KEY) == f"<SigningKey {PublicKey.of_pem(public_pem(1)).id}>"
+
+
+def test_a_segment_is_signed_before_the_next_begins(tmp_path: Path) -> None:
+    """While the journal goes on, no closed segment stands there without its signature."""
+    journal = Journal(tmp_path, 0, CLOCK, group_s=0.001, signer=KEY, segment_bytes=1)
+    try:
+        for _ in range(4):
+            journal.write(row(tenant="t"))
+            assert journal.flush(10)
+            assert verify(tmp_path, [KEY.public]).problems == []
+    finally:
+        journal.close()

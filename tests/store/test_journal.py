@@ -602,3 +602,41 @@ def test_power_may_fail_at_any_time(data: st.DataObject) -> None:
     assert caller.restart() is not None
     caller.run("1 r")
     assert len(disk.files()) == 2, "something was left lying"
+
+
+def test_a_copy_taken_while_it_is_written_holds_all_that_was_acknowledged(tmp_path: Path) -> None:
+    """Appends and checkpoints go on meanwhile; the copy is a journal at rest that opens without a word."""
+    journal = Journal.open(tmp_path / "live")
+    acknowledged, stop = [0], threading.Event()
+    journal.append([b"1"])
+    acknowledged[0] = 1
+
+    def write() -> None:
+        for number in count(2):
+            if stop.is_set():
+                return
+            if number % 7 == 0:
+                journal.checkpoint(b"all " + b" ".join(b"%d" % one for one in range(1, number + 1)))
+            else:
+                journal.append([b"%d" % number])
+            acknowledged[0] = number
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(40):
+            least = acknowledged[0]
+            payloads, files = Journal.copy(tmp_path / "live")
+            assert len(numbers(payloads)) >= least
+            folder = tmp_path / f"copy{number}"
+            folder.mkdir()
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+            copy = Journal.open(folder)
+            assert (copy.found.payloads, copy.found.problem) == (payloads, None)
+            copy.close()
+    finally:
+        stop.set()
+        writer.join()
+        journal.close()
+    assert Journal.copy(tmp_path / "nothing") == ([], {})

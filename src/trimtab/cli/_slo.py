@@ -144,7 +144,8 @@ async def _watch(workspace: Path, seconds: int, once: bool, as_json: bool) -> in
     from trimtab.core.clock import SystemClock
     from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
     from trimtab.foundations.store import Disk
-    from trimtab.surfaces.alerting import LOCK, Watch
+    from trimtab.surfaces.alerting import Watch
+    from trimtab.surfaces.slo_state import LOCK
 
     clock, dialer, disk = SystemClock(), Http1Dialer(), Disk()
     disk.make_folder((workspace / LOCK).parent)

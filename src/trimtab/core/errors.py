@@ -319,6 +319,17 @@ class TrimtabError(Exception):
     """Base of what Trimtab raises for the unexpected."""
 
 
+class NewerVersionError(TrimtabError):
+    """A file is of a version that this Trimtab does not know: it is neither read nor written over."""
+
+    def __init__(self, file: str, version: int, known: int) -> None:
+        super().__init__(
+            f"{file} is of version {version}, this Trimtab knows {known}: it was written by a newer one. It is left as it "
+            "is. Go on with the newer one, or have that one step back by trimtab migrate"
+        )
+        self.file, self.version, self.known = file, version, known
+
+
 class ConfigError(TrimtabError):
     """The workspace can't be loaded; `problems` has one line each, with file, line, field and what to write."""
 

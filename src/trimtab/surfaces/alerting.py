@@ -12,7 +12,7 @@ import msgspec
 
 from trimtab.controlplane.records import CorruptSegment, query
 from trimtab.controlplane.registry import PATTERNS, Workspace, load
-from trimtab.controlplane.slo import Engine, EngineState, Status, objectives
+from trimtab.controlplane.slo import Engine, Status, objectives
 from trimtab.controlplane.slo.changes import changes
 from trimtab.controlplane.slo.notices import Notice, Told, notices
 from trimtab.core.clock import NS_PER_S, Clock
@@ -22,25 +22,17 @@ from trimtab.foundations.config import Fingerprint, fingerprint
 from trimtab.foundations.store import Disk
 from trimtab.surfaces.objectives import read_on, replayed
 from trimtab.surfaces.outbox import Outbox
+from trimtab.surfaces.slo_state import FILE, Saved, SloStateError, decode, encode
 
-STATE: Final = "var/slo/state.json"
-LOCK: Final = "var/slo/lock"
 _LOOK_BACK_NS: Final = 30 * 60 * NS_PER_S
 """Least span of which "what changed" is told."""
 
 _log = logging.getLogger(__name__)
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """Between two runs."""
-
-    engine: EngineState
-    told: dict[str, Told]
-
-
 class Watch:
-    """`step` once a minute or so. Raises ConfigError at the start for a workspace that can't be loaded; later ones that
-    are broken leave the last good one in force."""
+    """`step` once a minute or so. Raises ConfigError at the start for a workspace that can't be loaded (later ones that
+    are broken leave the last good one in force), NewerVersionError where a newer Trimtab has kept the state."""
 
     def __init__(self, folder: Path, clock: Clock, dialer: Dialer, disk: Disk | None = None) -> None:
         self._folder, self._clock, self._dialer, self._disk = folder, clock, dialer, disk or Disk()
@@ -107,17 +99,17 @@ class Watch:
 
     def _saved(self) -> Saved | None:
         try:
-            return msgspec.json.decode(self._disk.read(self._folder / STATE), type=Saved)
+            return decode(self._disk.read(self._folder / FILE))
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
-            _log.warning("%s can't be read, counting anew from the records: %s", STATE, error)
+        except (OSError, SloStateError) as error:
+            _log.warning("objectives are counted anew from the records: %s", error)
             return None
 
     def _save(self) -> None:
-        path = self._folder / STATE
+        path = self._folder / FILE
         self._disk.make_folder(path.parent)
-        self._disk.put(path, msgspec.json.encode(Saved(engine=self._engine.state(), told=self._told)))
+        self._disk.put(path, encode(Saved(engine=self._engine.state(), told=self._told)))
 
 
 def _tell_damage(corrupt: CorruptSegment) -> None:

@@ -57,7 +57,8 @@ class Controlling:
         """Objectives are counted, and receivers told."""
         from trimtab.core.clock import SystemClock
         from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
-        from trimtab.surfaces.alerting import LOCK, Watch
+        from trimtab.surfaces.alerting import Watch
+        from trimtab.surfaces.slo_state import LOCK
 
         dialer = Http1Dialer()
         try:

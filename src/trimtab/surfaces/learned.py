@@ -40,7 +40,11 @@ _log = logging.getLogger(__name__)
 
 
 class UnusableError(TrimtabError):
-    """A file says nothing that can be used; the text says why."""
+    """A file says nothing that can be used; the text says why. `newer`: it is of a version that comes later."""
+
+    def __init__(self, why: str, *, newer: bool = False) -> None:
+        super().__init__(why)
+        self.newer = newer
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -122,7 +126,7 @@ class Learned:
             return
         try:
             await self._clock.offload(write, self._path, kept, self._clock.wall_ns(), self._disk)
-        except OSError as error:
+        except (OSError, UnusableError) as error:
             if not self._failing:
                 _log.error("what is learned of models can't be kept in %s, a restart forgets it: %s", FOLDER, error)
             self._failing = True
@@ -177,21 +181,29 @@ def decode(data: bytes) -> File:
     try:
         version = msgspec.json.decode(body, type=_Version).version
         if version != VERSION:
-            raise UnusableError(f"it is of version {version}, not {VERSION}")
+            raise UnusableError(f"it is of version {version}, not {VERSION}", newer=version > VERSION)
         return msgspec.json.decode(body, type=File)
     except msgspec.MsgspecError as error:
         raise UnusableError("it is whole, and no such file") from error
 
 
 def write(path: Path, models: Mapping[str, Known], wall_ns: int, disk: Disk) -> None:
-    """Whole and durable, or as it was before. Raises OSError."""
+    """Whole and durable, or as it was before. Raises OSError, and UnusableError for a file of a newer Trimtab, which is
+    never written over."""
+    try:
+        decode(disk.read(path))
+    except FileNotFoundError:
+        pass
+    except UnusableError as error:
+        if error.newer:
+            raise UnusableError(f"{path.name} was written by a newer Trimtab: {error}", newer=True) from None
     disk.make_folder(path.parent)
     disk.put(path, frame(msgspec.json.encode(File(wall_ns=wall_ns, models=dict(models)))))
 
 
 def write_measured(workspace: Workspace, engines: Mapping[str, FitState], wall_ns: int) -> list[str]:
     """What was measured of embedded engines, for each model that runs on one of them, where it is enough to foresee
-    something; those models. Raises OSError."""
+    something; those models. Raises OSError, UnusableError."""
     declared, models = declarations(workspace), {}
     for name, model in workspace.snapshot.release.models.items():
         measured = [engines[one] for one in engines if f"engine:{one}" in model.endpoints]

@@ -164,6 +164,7 @@ class Journal:
                 seq, rows = self._take()
                 if not self._commit(rows):
                     return
+                self._keeper.settle()  # before a next segment begins, or this one would be closed without a signature
                 with self._changed:
                     self._durable = seq
                     self._urgent = self._urgent and bool(self._rows)

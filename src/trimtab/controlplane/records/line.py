@@ -9,15 +9,18 @@ import msgspec
 from trimtab.core.record import Record
 from trimtab.foundations.store.line import DIGEST_CHARACTERS, frame
 
+VERSION: Final = 1
+"""Of a row, as its `v` says."""
 GENESIS: Final = "0" * DIGEST_CHARACTERS
 """`prev` of a worker's very first row."""
 
 
 class Link(msgspec.Struct):
-    """What ties a row to its neighbours."""
+    """What ties a row to its neighbours. `v`: the version of its layout."""
 
     seq: int
     prev: str
+    v: int = 1
 
 
 def _foreign(value: Any) -> str:

@@ -137,6 +137,11 @@ class _Scan:
         self._last, self._seq = digest(raw.data), link.seq
         if what is not None:
             self._tell(segment, raw.number, what)
+        if link.v > lines.VERSION:
+            self._tell(
+                segment, raw.number, f"is of version {link.v}, of a newer Trimtab; this one reads {lines.VERSION}"
+            )
+            return None
         try:
             return _decode(body)
         except msgspec.MsgspecError as error:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from trimtab.controlplane.records import line as lines
-from trimtab.core.errors import TrimtabError
+from trimtab.core.errors import NewerVersionError, TrimtabError
 from trimtab.foundations.store.line import digest, unframe
 
 _CLOCK_STEP_NS = 3600 * 1_000_000_000  # how far a wall clock may be set back without a segment being passed over
@@ -165,7 +165,8 @@ def tail(segment: Segment) -> Tail:
     """Read a segment to its end.
 
     An end that is no whole line is torn: a crash may do that to the last group. Anything unreadable that has readable
-    rows after it was damaged later: it stays, is named, and the chain goes on behind it.
+    rows after it was damaged later: it stays, is named, and the chain goes on behind it. Raises NewerVersionError for a
+    row of another Trimtab's: nothing is written behind it.
     """
     seq, last, size = segment.first_seq - 1, "", 0
     bad: Raw | None = None
@@ -178,6 +179,8 @@ def tail(segment: Segment) -> Tail:
         if link is None:
             bad = bad or raw
             continue
+        if link.v > lines.VERSION:
+            raise NewerVersionError(segment.path.name, link.v, lines.VERSION)
         if bad is not None:
             problem = problem or CorruptSegment(segment.path, bad.number, "damaged, with whole rows after it")
             bad = None

@@ -24,11 +24,14 @@ import msgspec
 from trimtab.controlplane.records.textkeys import TextKeys
 from trimtab.core.captured import CapturedText
 from trimtab.core.clock import NS_PER_S, Clock
+from trimtab.core.errors import NewerVersionError
 from trimtab.foundations.sealed import seal, unseal
 from trimtab.foundations.store.disk import Disk
 from trimtab.foundations.store.line import frame, unframe
 
 FOLDER: Final = Path("var") / "texts"
+VERSION: Final = 1
+"""Of a line."""
 GROUP_S: Final = 0.1
 FILE_S: Final = 3600.0
 QUEUE_BYTES: Final = 16 << 20
@@ -41,11 +44,14 @@ _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`v`: version of its layout; left out where it is 1."""
+
     record: str
     tenant: str
     subject: str
     box: str
+    v: int = VERSION
 
 
 _line = msgspec.json.Decoder(_Line).decode
@@ -207,7 +213,7 @@ class Erased(msgspec.Struct, frozen=True):
 
 
 def captured(workspace: Path, secret: bytes, record: str) -> CapturedText | Erased | None:
-    """The texts of a record; None: none were kept, or they are past retention. Raises OSError."""
+    """The texts of a record; None: none were kept, or they are past retention. Raises OSError, NewerVersionError."""
     needle = b'"record":"%b"' % record.encode()
     for _, path in reversed(_files(workspace / FOLDER)):
         try:
@@ -225,6 +231,8 @@ def captured(workspace: Path, secret: bytes, record: str) -> CapturedText | Eras
 
 
 def _opened(workspace: Path, secret: bytes, line: _Line) -> CapturedText | Erased:
+    if line.v > VERSION:
+        raise NewerVersionError(str(FOLDER), line.v, VERSION)
     key = TextKeys(workspace, secret).of(line.tenant, line.subject, create=False)
     data = unseal(key, b64decode(line.box), line.record) if key is not None else None
     return Erased(line.record) if data is None else msgspec.json.decode(data, type=CapturedText)

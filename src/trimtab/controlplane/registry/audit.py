@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,8 @@ from trimtab.core.clock import Clock
 from trimtab.core.errors import TrimtabError
 
 FILE = "var/audit/audit.jsonl"
+VERSION: Final = 1
+"""Of a row."""
 _FIRST = "0" * 32
 
 
@@ -43,6 +45,8 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: str
     after: str
     prev: str
+    v: int = 1
+    """Version of its layout; left out where it is 1."""
     told: Told | None = None
     """Of a budget, an event or a rotated key; created and revoked keys have nothing to tell beyond the subject."""
 
@@ -98,6 +102,7 @@ def rows(folder: Path) -> Iterator[AuditRow]:
             row = msgspec.json.decode(line, type=AuditRow)
         except msgspec.MsgspecError:
             raise AuditError(f"{FILE}:{number}: is no audit row") from None
+        _known(row)
         if row.prev != prev or row.seq != seq + 1:
             raise AuditError(f"{FILE}:{number}: does not follow from the line before: the log has been changed")
         prev, seq = _hash(line), row.seq
@@ -118,9 +123,17 @@ def _end(path: Path) -> tuple[int, str]:
     if len(lines) < 2:
         return 0, _FIRST
     try:
-        return msgspec.json.decode(lines[-2], type=AuditRow).seq, _hash(lines[-2])
+        row = msgspec.json.decode(lines[-2], type=AuditRow)
     except msgspec.MsgspecError:
         raise AuditError(f"{FILE}: the last line is no audit row; move the file away to begin another") from None
+    _known(row)
+    return row.seq, _hash(lines[-2])
+
+
+def _known(row: AuditRow) -> None:
+    """Raises AuditError for a row of a newer Trimtab: nothing is written behind it."""
+    if row.v > VERSION:
+        raise AuditError(f"{FILE}: row {row.seq} is of version {row.v}, of a newer Trimtab; this one knows {VERSION}")
 
 
 def _hash(data: bytes) -> str:

@@ -1,7 +1,8 @@
 """Money and rates: what a key, channel and tenant may still use, taken before the work and corrected after it."""
 
 from trimtab.dataplane.spend.adapters.memory import MemoryStore
-from trimtab.dataplane.spend.adapters.vault import Blocks, Kept
+from trimtab.dataplane.spend.adapters.vault import VERSION as LINE_VERSION
+from trimtab.dataplane.spend.adapters.vault import Blocks, Kept, all_drawn
 from trimtab.dataplane.spend.base import Account, Level, LostLease, Place, Store, StoreLostError
 from trimtab.dataplane.spend.budgets import BudgetRow, Budgets
 from trimtab.dataplane.spend.lease import Holder, Lease
@@ -12,6 +13,7 @@ from trimtab.dataplane.spend.pools import POOLS, Pools, Tokens
 from trimtab.dataplane.spend.standing import StandingStore
 
 __all__ = [
+    "LINE_VERSION",
     "POOLS",
     "Account",
     "Blocks",
@@ -35,6 +37,7 @@ __all__ = [
     "Tokens",
     "Used",
     "Window",
+    "all_drawn",
     "views",
     "window_at",
 ]

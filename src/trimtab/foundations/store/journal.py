@@ -35,6 +35,7 @@ from trimtab.foundations.store.mirror import JournalDamagedError, Mirror, Proble
 __all__ = ["Found", "Journal", "JournalDamagedError", "JournalDiskError", "Problem"]
 
 _FILE = re.compile(r"(\d{6,})\.[ab](\.new)?")
+_COPY_TRIES, _COPY_PAUSE_S = 50, 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -104,6 +105,26 @@ class Journal:
         except OSError as error:
             raise JournalDiskError(f"the journal in {folder} can't be read: {error}") from error
         return _found(disk, folder, generations)[0] if generations else []
+
+    @staticmethod
+    def copy(folder: Path, disk: Disk | None = None) -> tuple[list[bytes], dict[str, bytes]]:
+        """What was acknowledged before the call, and the files of a journal at rest that holds just this, by name; for
+        a reader while another process has it open. Neither where there is no journal. Raises JournalDamagedError,
+        JournalDiskError.
+
+        Two files that are appended to can't be read at one instant: what then looks like damage is read again, and is
+        damage if it stays.
+        """
+        for _ in range(_COPY_TRIES):
+            try:
+                payloads = Journal.peek(folder, disk)
+                break
+            except JournalDamagedError:
+                threading.Event().wait(_COPY_PAUSE_S)
+        else:
+            payloads = Journal.peek(folder, disk)
+        data, _ = encode(payloads, root(1))
+        return payloads, {path.name: data for path in _paths(folder, 1)} if payloads else {}
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"refused: {self._refused}" if self._refused else "open"

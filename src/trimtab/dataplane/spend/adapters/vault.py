@@ -32,6 +32,8 @@ from trimtab.dataplane.spend.lease import Holder
 from trimtab.dataplane.spend.periods import Window, window_at
 from trimtab.foundations.store import Journal
 
+VERSION: Final = 1
+"""Of a line of the journal."""
 BALANCE_S: Final = 10
 AHEAD_NS: Final = 5 * NS_PER_S
 """How long before a window begins its first blocks are drawn."""
@@ -64,6 +66,8 @@ class Line(msgspec.Struct, omit_defaults=True):
 
     entries: list[Entry]
     seqs: dict[int, int] | None = None
+    v: int = VERSION
+    """Of its layout; left out where it is 1."""
 
 
 class ForeignLinesError(TrimtabError):
@@ -84,7 +88,9 @@ class Kept:
             raise ForeignLinesError(f"its lines can't be understood: {error}") from error
 
     def add(self, line: Line) -> None:
-        """Takes over the line's entries."""
+        """Takes over the line's entries. Raises ForeignLinesError for one of a newer version."""
+        if line.v > VERSION:
+            raise ForeignLinesError(f"a line is of version {line.v}, of a newer Trimtab; this one knows {VERSION}")
         if line.seqs is not None:
             self.seqs = line.seqs
         for entry in line.entries:
@@ -117,6 +123,11 @@ class Kept:
             if entry is not None:
                 settled = store.book(place).settled + (entry.settled or 0)
                 store.restore(place, entry.settled or 0, max(entry.doubt, entry.drawn - settled))
+
+
+def all_drawn(places: Iterable[Place]) -> bytes:
+    """A line that draws all of these: what of it nobody accounts for is in doubt from the next start on."""
+    return msgspec.json.encode(Line([Entry(place.account, place.window, place.limit) for place in places]))
 
 
 class Blocks:

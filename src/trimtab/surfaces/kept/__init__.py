@@ -1,0 +1,1 @@
+"""All that a workspace keeps: backed up while it serves, and restored."""
