@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("backup", os.devnull),
     ("restore", os.devnull),
     ("migrate",),
+    ("replay",),
     ("budget",),
     ("budget", "history"),
     ("budget", "set", "hr", "--period", "day", "--usd", "5"),

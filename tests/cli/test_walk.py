@@ -32,6 +32,8 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("backup", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("restore", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("migrate",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
+    ("replay",): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("replay", "--decisions"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("report",): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--stages"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},
     ("report", "--predictions"): {"missing": 1, "empty": 1, "stray": 1, "broken": 0, "good": 0},

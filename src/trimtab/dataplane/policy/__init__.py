@@ -3,7 +3,7 @@
 from trimtab.dataplane.policy.document import OnFullTerms, PolicyDocument, Rule, RuleTest, Then
 from trimtab.dataplane.policy.engine import DEGRADATIONS, CompiledRule, Policy, PolicyError, allowed, compile_policy
 from trimtab.dataplane.policy.lint import EFFECTS, Names, Outcome, lint, reference, run_tests
-from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, VERSION, Value, Variable, feature_values
+from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, VERSION, Value, Variable, feature_values, known_by
 
 __all__ = [
     "CONSTANTS",
@@ -26,6 +26,7 @@ __all__ = [
     "allowed",
     "compile_policy",
     "feature_values",
+    "known_by",
     "lint",
     "reference",
     "run_tests",

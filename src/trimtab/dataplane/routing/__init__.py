@@ -1,6 +1,29 @@
 """Routing: a ranked list of plans within what is allowed."""
 
-from trimtab.dataplane.routing.rank import LEAST_OUTPUT, Question, Ranked, bound_of, rank, row_of
+from trimtab.dataplane.routing.rank import (
+    BARRED,
+    LEAST_OUTPUT,
+    NOT_ASKED,
+    Question,
+    Ranked,
+    barred,
+    bound_of,
+    order,
+    rank,
+    row_of,
+)
 from trimtab.dataplane.routing.window import windowed
 
-__all__ = ["LEAST_OUTPUT", "Question", "Ranked", "bound_of", "rank", "row_of", "windowed"]
+__all__ = [
+    "BARRED",
+    "LEAST_OUTPUT",
+    "NOT_ASKED",
+    "Question",
+    "Ranked",
+    "barred",
+    "bound_of",
+    "order",
+    "rank",
+    "row_of",
+    "windowed",
+]

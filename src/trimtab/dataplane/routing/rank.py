@@ -14,6 +14,7 @@ tokens, down to `LEAST_OUTPUT`, since a short answer within budget beats a refus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -31,6 +32,10 @@ from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _UNSAID = "has no words for "
 _ELSEWHERE = "residency"
+_NO_TIER, _FORBIDDEN, _QUALITY = "tier not allowed", "forbidden by policy", "quality"
+NOT_ASKED: Final = "not asked for"
+BARRED: Final = frozenset({_NO_TIER, _FORBIDDEN, _ELSEWHERE, _QUALITY})
+"""Reasons that follow from policy, contract and the variant alone."""
 
 LEAST_OUTPUT = 16
 """Output tokens below which an answer is not worth its prompt."""
@@ -96,11 +101,11 @@ def rank(variants: Sequence[Variant], question: Question, look: Look) -> tuple[R
                 continue
             reason = found
         left_out.append(_row(variant, reason))
-    order = tuple(prefer)
+    preferred = tuple(prefer)
     if all(plan.overflow is not None for plan, _ in plans):  # nobody leaves a residency where nothing could run over
         left_out.extend(_row(plan.variant, _ELSEWHERE) for plan, _ in plans)
         plans = []
-    plans.sort(key=lambda one: (one[0].leaves, question.place(one[0].variant), _order(one[0], one[1], order)))
+    plans.sort(key=lambda one: _key(one[0], one[1], question, preferred))
     ordered, unfit, why = with_arm(plans, question.assigned)
     if unfit is not None:
         left_out.append(_row(unfit.variant, why))
@@ -108,23 +113,33 @@ def rank(variants: Sequence[Variant], question: Question, look: Look) -> tuple[R
     return Ranked(resident_first, tuple(left_out), tuple(traces)), None if ordered else _refusal(left_out, question)
 
 
+def _key(plan: Plan, covered: bool, question: Question, prefer: tuple[str, ...]) -> tuple[object, ...]:
+    return plan.leaves, question.place(plan.variant), order(plan.variant, plan.estimate_nanousd, covered, prefer)
+
+
 def _excluded(variant: Variant, question: Question) -> str | None:
     """Why this variant may not answer; cheap tests only."""
-    allowed, contract = question.allowed, question.contract
     if variant.name in question.held:
         return KEPT
     if not question.takes(variant):
-        return "not asked for"
+        return NOT_ASKED
+    if (reason := barred(variant, question.allowed, question.contract)) is not None:
+        return reason
+    if (field := question.unfit(variant)) is not None:
+        return f"{_UNSAID}{field}"
+    return None
+
+
+def barred(variant: Variant, allowed: Allowed, contract: Contract) -> str | None:
+    """Why policy or contract keep it from answering, one of BARRED; None: they don't."""
     if variant.tier not in allowed.tiers:
-        return "tier not allowed"
+        return _NO_TIER
     if variant.name in allowed.forbidden_variants:
-        return "forbidden by policy"
+        return _FORBIDDEN
     if _leaves(variant, contract) and (variant.overflow is None or contract.residency not in variant.overflow.for_):
         return _ELSEWHERE
     if variant.quality_lower < contract.quality.min:
-        return "quality"
-    if (field := question.unfit(variant)) is not None:
-        return f"{_UNSAID}{field}"
+        return _QUALITY
     return None
 
 
@@ -142,7 +157,7 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
     projected = None if variant.price is None else variant.price.most(bound, cap * body.n)
     effects = look(_values(variant, projected, money, question))
     if f"tier:{variant.tier}" in effects.forbid or f"variant:{variant.name}" in effects.forbid:
-        return "forbidden by policy", effects
+        return _FORBIDDEN, effects
     degradations: tuple[Degradation, ...] = ()
     dropped = 0
     if projected is not None and projected > money and effects.degrade:
@@ -221,12 +236,15 @@ def _covered(plan: Plan, question: Question) -> bool:
     return plan.max_tokens == asked and "tier" not in plan.degradations
 
 
-def _order(plan: Plan, covered: bool, prefer: tuple[str, ...]) -> tuple[int, bool, int, str, str]:
-    names = (f"variant:{plan.variant.name}", f"tier:{plan.tier}")
+def order(
+    variant: Variant, estimate_nanousd: int | None, covered: bool, prefer: tuple[str, ...]
+) -> tuple[int, bool, int, str, str]:
+    """What plans within one place are sorted by: preference, whether money covers it whole, cost, tier, name."""
+    names = (f"variant:{variant.name}", f"tier:{variant.tier}")
     place = min((index for index, name in enumerate(prefer) if name in names), default=len(prefer))
-    tier = "SML".index(plan.tier)
-    estimate = plan.estimate_nanousd if plan.estimate_nanousd is not None else 1 << 62
-    return (place, not covered, estimate, str(tier), plan.variant.name)
+    tier = "SML".index(variant.tier)
+    estimate = estimate_nanousd if estimate_nanousd is not None else 1 << 62
+    return (place, not covered, estimate, str(tier), variant.name)
 
 
 def _row(variant: Variant, reason: str | None) -> PlanRow:
@@ -255,7 +273,7 @@ def row_of(plan: Plan) -> PlanRow:
 
 def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
     """The one reason that, removed, would have left a plan: the last test that a variant failed."""
-    reasons = {row.outcome for row in left_out} - {"not asked for", "tier not allowed", KEPT, UNNEEDED}
+    reasons = {row.outcome for row in left_out} - {NOT_ASKED, _NO_TIER, KEPT, UNNEEDED}
     if "cost" in reasons:
         cap, left = question.contract.cost.max_per_request_nanousd, question.left_nanousd
         if left is not None and left < cap:
