@@ -120,7 +120,7 @@ def test_nothing_else_grows_with_requests(tmp_path: Path) -> None:
     ours = [
         one for one in cached if str(one.__module__).startswith("trimtab") and one.cache_parameters()["maxsize"] is None
     ]
-    assert {one.__name__ for one in ours} <= {"cel", "meanings"}  # of no argument; of a type of document
+    assert {one.__name__ for one in ours} <= {"cel", "columns", "meanings", "read_as"}  # of nothing; of types
 
 
 def sizes(root: object) -> Counter[str]:
