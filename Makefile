@@ -27,7 +27,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python requirements.lock pyproject.toml
-	@echo "Installing into $(VENV) (about 450 MB the first time, models included)"
+	@echo "Installing into $(VENV) (about 660 MB the first time, models included)"
 	$(PIP) install $(LOCKED) requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@

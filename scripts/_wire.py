@@ -106,6 +106,8 @@ _ASKING = """\
 
 `authorization: Bearer KEY` on every route under `/v1`; under `/v1/messages` `x-api-key: KEY` will do.
 `cache-control: no-store` goes past the answer cache: no stored answer is used, and this one is not stored.
+`traceparent` and `tracestate` (W3C Trace Context) make the request part of the caller's trace; what breaks their rules
+counts as not sent ([what becomes of it](../how-to/send-traces.md)).
 
 A caller may tighten its contract by these headers, never loosen it: a looser term is no error and changes nothing. The
 body's `trimtab` object takes the same names without `trimtab-` (with `_` or `-`), and `metadata` takes them whole.

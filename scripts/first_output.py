@@ -40,6 +40,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("slo",),
     ("slo", "export", "--openslo", os.devnull),
     ("slo", "watch", "--once"),
+    ("lake",),
+    ("query", "SELECT 1"),
     ("event",),
     ("event", "start", "x", "--raise", "assistant=critical", "--for", "0s"),
     ("event", "stop", "x"),

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.gateway_overhead import workspace as layout
 from benchmarks.gateway_overhead.processes import cores, free_port, running
+from benchmarks.soak.watch import gateway_pid
 
 TRIMTAB = Path(sys.executable).with_name("trimtab")
 KIB = 1024
@@ -67,8 +68,7 @@ def serving(folder: Path) -> Iterator[tuple[Gateway, str]]:
             if time.monotonic() > until:
                 raise SystemExit(f"the gateway does not start: {log.read_text()}")
             time.sleep(0.1)
-        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield Gateway(int(child), port), key
+        yield Gateway(gateway_pid(process.pid), port), key
 
 
 def idle(gateway: Gateway, count: int, *, used: bool) -> float:

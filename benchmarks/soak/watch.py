@@ -134,9 +134,9 @@ def read_records(folder: Path) -> Told:
 
 
 def gateway_pid(supervisor: int) -> int:
-    """The one gateway process of `trimtab serve`, which also has a control process."""
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    (pid,) = (int(one) for one in children if b"processes.gateway" in Path(f"/proc/{one}/cmdline").read_bytes())
+    """The one gateway process of `trimtab serve`."""
+    children = map(int, Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split())
+    (pid,) = (one for one in children if b"processes.gateway" in Path(f"/proc/{one}/cmdline").read_bytes())
     return pid
 
 

@@ -54,6 +54,11 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("slo", "export", "--openslo", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("slo", "watch", "--once"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("slo", "import", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("lake", "ingest"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("lake", "compact"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("lake", "erase", "hr"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("lake", "status"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("query", "SELECT 1"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("event", "list"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("event", "start", "sale", "--raise", "assistant=critical", "--for", "2h"): {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,

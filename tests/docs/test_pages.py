@@ -20,7 +20,7 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
         assert session.follow(DOCS / "tutorial" / "first-hour.md") > 20
 
 
-@pytest.mark.parametrize("page", ["operate", "run-several-gateways"])
+@pytest.mark.parametrize("page", ["operate", "run-several-gateways", "send-traces"])
 def test_how_tos_that_start_their_own_gateway(session: Session, page: str) -> None:
     """Every command ends and prints as the page says."""
     assert session.follow(DOCS / "how-to" / f"{page}.md")
@@ -47,6 +47,7 @@ SERVED = [
     "hold-an-objective",
     "keep-data-in-a-region",
     "point-an-agent-at-it",
+    "query-the-lake",
     "raise-priority-for-an-event",
     "set-budgets-and-limits",
     "split-traffic",

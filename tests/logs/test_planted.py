@@ -138,7 +138,7 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             state = server.state()
             eventually(lambda: server.state()["journal"]["durable"] >= state["journal"]["seq"])
             metrics = server.request("GET", "/metrics")[2]
-            [old] = server.children()
+            old = server.gateway_pid()
             os.kill(old, signal.SIGKILL)  # a restart says what it finds
             eventually(lambda: gone(old))
             eventually(lambda: server.request("GET", "/healthz")[0] == 200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from support.gateway import KEY, OTHER_KEY, Gateway, chat, post
 from support.rawhttp import RawClient, request
 from support.records import row
 from support.scrape import fetch, parsed, scrape, series, value
-from support.upstream import EVENTS, Cut, Head, Pause, ScriptedUpstream, Seen, Step, chunk, openai
+from support.upstream import EVENTS, Cut, Head, Pause, ScriptedUpstream, Seen, Step, chunk, openai, stream
 from trimtab.controlplane.metrics import FAMILIES, Declared
 from trimtab.core.keys import make
 from trimtab.core.money import NANO
 from trimtab.surfaces.server.app import public
+from trimtab.surfaces.twin import run_virtual
 
 
 async def send(gateway: Gateway, *requests: bytes) -> None:
@@ -271,3 +273,27 @@ def test_without_metrics_there_is_nothing_at_the_path(tmp_path: Path) -> None:
                 assert (await client.answer()).status == 404
 
     asyncio.run(main())
+
+
+def test_how_busy_a_replica_is(tmp_path: Path) -> None:
+    """Two requests of 1.8 s each, the second one begun a second later: busy for 2.8 s; then no more."""
+
+    def slow(seen: Seen) -> Iterable[Step]:
+        return stream(["one", "two"], delay_s=0.9)
+
+    async def main() -> None:
+        async with ScriptedUpstream(slow) as up, Gateway(tmp_path, up.url) as gateway:
+            labels = {"model": "small", "replica": "small/0"}
+            first = asyncio.create_task(gateway.ask("first", temperature=1))
+            await asyncio.sleep(1)
+            second = asyncio.create_task(gateway.ask("second", temperature=1))
+            await asyncio.sleep(0.5)
+            found = await scrape(gateway)
+            assert value(found, "trimtab_replica_busy_seconds_total", **labels) == pytest.approx(1.5, abs=0.1)
+            await asyncio.gather(first, second)
+            await asyncio.sleep(5)
+            found = await scrape(gateway)
+            assert value(found, "trimtab_replica_busy_seconds_total", **labels) == pytest.approx(2.8, abs=0.1)
+            assert value(found, "trimtab_replica_request_seconds_total", **labels) == pytest.approx(3.6, abs=0.1)
+
+    run_virtual(main)

@@ -35,7 +35,7 @@ class Loaded:
 
     def __init__(self, server: Live) -> None:
         self.server = server
-        (self.pid,) = server.children()
+        self.pid = server.gateway_pid()
         self._ballast = 0
 
     @property
@@ -125,7 +125,7 @@ def test_the_ladder_under_ballast(loaded: Loaded) -> None:
     assert loaded.keeps_alive()
     assert loaded.ask("five")[0] == 200
     eventually(lambda: entries() == 1)
-    assert server.children() == [loaded.pid]
+    assert server.gateway_pid() == loaded.pid
     for words in ("caches are not filled", "new requests are refused", "nothing is held back"):
         eventually(lambda words=words: server.logged(words))
 

@@ -41,7 +41,7 @@ def sockets() -> Iterator[list[socket.socket]]:
 @contextmanager
 def growth(server: Live) -> Iterator[Callable[[], int]]:
     """By how many bytes the gateway's resident set has grown, once it stands still."""
-    (pid,) = server.children()
+    pid = server.gateway_pid()
     pause = threading.Event()
 
     def resident() -> int:

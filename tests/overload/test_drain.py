@@ -28,7 +28,7 @@ class Streaming:
 
     def __init__(self, server: Live, go: threading.Event) -> None:
         self.server, self.go = server, go
-        (self.gateway,) = server.children()
+        self.gateway = server.gateway_pid()
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         self._connection.request("POST", "/v1/chat/completions", chat_body("old", stream=True), HEADERS)
         self._answer = self._connection.getresponse()
@@ -131,7 +131,7 @@ def test_a_second_sigterm_to_the_gateway_itself_stops_it_at_once(streaming: Stre
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         streaming.rest()
     assert server.request("GET", "/healthz")[0] == 200  # waits in the backlog until the next gateway is there
-    assert server.children() != [pid]
+    assert server.gateway_pid() != pid
 
 
 def test_a_signal_to_all_processes_is_one_drain(streaming: Streaming) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from support.gateway import Gateway, replaced, text_of
 from support.upstream import Delay, ScriptedUpstream, Seen, Step, stream, usage
+from trimtab.dataplane import wiring
 from trimtab.dataplane.inference import HedgeBudget
 from trimtab.surfaces.twin import run_virtual
 
@@ -98,6 +99,32 @@ def test_a_caller_who_hangs_up_stops_both(tmp_path: Path) -> None:
                 await two.hung_up()
                 await gateway.sink.reached(101)
                 assert [row.reason for row in gateway.last.attempts] == ["cancelled", "cancelled"]
+
+    run_virtual(main)
+
+
+def test_replicas_that_go_while_they_are_asked_end_what_they_began(tmp_path: Path) -> None:
+    """The workspace is loaded anew without them, in the middle of two attempts at one request: it is answered whole, by
+    whoever begins first. The next one finds nobody, and nothing is held."""
+
+    async def main() -> None:
+        slow = False
+        late = lambda seen: 0.9 if slow else 0.1  # noqa: E731
+        async with ScriptedUpstream(takes(late)) as one, ScriptedUpstream(takes(late)) as two:
+            async with Gateway(tmp_path, None, None, replicas(one.url, two.url, hedge=True)) as gateway:
+                await asks(gateway, 100)
+                before, slow = len(one.requests) + len(two.requests), True
+                asking = asyncio.create_task(gateway.ask("x", model="tier:S", temperature=1, stream=True))
+                while len(one.requests) + len(two.requests) < before + 2:
+                    await asyncio.sleep(0.01)
+                wiring.set_fleet(gateway.plane, {"small": (), "medium": ()})
+                got = await asking
+                assert (got.status, text_of(got.body)) == (200, "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 ")
+                assert [row.reason for row in gateway.last.attempts] == ["outrun", None]
+                refused = await gateway.ask("y", model="tier:S", temperature=1)
+                assert (refused.status, refused.json["error"]["code"]) == (503, "no_replica")
+                assert gateway.plane.fleet.is_empty
+                gateway.assert_nothing_held()
 
     run_virtual(main)
 

@@ -83,6 +83,13 @@ def far(dialect: str, field: str, words: str) -> Fault:
     return Fault("models.yaml", "variants:\n", f"{model}\nvariants:\n  far-one: {{model: far}}\n", field, words)
 
 
+def _told(lines: str, field: str, words: str, severity: str = "error") -> Fault:
+    """Lines under `telemetry`."""
+    return Fault(
+        "trimtab.yaml", "demo: true", f"telemetry:\n  {lines}\ndemo: true", f"telemetry.{field}", words, severity
+    )
+
+
 FAULTS = {
     # trimtab.yaml
     "workers": Fault("trimtab.yaml", "workers: 1", "workers: 2", "server.workers", "need a shared store"),
@@ -144,6 +151,32 @@ FAULTS = {
         "storage.on_loss",
         "means nothing while url: memory",
         "warning",
+    ),
+    "collector is no URL": _told("otlp: collector", "otlp", "is no http or https URL. Write e.g. otlp:"),
+    "collector by gRPC": _told("otlp: http://h:4317", "otlp", "the port of OTLP over gRPC"),
+    "collector's password": _told("otlp: http://u:p@h:4318", "otlp", "holds a user or a password"),
+    "collector without a host": _told("otlp: http://:4318", "otlp", "names no host"),
+    "collector's port": _told("otlp: http://h:x", "otlp", "is no URL"),
+    "collector's query": _told("otlp: http://h/?a=b", "otlp", "behind a question mark"),
+    "collector's own header": _told(
+        "otlp: http://h\n  headers: {host: env:PATH}", "headers.host", "is written by the exporter itself"
+    ),
+    "collector's key as it is": _told(
+        "otlp: https://h\n  headers: {x-api-key: k}",
+        "headers.x-api-key",
+        "holds a secret itself, or a reference that can't be read. Write x-api-key: env:NAME",
+    ),
+    "collector's key unset": _told(
+        "otlp: https://h\n  headers: {x-api-key: env:TRIMTAB_NOT_SET}",
+        "headers.x-api-key",
+        "TRIMTAB_NOT_SET",
+        "warning",
+    ),
+    "collector's key for nothing": _told(
+        "headers: {x-api-key: env:PATH}", "headers.x-api-key", "goes to nobody", "warning"
+    ),
+    "collector's key in the clear": _told(
+        "otlp: http://h\n  headers: {x-api-key: env:PATH}", "otlp", "unencrypted", "warning"
     ),
     "demo in public": Fault("trimtab.yaml", "host: 127.0.0.1", "host: 0.0.0.0", "demo", "while the server listens on"),
     "metrics key as it is": Fault(

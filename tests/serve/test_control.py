@@ -12,7 +12,7 @@ from threading import Thread
 import msgspec
 import pytest
 
-from support.live import Live, live, patient_example
+from support.live import Live, live, patient_example, trimtab
 from support.serving import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -37,11 +37,18 @@ def control_pid(server: Live) -> int:
     return next(pid for pid in server.children() if b"processes.control" in Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
+def taken_in(folder: Path) -> int:
+    """Rows of the lake, as its own command tells."""
+    return int(msgspec.json.decode(trimtab("lake", "status", "--workspace", str(folder), "--json"))["rows"])
+
+
 def test_an_alert_is_told_while_the_gateway_serves(tmp_path: Path) -> None:
     """A month's spend is over at the first request: the webhook hears of it. Killed before, control is started again;
-    requests are answered meanwhile."""
+    requests are answered meanwhile. The lake takes in what is recorded."""
     folder, told = tmp_path / "ws", SimpleQueue[bytes]()
     patient_example(folder)
+    settings = folder / "trimtab.yaml"
+    settings.write_text(settings.read_text() + "\nlake: {follow_s: 1}\n")
     webhook = receiver(told)
     with live(folder) as server:
         first = control_pid(server)
@@ -56,6 +63,7 @@ def test_an_alert_is_told_while_the_gateway_serves(tmp_path: Path) -> None:
                 "ops": {"kind": "webhook", "url": f"http://127.0.0.1:{webhook.server_port}/", "private": True}
             },
         }
+        assert eventually(lambda: taken_in(folder) == 1)
         (folder / "slo.yaml").write_bytes(msgspec.json.encode(document))
         body = msgspec.json.decode(told.get(timeout=60))
     webhook.shutdown()

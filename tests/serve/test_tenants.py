@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from support.live import Live, live, patient_example
+from trimtab.controlplane.records import find
 
 A, B = "tt-demo-support", "tt-demo-commerce"
 PAIRS = 40
@@ -32,24 +33,29 @@ def workspace(folder: Path) -> Path:
     return folder
 
 
-def cached(server: Live, prompt: str, key: str) -> int:
-    """Tokens of this prompt that the engine says it had kept."""
-    status, _, body = server.chat(prompt, key=key, model="tier:M", temperature=1, max_tokens=1)
+def cached(server: Live, folder: Path, prompt: str, key: str) -> int:
+    """Tokens of this prompt that the engine says it had kept. A busy machine makes a first attempt late: the second one
+    begins where that has ended, which is the tenant's own."""
+    status, headers, body = server.chat(prompt, key=key, model="tier:M", temperature=1, max_tokens=1)
     assert status == 200, body
-    return int(msgspec.json.decode(body)["usage"]["prompt_tokens_details"]["cached_tokens"])
+    row = find(folder / "var" / "records", headers["trimtab-record"])
+    assert row is not None
+    kept = int(msgspec.json.decode(body)["usage"]["prompt_tokens_details"]["cached_tokens"])
+    return kept if len(row.attempts) == 1 else 0
 
 
 def test_no_tenant_begins_where_anothers_prompt_ended(tmp_path: Path) -> None:
     """Pairs of a prompt that the other tenant has just sent, and one that nobody has. Of both the engine has kept the
     system prompt at the most, so that no time can tell them apart; who sent it does begin from it."""
-    with live(workspace(tmp_path / "ws")) as server:
+    folder = workspace(tmp_path / "ws")
+    with live(folder) as server:
         known, unknown, word = [], [], ""
         for n in range(PAIRS):
             word = blake2b(b"%d" % n, digest_size=6).hexdigest()
-            cached(server, f"{word} {REST}", A)
-            known.append(cached(server, f"{word} {REST}", B))
-            unknown.append(cached(server, f"{word[::-1]} {REST}", B))
-        cached(server, f"{word} {REST}", A)
-        own = cached(server, f"{word} {REST}", A)
+            cached(server, folder, f"{word} {REST}", A)
+            known.append(cached(server, folder, f"{word} {REST}", B))
+            unknown.append(cached(server, folder, f"{word[::-1]} {REST}", B))
+        cached(server, folder, f"{word} {REST}", A)
+        own = cached(server, folder, f"{word} {REST}", A)
         assert own > max(known + unknown) + 5, "what the tenant itself had sent is kept"
         assert max(known) - min(unknown) <= 3, (max(known), min(unknown))

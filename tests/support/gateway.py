@@ -44,6 +44,7 @@ from trimtab.surfaces.server import HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.app import public
 from trimtab.surfaces.server.scrape import Scrape
 from trimtab.surfaces.sinks import Sinks
+from trimtab.surfaces.traces import open_traces
 from trimtab.surfaces.twin import VirtualLoop
 
 SECRET = bytes(range(32))
@@ -209,16 +210,19 @@ class Gateway:
         classifier = Classifier(time, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         self.counts = Counts(lambda: declared(self.plane.configuration, embedder.name), time)
+        telemetry = workspace.settings.telemetry
+        self.traces = open_traces(telemetry, self.folder, 0, time, self.counts.exemplar)
         self.plane = wiring.build(
             clock=time,
             ids=ids,
-            sink=Sinks(self.sink, self.counts),
+            sink=Sinks(self.sink, self.counts, *([] if self.traces is None else [self.traces])),
             dialer=self._dialer or Http1Dialer(),
             configuration=wiring.configure(workspace.snapshot, counters, prepared),
             secret=SECRET,
             cache_bytes=self._cache_bytes,
             embedder=embedder,
             classifier=classifier,
+            telemetry=telemetry,
         )
         wiring.set_fleet(self.plane, replicas_of(workspace.snapshot.release.models, {}, self.folder))
         limits = HttpLimits(max_body_bytes=workspace.settings.server.max_body_bytes)
@@ -226,6 +230,8 @@ class Gateway:
         parts = Parts(self.plane, lambda: journal, list, list, lambda: 0, lambda: 0)
         self.lag, self.ladder = Lag(time), Ladder(time, self._memory, lambda step: None)
         parts.memory = self.ladder.text
+        if self.traces is not None:
+            parts.traces = self.traces.state
         overload = Overload(
             self.ladder, self.lag, lambda: self.listener.active, self.counts.refused, self._most_requests
         )
@@ -243,6 +249,8 @@ class Gateway:
         await self.listener.close()
         await self.plane.aside.stop()
         await self.plane.dialer.close()
+        if self.traces is not None:
+            await self.traces.close()
         if kind is None:
             self.assert_nothing_held()
             assert not self.errors, self.errors

@@ -70,7 +70,7 @@ class Live:
         return next(engine for engine in self.state()["engines"] if engine["name"] == name)
 
     def gateway_pid(self) -> int:
-        return next(pid for pid in self.children() if b"processes.gateway" in _command(pid))
+        return next(pid for pid in self.children() if b"--listen" in _command(pid))
 
     def children(self) -> list[int]:
         return [pid for pid in all_pids() if parent_of(pid) == self.process.pid]

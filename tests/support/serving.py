@@ -49,8 +49,17 @@ class Serving:
             return say(connection, words)
 
     def until(self, check: Callable[[State], bool]) -> State:
-        """Ask until the answer satisfies `check`."""
-        return eventually(lambda: state if check(state := self.ask()) else None)
+        """Ask until the answer satisfies `check`. A gateway that ends while it is asked answers nothing: the next one
+        does."""
+
+        def look() -> State | None:
+            try:
+                state = self.ask()
+            except msgspec.DecodeError:
+                return None
+            return state if check(state) else None
+
+        return eventually(look)
 
     def settled(self) -> State:
         """The gateway's state once it was told of every engine's first outcome."""

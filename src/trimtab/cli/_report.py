@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli import _report_predictions, _report_verify
+from trimtab.cli import _report_predictions, _report_statement, _report_verify
 from trimtab.cli._common import busy, emit, json_option, names, records_of, records_option, table, unknown
 
 if TYPE_CHECKING:
@@ -39,6 +39,24 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="With --verify: an Ed25519 public key in PEM to check signatures with; may be given more than once.",
 )
+@click.option(
+    "--statement",
+    "of",
+    nargs=2,
+    metavar="TENANT MONTH",
+    help="A tenant's month (2026-11) instead: spend, saving, contracts kept, and a digest of its requests.",
+)
+@click.option("--tz", help="With --statement: IANA time zone of the month; else that of the tenant's monthly budget.")
+@click.option(
+    "--lines",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --statement: write each request and what it came to there, as CSV.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --statement: a list of that form, the tenant's own say, and what differs from it.",
+)
 @json_option
 def report(
     workspace: Path,
@@ -50,6 +68,10 @@ def report(
     recheck: str | None,
     verify: bool,
     public_keys: tuple[Path, ...],
+    of: tuple[str, str] | None,
+    tz: str | None,
+    lines: Path | None,
+    against: Path | None,
     as_json: bool,
 ) -> None:
     """Sum up the records of a workspace. Works with the gateway stopped; every figure is exact over the rows asked for.
@@ -58,10 +80,13 @@ def report(
 
     --verify checks the signatures of segments by the public half of records.sign_key, or by --public-key.
 
-    Exit code 1: --verify found damage; --recheck found another figure, or that rows are gone.
+    Exit code 1: --verify found damage; --recheck found another figure, or that rows are gone; --against differs.
     """
-    if stages + predictions + verify + (recheck is not None) > 1:
-        raise click.UsageError("--stages, --predictions, --recheck and --verify each ask for another report: give one")
+    if stages + predictions + verify + (recheck is not None) + (of is not None) > 1:
+        others = "--stages, --predictions, --recheck, --verify and --statement"
+        raise click.UsageError(f"{others} each ask for another report: give one")
+    if of is None and (tz is not None or lines is not None or against is not None):
+        raise click.UsageError("--tz, --lines and --against are for --statement")
     if public_keys and not verify:
         raise click.UsageError("--public-key is for --verify")
     with busy(f"Reading the records of {workspace}"):
@@ -73,6 +98,9 @@ def report(
         return
     if recheck is not None:
         _report_predictions.recheck(folder, recheck, as_json)
+        return
+    if of is not None:
+        _report_statement.statement(workspace, folder, *of, tz, lines, against, as_json)
         return
     if by is None:
         by = "tier" if predictions else "channel,path"

@@ -7,6 +7,7 @@ from types import TracebackType
 from trimtab.core.clock import Clock
 from trimtab.core.record import Record, blank
 from trimtab.core.request import Arrival
+from trimtab.core.trace import Context
 
 MS = 1_000_000
 
@@ -32,12 +33,14 @@ class Stage:
 class Ledger:
     """Milliseconds per stage and, in `record`, everything that the request leaves behind."""
 
-    __slots__ = ("arrival", "clock", "record")
+    __slots__ = ("arrival", "clock", "record", "trace")
 
     def __init__(self, clock: Clock, arrival: Arrival, record_id: str) -> None:
         self.clock = clock
         self.arrival = arrival
         self.record: Record = blank(record_id, arrival.wall_ns)
+        self.trace: Context | None = None
+        """Whose trace it is part of; None until its head was read."""
 
     def stage(self, name: str) -> Stage:
         return Stage(self, name)

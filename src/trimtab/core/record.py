@@ -81,6 +81,16 @@ class Attempt(msgspec.Struct, kw_only=True):
     """Events of its stream that were no JSON, and were left out."""
     overflow: bool = False
     """The request left its residency, on the terms of the model's `overflow`."""
+    model: str | None = None
+    """The name by which the model was asked for there."""
+    dialect: str | None = None
+    """How it was spoken to; null: it runs in the gateway."""
+    first_ms: float | None = None
+    """From its start to its first content; null: none came."""
+    dur_ms: float | None = None
+    """From its start to its end."""
+    span_id: str | None = None
+    """Of its span, 16 hex: what the upstream was sent in `traceparent`, if anything."""
 
 
 class InterToken(msgspec.Struct, kw_only=True):
@@ -299,6 +309,19 @@ class CertificateRow(msgspec.Struct, kw_only=True):
     """How to compute it anew (`report --recheck`); null: records alone can't."""
 
 
+class TraceRow(msgspec.Struct, kw_only=True):
+    """The request's place in a trace (W3C Trace Context)."""
+
+    trace_id: str
+    """32 hex: the caller's, or the bits of the record's ULID."""
+    span_id: str
+    """16 hex: the request's own span."""
+    parent_span_id: str | None
+    """The caller's span; null: it sent no `traceparent`, or none that can be read."""
+    sampled: bool
+    """As upstreams are told: the caller's flag or, in a new trace, whether it is of the share that is kept."""
+
+
 class Record(msgspec.Struct, kw_only=True):
     """One row. `seq` orders a worker's rows; `prev` chains them (both set by the journal that writes the row)."""
 
@@ -338,6 +361,8 @@ class Record(msgspec.Struct, kw_only=True):
     role: Literal["arm", "control", "shadow"] | None = None
     """Who answered, in an experiment: its arm, or what that stands in for; shadow in a row of that kind; null: there is
     no experiment, or someone whom it does not touch answered, or nobody."""
+    trace: TraceRow | None = None
+    """Its place in a trace; null in rows that are no request's."""
     experiment: ExperimentRow | None = None
     """The session's place in its channel's experiment; null: the channel has none, or the caller named a variant."""
     snapshots: Snapshots

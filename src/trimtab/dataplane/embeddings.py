@@ -13,6 +13,7 @@ from trimtab.core.money import Price, Usage, usd
 from trimtab.core.money import settle as rounded_up
 from trimtab.core.record import Attempt
 from trimtab.core.request import EmbeddingTerms
+from trimtab.core.trace import span_id
 from trimtab.dataplane import deliver, hold, settle
 from trimtab.dataplane.admission import Turn
 from trimtab.dataplane.run import Run, Wanted
@@ -109,6 +110,7 @@ async def _infer(wanted: Wanted, run: Run, usage: Usage) -> Vectors:
     row = Attempt(
         replica=embedder.name, start_ms=run.ledger.elapsed_ms(), outcome="ignored", usage=usage, variant=embedder.name
     )
+    row.model, row.span_id = embedder.name, span_id(record.id, "attempt 0")
     record.attempts.append(row)
     record.replica = record.variant = embedder.name
     run.usage = usage
@@ -118,7 +120,7 @@ async def _infer(wanted: Wanted, run: Run, usage: Usage) -> Vectors:
     except Exception:
         row.outcome, row.reason, row.usage, run.usage = "dropped", "the embedder failed", None, None
         raise
-    row.outcome = "success"
+    row.outcome, row.dur_ms = "success", run.ledger.elapsed_ms() - row.start_ms
     return vectors
 
 

@@ -17,6 +17,7 @@ from trimtab.core.ledger import Ledger
 from trimtab.core.models import setting_of
 from trimtab.core.record import Record, answering
 from trimtab.core.request import Arrival, Body, Request
+from trimtab.core.trace import begin
 from trimtab.dataplane import (
     arms,
     capture,
@@ -50,6 +51,7 @@ _TEMPLATE = "template:"
 async def answer(request: Request, arrival: Arrival, reply: Reply, plane: DataPlane) -> Record:
     """Answer one request under its contract, and leave its record. Cancelled when the client hangs up."""
     run = Run(Ledger(plane.clock, arrival, plane.ids.record_id()), reply, plane)
+    run.ledger.trace = begin(run.record, request.head.headers, plane.telemetry)
     answering.set(run.record.id)
     try:
         decided = await decide(request, run)

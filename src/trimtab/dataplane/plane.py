@@ -13,6 +13,7 @@ from trimtab.core.errors import Refusal
 from trimtab.core.ids import Ids
 from trimtab.core.record import Record, RecordSink
 from trimtab.core.request import Chunk, Completion, Text
+from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
 from trimtab.dataplane.admission import Gate, Gates
 from trimtab.dataplane.aside import Aside
 from trimtab.dataplane.cache import AnswerCache
@@ -92,10 +93,11 @@ class DataPlane:
         worker: int = 0,
         workers: int = 1,
         texts: TextSink | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self.clock, self.ids, self.sink, self.dialer = clock, ids, sink, dialer
         self.configuration = configuration
-        self.secret = secret
+        self.secret, self.telemetry = secret, telemetry
         self.embedder = embedder
         self.classifier = classifier
         self.store = store

@@ -197,6 +197,8 @@ def count_usage(run: Run) -> None:
             row.usage = Usage(prompt=usage.prompt, completion=0, source="estimated")
     attempt = run.record.attempts[-1]
     attempt.usage, attempt.skipped = usage, answering.skipped
+    if attempt.dur_ms is None:
+        attempt.dur_ms = run.ledger.elapsed_ms() - attempt.start_ms
     run.usage = usage if run.before is None else _together(run.before, usage)
 
 

@@ -8,6 +8,7 @@ from trimtab.core.captured import TextSink
 from trimtab.core.clock import Clock
 from trimtab.core.ids import Ids
 from trimtab.core.record import RecordSink
+from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
 from trimtab.dataplane.classify import ALL, Classifier, Name, Prepared
 from trimtab.dataplane.inference import Dialer, Replica
 from trimtab.dataplane.ingress import Catalogue
@@ -37,10 +38,12 @@ def build(
     worker: int = 0,
     workers: int = 1,
     texts: TextSink | None = None,
+    telemetry: Telemetry = NO_TELEMETRY,
 ) -> DataPlane:
     """A data plane without replicas; `set_fleet` gives it some. `secret`: the workspace's, at least 16 bytes. `store`:
     where limits and budgets are kept; unset, in this process. `worker` of `workers`: which one it is of those that
-    share engines and the retry budget. `texts`: where those of channels that keep them go; unset, nowhere."""
+    share engines and the retry budget. `texts`: where those of channels that keep them go; unset, nowhere. `telemetry`:
+    which upstreams are told of traces."""
     if len(secret) < 16:
         raise ValueError("the workspace secret has less than 16 bytes")
     return DataPlane(
@@ -57,6 +60,7 @@ def build(
         worker=worker,
         workers=workers,
         texts=texts,
+        telemetry=telemetry,
     )
 
 

@@ -63,6 +63,7 @@ from trimtab.surfaces.server.app import ROUTES, public
 from trimtab.surfaces.server.scrape import Scrape
 from trimtab.surfaces.sinks import Sinks
 from trimtab.surfaces.stores import Counters, keep
+from trimtab.surfaces.traces import Traces, open_traces
 from trimtab.surfaces.workers import Workers
 
 POLL_S = 0.5
@@ -98,8 +99,9 @@ class LiveGateway:
         control: GatewayControl,
         kept: Counters,
         texts: Texts,
+        traces: Traces | None,
     ) -> None:
-        self.plane, self._kept, self._texts = plane, kept, texts
+        self.plane, self._kept, self._texts, self._traces = plane, kept, texts, traces
         self._counts, self._lag = counts, Lag(clock)
         self._parts = Parts(
             plane,
@@ -115,6 +117,8 @@ class LiveGateway:
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
         plane.aside.may = lambda: self._ladder.step is Step.NORMAL and not self._lag.is_late
         self._parts.memory, self._parts.worker = self._ladder.text, control.worker
+        if traces is not None:
+            self._parts.traces = traces.state
         self._parts.store_lost = lambda: self._kept.state()["lost"] is not None
         self._front: Listener | None = None
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
@@ -133,10 +137,13 @@ class LiveGateway:
         folder = workspace.folder
         seen = await clock.offload(fingerprint, folder, PATTERNS)
         counters = await clock.offload(_counters, workspace, {})
+        telemetry = workspace.settings.telemetry
         secret = _secret(folder)
         embedder = create_embedder("nano", clock)
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
+        counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
+        traces = open_traces(telemetry, folder, control.worker, clock, counts.exemplar)
         try:
             journal = await clock.offload(_journal, workspace, control.worker, clock)
         except ConfigError:
@@ -151,11 +158,11 @@ class LiveGateway:
         days = workspace.settings.records.retention_days
         texts = Texts(folder, control.worker, secret, clock, retention_days=days)
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
-        counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
+        access = AccessLog(every=LogSettings.told().access == "all")
         plane = wiring.build(
             clock=clock,
             ids=ClockIds(clock),
-            sink=Sinks(journal, kept, counts, AccessLog(every=LogSettings.told().access == "all")),
+            sink=Sinks(journal, kept, counts, access, *([] if traces is None else [traces])),
             dialer=Http1Dialer(),
             configuration=configuration,
             secret=secret,
@@ -165,8 +172,9 @@ class LiveGateway:
             worker=control.worker,
             workers=control.workers,
             texts=texts,
+            telemetry=telemetry,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts, traces)
         gateway._seen = seen
         plane.recorded = gateway._record
         await kept.begin(plane)
@@ -220,12 +228,14 @@ class LiveGateway:
             path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Connections to upstreams, what was learned, what waits for the store, then what waits for the disk."""
+        """Connections to upstreams, what was learned, then what waits: for the store, the collector and the disk."""
         await self.plane.aside.stop()
         await self.plane.dialer.close()
         await self._learned.close()
         await self._kept.close()
         await self._clock.offload(self._texts.close, DRAIN_FLUSH_S)
+        if self._traces is not None:
+            await self._traces.close()
         await self._clock.offload(self._journal.close, DRAIN_FLUSH_S)
 
     def _metrics_key(self) -> str | None:
@@ -314,7 +324,7 @@ class LiveGateway:
             await book()
             self._set_fleet()
             await self._corpora.load(loaded.snapshot.tenancy)
-            for part in ("server", "engines", "storage", "memory_limit_mib"):
+            for part in ("server", "engines", "storage", "telemetry", "memory_limit_mib"):
                 if getattr(before.settings, part) != getattr(loaded.settings, part):
                     _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
             names = loaded.snapshot.names
@@ -359,8 +369,8 @@ class LiveGateway:
             "engines": [_public(engine) for engine in self._engines.values()],
         }
 
-    async def metrics(self) -> bytes:
-        return await self._metrics.text()
+    async def metrics(self, exemplars: bool = False) -> bytes:
+        return await self._metrics.text(exemplars)
 
     async def flush(self) -> bool:
         rows, texts = await asyncio.gather(

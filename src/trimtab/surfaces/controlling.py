@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import TrimtabError
 
-SLO: Final = "slo.yaml"
+DAY_S: Final = 86_400
 WATCH_S: Final = 60.0
 """From one look at the objectives to the next."""
 RETRY_S: Final = 5.0
@@ -31,15 +32,18 @@ class Controlling:
         self._workspace = workspace
 
     async def run(self) -> None:
-        await asyncio.gather(self._forever("objectives", SLO, self._watch))
+        await asyncio.gather(
+            self._forever("objectives", ("slo.yaml", b""), self._watch),
+            self._forever("lake", ("trimtab.yaml", b"follow_s"), self._lake),
+        )
 
-    async def _forever(self, what: str, needs: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Once the workspace has the file `needs`. A loop that ends by an error is begun again: the workspace may be
-        broken, the disk full, the lock taken."""
+    async def _forever(self, what: str, needs: tuple[str, bytes], loop: Callable[[], Awaitable[None]]) -> None:
+        """Once the workspace has this file, with these bytes in it: that costs nothing to find out. A loop that ends by
+        an error is begun again: the workspace may be broken, the disk full, the lock taken."""
         said = ""
         while True:
             try:
-                if (self._workspace / needs).exists():
+                if _has(self._workspace / needs[0], needs[1]):
                     await loop()
             except (TrimtabError, OSError) as error:
                 if str(error) != said:
@@ -67,6 +71,37 @@ class Controlling:
                     await asyncio.sleep(WATCH_S)
         finally:
             await dialer.close()
+
+    async def _lake(self) -> None:
+        """New rows are taken in, and once a day small files joined."""
+        from trimtab.controlplane import lake as lakes
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.surfaces.lake import STAGING, open_lake
+
+        clock = SystemClock()
+        terms = load(self._workspace).settings.lake
+        if terms.follow_s is None:
+            return
+        table, compacted_ns = open_lake(terms, self._workspace), clock.wall_ns()
+        rows, staging = self._workspace / "var" / "records", self._workspace / STAGING
+        while True:
+            done = await asyncio.to_thread(lakes.ingest, rows, table, staging, source=terms.source)
+            for problem in done.damaged:
+                _log.warning("lake: left out, damaged: %s", problem)
+            if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
+                compacted_ns = clock.wall_ns()
+                await asyncio.to_thread(
+                    lakes.compact, table, keep_days=terms.keep_days, history_h=terms.history_h, now_ns=compacted_ns
+                )
+            await asyncio.sleep(terms.follow_s)
+
+
+def _has(path: Path, words: bytes) -> bool:
+    try:
+        return words in path.read_bytes()
+    except OSError:
+        return False
 
 
 @contextmanager

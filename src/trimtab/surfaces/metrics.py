@@ -10,6 +10,7 @@ from typing import Final, get_args
 from trimtab.controlplane.metrics import Counts, Declared, Family, process, sample
 from trimtab.controlplane.metrics import families as f
 from trimtab.controlplane.records import JournalState
+from trimtab.controlplane.telemetry import Kept
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
 from trimtab.core.money import usd
 from trimtab.dataplane.plane import Configuration, DataPlane
@@ -18,6 +19,7 @@ from trimtab.surfaces import indexes
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.processes import EngineStatus
 from trimtab.surfaces.processes.channel import EngineStateName
+from trimtab.surfaces.traces import NO_TRACES, TracesState
 
 SLICE_NS: Final = NS_PER_MS // 2
 """How long a scrape writes before it lets requests run."""
@@ -43,6 +45,8 @@ class Parts:
         """Which gateway of the workspace this is."""
         self.store_lost: Callable[[], bool] = lambda: False
         """Whether the shared store can't be reached."""
+        self.traces: Callable[[], TracesState] = lambda: NO_TRACES
+        """What became of traces."""
         self.memory: Callable[[], Iterable[str]] = tuple
         """The memory ladder's lines."""
 
@@ -53,19 +57,19 @@ class Metrics:
     def __init__(self, counts: Counts, lag: Lag, parts: Parts, clock: Clock) -> None:
         self._counts, self._lag, self._parts, self._clock = counts, lag, parts, clock
 
-    async def text(self) -> bytes:
-        """Everything, in Prometheus' format."""
+    async def text(self, exemplars: bool = False) -> bytes:
+        """Everything, in Prometheus' format; with exemplars (which only OpenMetrics has) on buckets of latencies."""
         pieces: list[str] = []
         until = self._clock.now_ns() + SLICE_NS
-        for piece in self._pieces(await _rows(self._parts)):
+        for piece in self._pieces(await _rows(self._parts), exemplars):
             pieces.append(piece)
             if self._clock.now_ns() >= until:
                 await asyncio.sleep(0)
                 until = self._clock.now_ns() + SLICE_NS
         return "".join(pieces).encode()
 
-    def _pieces(self, budgets: Sequence[BudgetRow]) -> Iterator[str]:
-        yield from self._counts.pieces()
+    def _pieces(self, budgets: Sequence[BudgetRow], exemplars: bool) -> Iterator[str]:
+        yield from self._counts.pieces(exemplars)
         yield from _workspace(self._parts)
         yield from _models(self._parts.plane)
         yield from _engines(self._parts.engines())
@@ -74,6 +78,7 @@ class Metrics:
         yield from _cache(self._parts.plane)
         yield from _budgets(budgets)
         yield from _journal(self._parts.journal())
+        yield from _traces(self._parts.traces())
         yield self._lag.text()
         yield from self._parts.memory()
         yield _one(f.LOG_LOST, self._parts.lost_lines())
@@ -123,10 +128,19 @@ def _models(plane: DataPlane) -> Iterator[str]:
         if view.expected_wait_ms is not None:
             yield sample(f.EXPECTED_WAIT, (model,), view.expected_wait_ms / 1000)
     yield f.REPLICAS.head
-    for model, replicas in plane.fleet.views().items():
+    fleet = plane.fleet.views()
+    for model, replicas in fleet.items():
         states = [one.state for one in replicas]
         for state in ("ready", "resting", "ejected", "half-open", "slow"):
             yield sample(f.REPLICAS, (model, state), states.count(state))
+    yield f.BUSY.head
+    for model, replicas in fleet.items():
+        for one in replicas:
+            yield sample(f.BUSY, (model, one.id), one.busy_s)
+    yield f.IN_USE.head
+    for model, replicas in fleet.items():
+        for one in replicas:
+            yield sample(f.IN_USE, (model, one.id), one.request_s)
 
 
 def _engines(engines: Iterable[EngineStatus]) -> Iterator[str]:
@@ -217,6 +231,16 @@ def _scope(name: str) -> str:
 def _journal(state: JournalState) -> Iterator[str]:
     yield _one(f.RECORDS, state.seq) + _one(f.RECORDS_LOST, state.lost)
     yield _one(f.RECORDS_WAITING, state.waiting) + _one(f.RECORDS_FAILING, int(state.failing is not None))
+
+
+def _traces(state: TracesState) -> Iterator[str]:
+    yield f.OTLP_KEPT.head
+    for why in get_args(Kept):
+        yield sample(f.OTLP_KEPT, (why,), state.kept.get(why, 0))
+    yield f.OTLP_TRACES.head
+    for result in ("sent", "dropped", "failed"):
+        yield sample(f.OTLP_TRACES, (result,), getattr(state, result))
+    yield _one(f.OTLP_REJECTED, state.rejected) + _one(f.OTLP_WAITING, state.waiting)
 
 
 __all__ = ["Metrics", "Parts", "declared"]

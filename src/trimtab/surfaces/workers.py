@@ -18,6 +18,7 @@ from trimtab.controlplane.metrics import merged, sample
 from trimtab.core.errors import ConfigError
 from trimtab.surfaces.server.admin import Gateway
 from trimtab.surfaces.server.ask import admin_socket
+from trimtab.surfaces.server.scrape import EXEMPLARS, PATH
 
 LIMIT_S: Final = 8.0
 """Within which another gateway must have answered."""
@@ -60,9 +61,10 @@ class Workers:
     def fleet(self) -> dict[str, Any]:
         return self._own.fleet()
 
-    async def metrics(self) -> bytes:
+    async def metrics(self, exemplars: bool = False) -> bytes:
         """Series of each with the label `worker`; what all say alike once, without it."""
-        own, others = await asyncio.gather(self._own.metrics(), self._ask("GET", "/metrics"))
+        path = f"{PATH}?{EXEMPLARS}" if exemplars else PATH
+        own, others = await asyncio.gather(self._own.metrics(exemplars), self._ask("GET", path))
         texts = {self._worker: own}
         for number in self._others:
             status, body = others.get(number, (503, b""))

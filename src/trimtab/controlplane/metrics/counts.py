@@ -16,8 +16,8 @@ import msgspec
 
 from trimtab.controlplane.metrics import families as f
 from trimtab.controlplane.metrics.live import Live
-from trimtab.controlplane.metrics.text import Family, histogram, sample
-from trimtab.core.clock import Clock
+from trimtab.controlplane.metrics.text import Exemplar, Family, histogram, sample
+from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.decision import Path
 from trimtab.core.errors import Code
 from trimtab.core.models import Tier
@@ -54,11 +54,12 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 class _Channel:
-    """Sums of one channel. A histogram is its buckets' counts and, last, the sum of its values in ms."""
+    """Sums of one channel. A histogram is its buckets' counts and, last, the sum of its values in ms. Exemplars are by
+    histogram and number of the bucket."""
 
     __slots__ = (
-        *("baseline", "cached", "compared", "completion", "duration", "history", "itl", "kept", "missed", "prompt"),
-        *("reasoning", "retrieved", "system", "ttft", "user", "written"),
+        *("baseline", "cached", "compared", "completion", "duration", "exemplars", "history", "itl", "kept", "missed"),
+        *("prompt", "reasoning", "retrieved", "system", "ttft", "user", "written"),
     )
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ class _Channel:
         self.prompt = self.completion = self.cached = self.written = self.reasoning = 0
         self.system = self.history = self.user = self.retrieved = 0
         self.baseline = self.compared = 0
+        self.exemplars: dict[str, dict[int, Exemplar]] = {"duration": {}, "ttft": {}, "itl": {}}
 
 
 class _Fate:
@@ -112,8 +114,22 @@ class Counts:
         """Bytes that never became a request."""
         self._refused[code.wire] = self._refused.get(code.wire, 0) + 1
 
+    def exemplar(self, record: Record) -> None:
+        """The trace of a record that was written here is kept: it stands for its buckets from now on."""
+        fate, trace, itl = self._known.get(_raw(record)), record.trace, record.itl
+        if fate is None or trace is None:
+            return
+        for name, bounds, ms in (
+            ("duration", _LATENCY, record.e2e_ms),
+            ("ttft", _TTFT, record.ttft_ms),
+            ("itl", _ITL, None if itl is None else itl.p95),
+        ):
+            if ms is not None:
+                seen = Exemplar(trace.trace_id, ms / _MS, record.t_wall_ns / NS_PER_S)
+                fate.channel.exemplars[name][bisect_left(bounds, ms)] = seen
+
     def _count(self, record: Record) -> None:
-        raw = (record.tenant, record.channel, record.path, record.tier, record.variant, record.status, record.code)
+        raw = _raw(record)
         fate = self._known.get(raw) or self._open(raw)
         fate.requests += 1
         channel = fate.channel
@@ -216,7 +232,7 @@ class Counts:
 
     # --- the scrape
 
-    def pieces(self) -> Iterator[str]:
+    def pieces(self, exemplars: bool = False) -> Iterator[str]:
         """The text, in pieces of a few lines. Records may be counted between them; each line is true by itself."""
         fates = list(self._fates.values())
         yield f.REQUESTS.head
@@ -227,7 +243,7 @@ class Counts:
         for family, name in ((f.DURATION, "duration"), (f.TTFT, "ttft"), (f.ITL, "itl")):
             yield family.head
             for owner, channel in channels:
-                yield _histogram(family, owner, getattr(channel, name))
+                yield _histogram(family, owner, getattr(channel, name), channel.exemplars[name] if exemplars else None)
         yield from self._live.pieces()
         yield f.STAGES.head
         for stage, found in self._stages.items():
@@ -283,8 +299,15 @@ def _buckets(bounds: tuple[float, ...]) -> list[float]:
     return [0] * (len(bounds) + 1) + [0.0]
 
 
-def _histogram(family: Family, labels: tuple[str, ...], found: list[float]) -> str:
-    return histogram(family, labels, [int(count) for count in found[:-1]], found[-1] / _MS)
+def _histogram(
+    family: Family, labels: tuple[str, ...], found: list[float], exemplars: Mapping[int, Exemplar] | None = None
+) -> str:
+    return histogram(family, labels, [int(count) for count in found[:-1]], found[-1] / _MS, exemplars)
+
+
+def _raw(record: Record) -> tuple[Any, ...]:
+    """The combination that a record's labels are worked out from."""
+    return (record.tenant, record.channel, record.path, record.tier, record.variant, record.status, record.code)
 
 
 def _one_of(value: str | None, allowed: Any) -> str:

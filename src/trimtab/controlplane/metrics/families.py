@@ -31,6 +31,9 @@ Names with `trimtab_live_` are quantiles of the last minutes, each within 1 % of
 those of several workers can be added or averaged. For another window, a share under a bound or the whole of several
 gateways take the histograms, which are as exact as their bounds are close and have what was refused as well.
 
+Who asks for `application/openmetrics-text` (Prometheus does) gets OpenMetrics 1.0 with the same series. There buckets
+of latencies have exemplars: the id of a trace that was kept (`telemetry.otlp`), one request of those that they count.
+
 With several `server.workers` one scrape, of whichever of them, has the series of all: each with one more label,
 `worker`, so that `sum without (worker)` is the whole and a restart of one resets its own counters only. Budgets and
 engines, of which all say the same, are shown once and without it. A gateway that is just being started again has
@@ -334,34 +337,48 @@ RESTARTS = Family(
     help="Restarts of an embedded engine since the supervisor started.",
     labels=(Label("engine", "declared engines"),),
 )
-_ENGINE_TOLD = (MODEL, Label("replica", "MODEL/N, MODEL/N#KEY or engine:NAME of declared endpoints"))
+_REPLICA = (MODEL, Label("replica", "MODEL/N, MODEL/N#KEY or engine:NAME of declared endpoints"))
+BUSY = Family(
+    name="trimtab_replica_busy_seconds_total",
+    kind="counter",
+    unit="seconds",
+    help="How long each replica has had a request of this process: its rate is the share of time in which it is busy.",
+    labels=_REPLICA,
+)
+IN_USE = Family(
+    name="trimtab_replica_request_seconds_total",
+    kind="counter",
+    unit="seconds",
+    help="The same, each request by itself: its rate is how many run on average, to be divided by the slots.",
+    labels=_REPLICA,
+)
 ENGINE_RUNNING = Family(
     name="trimtab_engine_running",
     kind="gauge",
     unit="requests",
     help="Requests that an engine works on, whoever's they are, as it told last; too old, no series.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 ENGINE_WAITING = Family(
     name="trimtab_engine_waiting",
     kind="gauge",
     unit="requests",
     help="Requests that wait in an engine, whoever's they are, as it told last; too old, no series.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 ENGINE_KV_USED = Family(
     name="trimtab_engine_kv_used_ratio",
     kind="gauge",
     unit="0 to 1",
     help="Share of an engine's memory for keys and values that is taken, as it told last; llama.cpp does not tell.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 ENGINE_AGE = Family(
     name="trimtab_engine_signals_age_seconds",
     kind="gauge",
     unit="seconds",
     help="Since an engine told of itself last; one that never did has no series.",
-    labels=_ENGINE_TOLD,
+    labels=_REPLICA,
 )
 CORPUS = Family(
     name="trimtab_corpus_ready",
@@ -449,6 +466,29 @@ RECORDS_WAITING = Family(
 RECORDS_FAILING = Family(
     name="trimtab_records_failing", kind="gauge", unit="0 or 1", help="Whether the disk refuses the records."
 )
+OTLP_KEPT = Family(
+    name="trimtab_otlp_kept_total",
+    kind="counter",
+    unit="traces",
+    help="Traces that tail sampling kept, by why; one for each request. None without telemetry.otlp.",
+    labels=(Label("why", "error, missed, caller, slow, share"),),
+)
+OTLP_TRACES = Family(
+    name="trimtab_otlp_traces_total",
+    kind="counter",
+    unit="traces",
+    help="What became of kept traces: sent, dropped since too many waited, failed after all attempts.",
+    labels=(Label("result", "sent, dropped, failed"),),
+)
+OTLP_REJECTED = Family(
+    name="trimtab_otlp_rejected_spans_total",
+    kind="counter",
+    unit="spans",
+    help="Spans that the collector did not take out of messages that it accepted.",
+)
+OTLP_WAITING = Family(
+    name="trimtab_otlp_waiting", kind="gauge", unit="traces", help="Kept traces that wait for the collector."
+)
 LAG = Family(
     name="trimtab_event_loop_lag_seconds",
     kind="histogram",
@@ -513,6 +553,8 @@ BUDGETS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_LEFT, BUDG
 """All of a budget."""
 ENGINE_TOLD: Final = (ENGINE_RUNNING, ENGINE_WAITING, ENGINE_KV_USED, ENGINE_AGE)
 """All that engines tell of themselves."""
+OTLP: Final = (OTLP_KEPT, OTLP_TRACES, OTLP_REJECTED, OTLP_WAITING)
+"""All of traces."""
 FROM_RECORDS: Final = (
     *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
     *(LIVE_DURATION, LIVE_TTFT, LIVE_ITL),
@@ -544,10 +586,12 @@ AT_SCRAPE: Final = (
         WAITING,
         EXPECTED_WAIT,
         REPLICAS,
+        BUSY,
+        IN_USE,
     ),
     *(ENGINE, RESTARTS, *ENGINE_TOLD, CORPUS, CORPUS_BUILDING, PASSAGES, CACHE_LOOKUPS, CACHE_STORED, CACHE_EVICTED),
     *(CACHE_ENTRIES, CACHE_BYTES, *BUDGETS),
-    *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, LAG, MEMORY_STEP, MEMORY_USED),
+    *(RECORDS, RECORDS_LOST, RECORDS_WAITING, RECORDS_FAILING, *OTLP, LAG, MEMORY_STEP, MEMORY_USED),
     *(MEMORY_LIMIT, LOG_LOST, TASKS, CPU, RSS, FDS, MAX_FDS, STARTED, GC),
 )
 FAMILIES: Final = (*FROM_RECORDS, *AT_SCRAPE)

@@ -12,7 +12,7 @@ from trimtab.controlplane.registry.budgets import (
     set_budget,
 )
 from trimtab.controlplane.registry.budgets import grant as grant_budget
-from trimtab.controlplane.registry.documents import PATTERNS, Engine, Server, Settings, Storage, no_workspace
+from trimtab.controlplane.registry.documents import PATTERNS, Engine, Lake, Server, Settings, Storage, no_workspace
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
 from trimtab.controlplane.registry.documents import SLO as SLO_FILE
@@ -43,6 +43,7 @@ __all__ = [
     "Engine",
     "EventChange",
     "KeyRow",
+    "Lake",
     "NewKey",
     "NotEmptyError",
     "Rotation",

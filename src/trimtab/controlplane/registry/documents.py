@@ -15,6 +15,7 @@ from trimtab.core.events import Event
 from trimtab.core.experiments import Experiment
 from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
 from trimtab.core.objectives import NO_SLO, SloDocument
+from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
 from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.policy import PolicyDocument
 from trimtab.foundations.config import DocumentError, Problem, Reader, did_you_mean, read_text
@@ -107,6 +108,31 @@ class RecordTerms(Document, frozen=True):
     more. Unset, rows are kept for ever."""
 
 
+class Lake(Document, frozen=True):
+    """Where records are kept as Delta tables, and for how long."""
+
+    url: Annotated[str, Meta(min_length=1, description="a folder, or the URL of object storage")] = "var/lake"
+    """A folder, relative to the workspace, or object storage: `s3://BUCKET/PATH`, `gs://`, `az://`. Needs the extra
+    `lake`."""
+    options: dict[str, str] = {}
+    """What opens object storage, by delta-rs' names, e.g. `AWS_REGION`. What is secret stands here as `env:NAME` or
+    `file:PATH`."""
+    source: Slug = "gateway"
+    """What this workspace is called in the column `source`. Workspaces that write one lake have different ones."""
+    follow_s: Annotated[int, Meta(ge=1, le=86_400, description="seconds")] | None = None
+    """While `trimtab serve` runs, what is new is taken in every so many seconds, and the lake compacted once a day.
+    Unset, `trimtab lake ingest` alone does that. Changes need a restart."""
+    keep_days: Count | None = None
+    """Days whose rows are kept, today's included, by `trimtab lake compact`. Unset, all are."""
+    history_h: Annotated[int, Meta(ge=1, le=87_600, description="hours")] = 168
+    """Hours for which earlier versions can still be read: a reader that takes longer fails."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder."""
+        return "://" not in self.url
+
+
 class Settings(Document, frozen=True):
     """trimtab.yaml: how the processes run."""
 
@@ -118,6 +144,10 @@ class Settings(Document, frozen=True):
     """Where fast state lives. Changes need a restart."""
     records: RecordTerms = RecordTerms()
     """How records are kept. Changes need a restart."""
+    telemetry: Telemetry = NO_TELEMETRY
+    """Traces: where they go, which of them, and what upstreams are told. Changes need a restart."""
+    lake: Lake = Lake()
+    """Where records are kept as Delta tables, and for how long."""
     memory_limit_mib: Annotated[int, Meta(ge=64, examples=[2048])] | None = None
     """Memory that the gateway process may take. From 70 % of it on caches, idle connections and keep-alive are given up
     in turn, at 95 % new requests are refused. Unset, the container's limit alone counts. Changes need a restart."""

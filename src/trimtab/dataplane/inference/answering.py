@@ -57,8 +57,17 @@ class Answering:
     counting where the upstream does not.
     """
 
-    def __init__(self, plan: Plan, replica: Replica, fleet: Fleet, sender: Sender | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        replica: Replica,
+        fleet: Fleet,
+        sender: Sender | None = None,
+        trace: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.plan, self.replica = plan, replica
+        self._trace = trace
+        """Headers that tell the upstream of the trace."""
         self._fleet, self._sender = fleet, sender
         self._slots: Slots | None = None
         self._lot: Lot | None = None
@@ -110,7 +119,7 @@ class Answering:
 
     async def _send(self, dialer: Dialer, data: bytes) -> None:
         replica = self.replica
-        headers = [("content-type", "application/json"), ("accept", self._type), *replica.headers]
+        headers = [("content-type", "application/json"), ("accept", self._type), *replica.headers, *self._trace]
         answer = self._answer = await dialer.send(replica.origin, "POST", replica.path, headers, data)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if answer.status != 200:

@@ -68,6 +68,10 @@ class ReplicaView(msgspec.Struct, frozen=True):
     resting_s: float
     """Left alone for so long, since it said so."""
     health: State = "well"
+    busy_s: float = 0.0
+    """How long it has had a request of ours, since the start."""
+    request_s: float = 0.0
+    """The same, each request by itself: divided by the slots and the time it is the share of slots in use."""
 
     @property
     def state(self) -> str:
@@ -75,6 +79,21 @@ class ReplicaView(msgspec.Struct, frozen=True):
         if self.health != "well":
             return self.health
         return "resting" if self.resting_s > 0 else "ready"
+
+
+class _Used(msgspec.Struct):
+    """How long a replica was used, up to `at_ns`."""
+
+    at_ns: int = 0
+    busy_ns: int = 0
+    request_ns: int = 0
+
+    def passed(self, running: int, now_ns: int) -> None:
+        """So many have run since it was looked at last."""
+        if running:
+            self.busy_ns += now_ns - self.at_ns
+            self.request_ns += running * (now_ns - self.at_ns)
+        self.at_ns = now_ns
 
 
 class Fleet:
@@ -90,6 +109,7 @@ class Fleet:
         """Which gateway of how many that ask the same engines."""
         self._models: Mapping[str, Sequence[Replica]] = {}
         self._running: dict[str, int] = {}
+        self._used: dict[str, _Used] = {}
         self._rest_until_ns: dict[str, int] = {}
         self._health: dict[str, Health] = {}
         self._slots: dict[str, Slots] = {}
@@ -106,6 +126,7 @@ class Fleet:
         known = {replica.id: replica for replicas in models.values() for replica in replicas}
         self._outliers = {}
         kept = {one for one, replica in known.items() if before.get(one) == replica}
+        self._used = {one: used for one, used in self._used.items() if one in known or one in self._running}
         self._rest_until_ns = {one: until for one, until in self._rest_until_ns.items() if one in kept}
         self._health = {
             one: self._health[one] if one in kept else Health(replica.health) for one, replica in known.items()
@@ -196,12 +217,15 @@ class Fleet:
 
     def began(self, replica: Replica) -> Callable[[], None]:
         """A request was sent there; call what this returns when it has ended, however that was."""
+        used = self._used.setdefault(replica.id, _Used())
+        used.passed(self._running.get(replica.id, 0), self._clock.now_ns())
         self._running[replica.id] = self._running.get(replica.id, 0) + 1
         health = self._health.get(replica.id)
         trial = health is not None and health.began(self._clock.now_ns())
 
         def ended() -> None:
             left = self._running[replica.id] - 1
+            used.passed(left + 1, self._clock.now_ns())
             if left:
                 self._running[replica.id] = left
             else:
@@ -263,19 +287,20 @@ class Fleet:
 
     def views(self) -> dict[str, list[ReplicaView]]:
         now = self._clock.now_ns()
-        return {
-            model: [
-                ReplicaView(
-                    one.id,
-                    one.origin.key,
-                    self._running.get(one.id, 0),
-                    self._resting(one.id, now) / NS_PER_S,
-                    self._health[one.id].state(now),
-                )
-                for one in replicas
-            ]
-            for model, replicas in self._models.items()
-        }
+        return {model: [self._view(one, now) for one in replicas] for model, replicas in self._models.items()}
+
+    def _view(self, replica: Replica, now: int) -> ReplicaView:
+        running, used = self._running.get(replica.id, 0), self._used.get(replica.id, _Used())
+        used.passed(running, now)
+        return ReplicaView(
+            replica.id,
+            replica.origin.key,
+            running,
+            self._resting(replica.id, now) / NS_PER_S,
+            self._health[replica.id].state(now),
+            used.busy_ns / NS_PER_S,
+            used.request_ns / NS_PER_S,
+        )
 
     def _resting(self, replica: str, now_ns: int) -> int:
         return max(0, self._rest_until_ns.get(replica, 0) - now_ns)

@@ -19,6 +19,7 @@ from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
 from trimtab.core.record import Attempt, Why
+from trimtab.core.trace import span_id
 from trimtab.dataplane.inference.answering import Answering
 from trimtab.dataplane.inference.dialect import AttemptFailed, Fault, failed
 from trimtab.dataplane.inference.dialer import Dialer
@@ -131,23 +132,29 @@ class _Attempts:
         plan, fleet, ledger = self._plan, self._fleet, self._ledger
         if not replica.takes(self._residency, overflow=plan.leaves):
             return replica, _ELSEWHERE
-        answering, since_ms = Answering(plan, replica, fleet, self._sender), ledger.elapsed_ms()
-        row = Attempt(replica=replica.id, start_ms=since_ms, outcome="ignored", variant=plan.variant.id, why=why)
+        rows, since_ms, variant = ledger.record.attempts, ledger.elapsed_ms(), plan.variant
+        row = Attempt(replica=replica.id, start_ms=since_ms, outcome="ignored", variant=variant.id, why=why)
+        row.model, row.dialect = variant.upstream_model, replica.dialect
+        row.span_id = span_id(ledger.record.id, f"attempt {len(rows)}")
+        told = () if ledger.trace is None else ledger.trace.headers(row.span_id, private=replica.origin.private)
+        answering = Answering(plan, replica, fleet, self._sender, told)
         row.overflow = self._residency is not None and replica.region != self._residency
-        ledger.record.attempts.append(row)
+        rows.append(row)
         self._tries.begin(replica.id)
         try:
             await _begin(answering, self._dialer, self._data, _Limit(plan, fleet, ledger, self._tries, self._patience))
         except AttemptFailed as failure:
             row.outcome, row.reason = "dropped", failure.fault.reason
+            row.dur_ms = ledger.elapsed_ms() - since_ms
             if answering.told:
                 row.usage = answering.usage()
             fleet.failed(replica, failure.fault)
             return replica, failure.fault
         except asyncio.CancelledError:
-            row.reason = "cancelled"
+            row.reason, row.dur_ms = "cancelled", ledger.elapsed_ms() - since_ms
             raise
-        fleet.began_to_answer(replica, ledger.elapsed_ms() - since_ms, self._patience.foreseen_ms)
+        row.first_ms = ledger.elapsed_ms() - since_ms
+        fleet.began_to_answer(replica, row.first_ms, self._patience.foreseen_ms)
         return answering
 
     async def ask_two(

@@ -41,6 +41,10 @@ ALL: Final = ""
 """In a tenant's place: all of them."""
 
 
+_Known = tuple[bool | None, Why]
+"""Whether a setting is faster, None where nobody knows, and what says so."""
+
+
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """What a request gets. `setting` None: the model's own endpoints."""
 
@@ -110,8 +114,7 @@ class Governor:
         known = {name: self._standing(model, name, tenant, running) for name in own}
         doubted = BORROWED if any(standing for standing, _ in known.values()) else DOUBTED
         found = {
-            name: self._judged(model, name, terms, tenant, running, *known[name], doubted)
-            for name, terms in own.items()
+            name: self._judged(model, name, terms, tenant, running, known[name], doubted) for name, terms in own.items()
         }
         for name, one in found.items():
             if one.setting is not None and not known[name][0]:
@@ -153,31 +156,27 @@ class Governor:
         return own if own is not None else self._wasted.get((model, setting, ALL))
 
     def _judged(
-        self,
-        model: str,
-        name: str,
-        terms: Setting,
-        tenant: str,
-        running: int,
-        standing: bool | None,
-        why: Why,
-        doubted: int,
+        self, model: str, name: str, terms: Setting, tenant: str, running: int, known: _Known, doubted: int
     ) -> Chosen:
+        """This setting, or the model's own endpoints beside it."""
         own = self._cell(model, name, tenant, _bin(running))
-        certificate = own.certificate if why == "measured" else None
+        standing, why = known
         every = doubted if standing is None else EVERY[standing] if why == "measured" else BORROWED
         wasted = self.wasted(model, name, tenant) if terms.speculative else None
         if terms.most_running is not None and running >= terms.most_running:
-            return self._chosen(own, name, None, "batch", running, None)
+            return Chosen(setting=None, why="batch", running=running, about=name, gain=own.gain, certificate=None)
         if wasted is not None and wasted > terms.overhead:
-            standing, why, every, certificate = False, "overhead", WASTEFUL, None
+            standing, why, every = False, "overhead", WASTEFUL
         own.turns += 1
-        on, flipped = bool(standing), own.turns % every == 0
+        flipped = own.turns % every == 0
+        on = bool(standing) != flipped
         if flipped or standing is None:
-            on, why, certificate = on != flipped, "exploring", None
-        return self._chosen(own, name, name if on else None, why, running, certificate)
+            why = "exploring"
+        certificate = own.certificate if why == "measured" else None
+        setting = name if on else None
+        return Chosen(setting=setting, why=why, running=running, about=name, gain=own.gain, certificate=certificate)
 
-    def _standing(self, model: str, name: str, tenant: str, running: int) -> tuple[bool | None, Why]:
+    def _standing(self, model: str, name: str, tenant: str, running: int) -> _Known:
         """What is known of the gain: the tenant's own, everybody's, or that of other numbers of requests."""
         at = _bin(running)
         own: Why = "measured"
@@ -191,11 +190,6 @@ class Governor:
             if found is not None and found.standing is (number > at):
                 return found.standing, "neighbour"
         return None, "exploring"
-
-    def _chosen(
-        self, cell: _Cell, about: str, setting: str | None, why: Why, running: int, certificate: Certificate | None
-    ) -> Chosen:
-        return Chosen(setting=setting, why=why, running=running, about=about, gain=cell.gain, certificate=certificate)
 
     def _cell(self, model: str, name: str, tenant: str, at: int) -> _Cell:
         key = (model, name, tenant, at)

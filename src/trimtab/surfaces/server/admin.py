@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from trimtab.controlplane.metrics import CONTENT_TYPE
 from trimtab.core.errors import Code, ConfigError, Refusal
 from trimtab.dataplane.spend import StoreLostError
 from trimtab.surfaces.server import openai, scrape
@@ -35,7 +36,7 @@ class Gateway(Protocol):
         ...
 
     def fleet(self) -> dict[str, Any]: ...
-    async def metrics(self) -> bytes: ...
+    async def metrics(self, exemplars: bool = False) -> bytes: ...
     async def flush(self) -> bool:
         """Put the records of all that has been answered on the disk; False: it does not take them in time."""
         ...
@@ -94,7 +95,10 @@ async def _answer(http: HttpRequest, reply: HttpReply, path: str, gateway: Gatew
         case "GET", "/budgets":
             openai.send_json(reply, 200, {"budgets": await gateway.budgets()})
         case "GET", scrape.PATH:
-            await scrape.send(reply, gateway.metrics)
+            if http.query == scrape.EXEMPLARS:
+                await scrape.send_text(reply, CONTENT_TYPE, await gateway.metrics(exemplars=True))
+            else:
+                await scrape.send(reply, gateway.metrics, http)
         case "POST", "/records/flush":
             openai.send_json(reply, 200, {"flushed": await gateway.flush()})
         case "POST", "/forget":

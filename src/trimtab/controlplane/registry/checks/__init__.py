@@ -7,10 +7,12 @@ from trimtab.controlplane.registry.checks import (
     events,
     experiments,
     kept,
+    lake,
     models,
     objectives,
     processes,
     storage,
+    telemetry,
     tenants,
     texts,
 )
@@ -23,7 +25,9 @@ from trimtab.foundations.config import Problem
 CHECKS = (
     *storage.CHECKS,
     *kept.CHECKS,
+    *lake.CHECKS,
     *processes.CHECKS,
+    *telemetry.CHECKS,
     *models.CHECKS,
     *channels.CHECKS,
     *tenants.CHECKS,

@@ -1,0 +1,1 @@
+"""What records, metrics and traces add to the CPU of a request."""
