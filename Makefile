@@ -67,8 +67,9 @@ bench: install-dev ## the benchmarks, in their quick form
 	$(BIN)/python -m benchmarks.growth --quick
 	$(BIN)/python -m benchmarks.connections --quick
 
-soak: install-dev ## a million requests in three cycles of load and idle (some 25 minutes, 4 GB), then 5,000 pairs of tenants; less with REQUESTS=N PAIRS=N
+soak: install-dev ## a million requests in three cycles of load and idle (some 25 minutes, 4 GB), 200 kills under load (10 minutes), 5,000 pairs of tenants; less with REQUESTS=N KILLS=N PAIRS=N
 	$(BIN)/python -m benchmarks.soak --markdown $(if $(REQUESTS),--requests $(REQUESTS))
+	$(BIN)/python -m benchmarks.soak.kills $(if $(KILLS),--kills $(KILLS))
 	$(BIN)/python -m benchmarks.tenant_timing --markdown $(if $(PAIRS),--pairs $(PAIRS))
 
 clean: ## remove .venv and caches; the workspace stays

@@ -109,6 +109,18 @@ def test_what_is_decided_otherwise_is_named(tmp_path: Path) -> None:
     gone = differing(tmp_path / "2", renamed_rule)
     assert f"rule {rule.id} hit, and is gone" in gone
     assert "rule another is new, and hits" in gone
+
+    def with_count(documents: dict[str, str]) -> None:
+        documents["policy.yaml"] += "  - {id: many, at: decide, when: 'n > 999', then: {forbid: [cache]}}\n"
+
+    unknown = decide_anew(recorded(), today(tmp_path / "8", with_count))
+    assert unknown.differences == []
+    assert unknown.untold == {"what is allowed rests on n": unknown.requests}
+    others = recorded()
+    for row in others:
+        row.rules = [msgspec.structs.replace(one, hit=not one.hit) if one.id == rule.id else one for one in row.rules]
+    flipped = decide_anew(others, today(tmp_path / "9")).differences
+    assert f"rule {rule.id} did not hit, and now hit" in {one.what for one in flipped}
     slow = replaced("tenants/shop.yaml", "e2e_ms: 4000", "e2e_ms: 9000")
     assert differing(tmp_path / "3", slow) == set(), "a contract is what it was"
     fewer = replaced("tenants/shop.yaml", "tiers: [S, M]", "tiers: [S]")

@@ -205,6 +205,7 @@ def test_a_torn_row_stays_behind(tmp_path: Path) -> None:
     assert (done.problems, done.manifest.heads[0].seq) == ([], 4)
     restored = restore(tmp_path / "b.tar", tmp_path / "again", CLOCK)
     assert (restored.problems, restored.records.rows) == ([], 4)
+    assert segments(tmp_path / "again" / "var" / "records")[-1].path.read_bytes().endswith(b"}\n")
 
 
 def test_damage_of_the_workspace_itself_is_said_and_kept(tmp_path: Path) -> None:
