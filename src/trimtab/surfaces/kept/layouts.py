@@ -239,6 +239,13 @@ KINDS: Final = (
         newer="it is ignored",
         seen=_learned,
     ),
+    Kind(
+        file="var/lake/**",
+        holds="records as a Delta table",
+        version=None,
+        where="its log names the protocol; a column that is new is null before",
+        newer="delta-rs refuses a protocol that it does not know",
+    ),
     Kind(file="var/secret", holds="32 random bytes", version=None, where="nothing to read in it", newer="-"),
     Kind(file="var/index/**", holds="passages and vectors", version=None, where="made anew", newer="it is made anew"),
     Kind(file="var/eval/*", holds="answers of golden sets", version=None, where="asked anew", newer="asked anew"),
