@@ -114,7 +114,7 @@ def test_a_stream_that_nobody_reads_costs_less_than_64_kib(tmp_path: Path) -> No
             def running() -> int:
                 return int(server.state()["gates"]["small"]["running"])
 
-            more(80)  # what is loaded at first, and the allocator's first arenas, are no stream's
+            more(30)
             with growth(server) as grown:
                 more(150)
                 assert grown() <= 150 * 64 * KIB

@@ -8,7 +8,7 @@ held, whatever ended the request; `write` then hands the record over.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -161,7 +161,7 @@ def texts(messages: Iterable[Message]) -> list[str]:
     return found
 
 
-def inter_token(gaps_ms: list[float]) -> InterToken | None:
+def inter_token(gaps_ms: Sequence[float]) -> InterToken | None:
     """Exact order statistics of the gaps (nearest rank); None without a gap."""
     if not gaps_ms:
         return None
