@@ -8,7 +8,7 @@ from math import log10
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trimtab.controlplane.metrics.families import LATENCY_S
+from trimtab.controlplane.metrics.of_requests import LATENCY_S
 from trimtab.core.clock import NS_PER_S, SystemClock
 from trimtab.core.ids import ClockIds
 from trimtab.foundations.stats import Detector, Level, Mean, Quantile, Seen, Share, Windowed, Worse, certify, upper

@@ -15,7 +15,7 @@ from support.records import row
 from support.scrape import parsed, scrape, value
 from support.upstream import ScriptedUpstream
 from trimtab.controlplane.metrics import Counts, Declared
-from trimtab.controlplane.metrics.families import LIVE_QUANTILES, LIVE_S
+from trimtab.controlplane.metrics.of_requests import LIVE_QUANTILES, LIVE_S
 from trimtab.core.clock import NS_PER_S, SystemClock
 from trimtab.core.record import InterToken
 

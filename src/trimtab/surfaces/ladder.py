@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_gateway as f
 from trimtab.controlplane.metrics import sample
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.surfaces.memory import MIB, Bound, give_back

@@ -6,8 +6,8 @@ import asyncio
 from bisect import bisect_left
 from typing import Final
 
-from trimtab.controlplane.metrics import families as f
 from trimtab.controlplane.metrics import histogram
+from trimtab.controlplane.metrics import of_gateway as f
 from trimtab.core.clock import NS_PER_S, Clock
 
 EVERY_S: Final = 0.1

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Final, get_args
 
 from trimtab.controlplane.metrics import Counts, Declared, Family, process, sample
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_gateway as f
 from trimtab.controlplane.records import JournalState
 from trimtab.controlplane.telemetry import Kept
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock

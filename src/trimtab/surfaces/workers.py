@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab.controlplane.metrics import families as f
 from trimtab.controlplane.metrics import merged, sample
+from trimtab.controlplane.metrics import of_gateway as f
 from trimtab.core.errors import ConfigError
 from trimtab.surfaces.server.admin import Gateway
 from trimtab.surfaces.server.ask import admin_socket

@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_requests as f
 from trimtab.controlplane.metrics.live import Live
 from trimtab.controlplane.metrics.text import Exemplar, Family, histogram, sample
 from trimtab.core.clock import NS_PER_S, Clock

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, get_args
 
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_requests as f
 from trimtab.controlplane.metrics.text import Family, sample
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.models import Tier

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_gateway as f
 from trimtab.controlplane.metrics.text import sample
 
 _STAT: Final = Path("/proc/self/stat")

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_gateway
+from trimtab.controlplane.metrics import of_requests as f
 from trimtab.controlplane.slo.objectives import Objective
 from trimtab.controlplane.slo.prometheus import BURN, LEFT, SPEND_LEFT, why_not
 
@@ -39,7 +40,7 @@ def dashboard(objectives: list[Objective], link: str | None = None) -> bytes:
                                                      "{{tenant}}/{{channel}}")], "currencyUSD"),
         _panel("Attempts that failed, by variant", "timeseries",
                [(f'sum by (variant) (rate({f.ATTEMPTS.name}{{outcome="dropped"}}[5m]))', "{{variant}}")], "reqps"),
-        _panel("Release", "table", [(f"sum by (release) ({f.INFO.name})", "{{release}}")], "none"),
+        _panel("Release", "table", [(f"sum by (release) ({of_gateway.INFO.name})", "{{release}}")], "none"),
     ]  # fmt: skip
     for number, panel in enumerate(panels):
         panel |= {"id": number + 1, "gridPos": {"h": 8, "w": 12, "x": 12 * (number % 2), "y": 8 * (number // 2)}}

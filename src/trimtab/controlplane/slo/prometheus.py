@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from trimtab.controlplane.metrics import families as f
+from trimtab.controlplane.metrics import of_gateway
+from trimtab.controlplane.metrics import of_requests as f
 from trimtab.controlplane.slo.judge import FAILED
 from trimtab.controlplane.slo.objectives import Objective
 from trimtab.controlplane.slo.window import HOUR_NS, Pair, bad_rate, pairs, short
@@ -108,9 +109,9 @@ def _spend_rules(objective: Objective, link: str | None) -> list[dict[str, Any]]
         )
         return [_record(SPEND_LEFT, left, labels), exhausted]
     mine = _budget(objective)
-    left, limit = f"max({f.BUDGET_LEFT.name}{mine})", f"max({f.BUDGET_LIMIT.name}{mine})"
-    to_end = f"(max({f.BUDGET_ENDS.name}{mine}) - time())"
-    pace = f"max(deriv({f.BUDGET_SPENT.name}{mine}[1h]))"
+    left, limit = f"max({of_gateway.BUDGET_LEFT.name}{mine})", f"max({of_gateway.BUDGET_LIMIT.name}{mine})"
+    to_end = f"(max({of_gateway.BUDGET_ENDS.name}{mine}) - time())"
+    pace = f"max(deriv({of_gateway.BUDGET_SPENT.name}{mine}[1h]))"
     said = f"{objective.id}: at the pace of the last hour nothing will be left before the period ends."
     return [
         _record(SPEND_LEFT, f"{left} / {limit}", labels),
