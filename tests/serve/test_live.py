@@ -153,6 +153,17 @@ def test_a_changed_document_is_loaded_and_a_broken_one_is_refused_loudly(server:
     assert server.admin("POST", "/reload")[0] == 200
 
 
+def test_what_needs_a_restart_is_said(server: Live) -> None:
+    """Whatever part of trimtab.yaml it is, the newest ones, too."""
+    file = server.workspace / "trimtab.yaml"
+    good = file.read_text()
+    file.write_text(good + "records: {retention_days: 90}\ntelemetry: {share: 0.5}\nlake: {keep_days: 9}\n")
+    for part in ("records", "telemetry", "lake"):
+        assert eventually(lambda part=part: server.logged(f"a changed {part} takes effect at the next start"))
+    file.write_text(good)
+    assert server.admin("POST", "/reload")[0] == 200
+
+
 def test_a_created_key_works_and_a_revoked_one_does_not(server: Live) -> None:
     """The command line edits the tenant's document; the running gateway follows."""
     arguments = ("--workspace", str(server.workspace), "--json")

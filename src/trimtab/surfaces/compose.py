@@ -7,19 +7,17 @@ supervisor, documents from the folder, a drain.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import os
 import socket
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, resident_bytes
 from trimtab.controlplane.records.texts import Texts
-from trimtab.controlplane.registry import PATTERNS, SECRET, Server, Workspace, load, signing_key
+from trimtab.controlplane.registry import PATTERNS, Settings, Workspace, load
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
@@ -31,7 +29,6 @@ from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
-from trimtab.foundations.tokens import GgufError, RatioEstimator, TokenCounter, gguf_counter
 from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.kv_listening import KvListening
@@ -40,8 +37,9 @@ from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.learned import Learned
 from trimtab.surfaces.listening import Listening
 from trimtab.surfaces.logs import AccessLog, LogSettings, Output
-from trimtab.surfaces.memory import MIB, Bound, bounds
+from trimtab.surfaces.memory import MIB, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
+from trimtab.surfaces.opening import counters_of, http_limits, open_journal, secret_of, settle_memory
 from trimtab.surfaces.overload import Overload
 from trimtab.surfaces.probing import Probes
 from trimtab.surfaces.processes import (
@@ -55,7 +53,6 @@ from trimtab.surfaces.processes import (
     StartEngine,
     StopEngine,
 )
-from trimtab.surfaces.processes.model import ModelMissingError, model_file
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpError, HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.admin import Gateway, admin, socket_path
@@ -71,6 +68,8 @@ QUIET_S = 0.2
 """How long the documents must have been left alone before they are loaded: nobody reads a half-written file."""
 DRAIN_FLUSH_S = 5.0
 
+TAKEN_UP: Final = frozenset({"demo"})
+"""Of trimtab.yaml, what a reload changes: tenancy has it."""
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +111,7 @@ class LiveGateway:
             _lost_lines,
         )
         memory = bounds(workspace.settings.memory_limit_mib)
-        self._limits = _limits(workspace.settings.server, memory)
+        self._limits = http_limits(workspace.settings.server, memory)
         self._ladder = Ladder(clock, memory, self._spare)
         self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
         plane.aside.may = lambda: self._ladder.step is Step.NORMAL and not self._lag.is_late
@@ -136,16 +135,16 @@ class LiveGateway:
         """Everything but the sockets. Raises ConfigError where a part of the workspace can't be used."""
         folder = workspace.folder
         seen = await clock.offload(fingerprint, folder, PATTERNS)
-        counters = await clock.offload(_counters, workspace, {})
+        counters = await clock.offload(counters_of, workspace, {})
         telemetry = workspace.settings.telemetry
-        secret = _secret(folder)
+        secret = secret_of(folder)
         embedder = create_embedder("nano", clock)
         classifier = await clock.offload(Classifier, clock, embedder)
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
         traces = open_traces(telemetry, folder, control.worker, clock, counts.exemplar)
         try:
-            journal = await clock.offload(_journal, workspace, control.worker, clock)
+            journal = await clock.offload(open_journal, workspace, control.worker, clock)
         except ConfigError:
             raise
         except (TrimtabError, OSError) as error:
@@ -202,7 +201,7 @@ class LiveGateway:
         try:
             await back.start_unix(path)
             await front.start(listen)
-            _settle_memory()
+            settle_memory()
             await self._corpora.built()
             self._fits_memory()
             watchers.append(asyncio.create_task(self._ladder.watch()))
@@ -315,7 +314,7 @@ class LiveGateway:
                 for problem in error.problems:
                     _log.error("the changed workspace is refused, the last good one serves: %s", problem)
                 raise
-            counters = await self._clock.offload(_counters, loaded, dict(self.plane.configuration.counters))
+            counters = await self._clock.offload(counters_of, loaded, dict(self.plane.configuration.counters))
             before, self._workspace, self._problems = self._workspace, loaded, []
             prepared = await self.plane.classifier.prepare(loaded.snapshot.tenancy.tenants)
             book = await self._kept.prepare(self.plane.budgets, before.snapshot.tenancy, loaded.snapshot.tenancy)
@@ -324,8 +323,8 @@ class LiveGateway:
             await book()
             self._set_fleet()
             await self._corpora.load(loaded.snapshot.tenancy)
-            for part in ("server", "engines", "storage", "telemetry", "memory_limit_mib"):
-                if getattr(before.settings, part) != getattr(loaded.settings, part):
+            for part in Settings.__struct_fields__:
+                if part not in TAKEN_UP and getattr(before.settings, part) != getattr(loaded.settings, part):
                     _log.warning("trimtab.yaml: a changed %s takes effect at the next start", part)
             names = loaded.snapshot.names
             _log.info("loaded %s %s %s", names.tenancy, names.release, names.prices)
@@ -396,62 +395,6 @@ class LiveGateway:
             return False
         self._control.send(StopEngine(name=name) if verb == "stop" else StartEngine(name=name))
         return True
-
-
-def _journal(workspace: Workspace, worker: int, clock: Clock) -> records.Journal:
-    """Raises ConfigError, BusyError, OSError."""
-    settings = workspace.settings
-    return records.Journal(
-        workspace.folder / "var" / "records",
-        worker,
-        clock,
-        signer=signing_key(settings, workspace.folder),
-        retention_days=settings.records.retention_days,
-    )
-
-
-def _limits(server: Server, kept: Sequence[Bound]) -> HttpLimits:
-    """All bodies together may be an eighth of the memory that there is, and the largest that is taken can be."""
-    usual = HttpLimits().max_held_bytes
-    most = max(min([usual, *(bound.limit_bytes // 8 for bound in kept)]), server.max_body_bytes)
-    return HttpLimits(max_body_bytes=server.max_body_bytes, max_held_bytes=most)
-
-
-def _settle_memory() -> None:
-    """What was loaded lives as long as the process: the collector need not look at it again, nor so often.
-    Requests free what they use by reference counts; it is there for the rare cycle."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-
-
-def _counters(workspace: Workspace, known: dict[str, TokenCounter]) -> dict[str, TokenCounter]:
-    """A counter per model: exact for embedded engines, learning for all others (kept over reloads)."""
-    counters: dict[str, TokenCounter] = {}
-    exact: dict[str, TokenCounter] = {}
-    for name, model in workspace.snapshot.release.models.items():
-        engine = workspace.settings.engines.get(model.endpoints[0].removeprefix("engine:"))
-        counter: TokenCounter | None = known.get(name)
-        if engine is not None and model.endpoints[0].startswith("engine:"):
-            try:
-                path = str(model_file(engine.model, workspace.folder))
-                counter = exact.get(path) or gguf_counter(Path(path))
-                exact[path] = counter
-            except (GgufError, ModelMissingError) as error:
-                _log.warning("tokens of %s are estimated: %s", name, error)
-        counters[name] = counter or RatioEstimator()
-    return counters
-
-
-def _secret(folder: Path) -> bytes:
-    try:
-        secret = (folder / SECRET).read_bytes()
-    except OSError as error:
-        hint = "Copy it from where the workspace was made, or write 32 random bytes there, readable by you alone."
-        raise ConfigError([f"{SECRET}: the workspace's secret can't be read: {error.strerror}. {hint}"]) from error
-    if len(secret) < 16:
-        raise ConfigError([f"{SECRET}: the workspace's secret has less than 16 bytes"])
-    return secret
 
 
 def _public(engine: EngineStatus) -> dict[str, Any]:
