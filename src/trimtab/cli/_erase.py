@@ -31,6 +31,7 @@ def erase(tenant: str, subject: str | None, yes: bool, workspace: Path, as_json:
     from trimtab.controlplane.records.textkeys import TextKeys
     from trimtab.controlplane.registry import SECRET, record_erasure
     from trimtab.core.clock import SystemClock
+    from trimtab.surfaces.server.ask import flushed
 
     known = sorted({path.stem for path in (workspace / "tenants").glob("*.yaml")} | _with_keys(workspace))
     if tenant not in known:
@@ -46,7 +47,7 @@ def erase(tenant: str, subject: str | None, yes: bool, workspace: Path, as_json:
     def destroy() -> int:
         return sum([keys.destroy(tenant, one) for one in whose])
 
-    waiting = not _written(workspace)  # what still waits for the disk would be encrypted under a new key
+    waiting = not flushed(workspace)  # what still waits for the disk would be encrypted under a new key
     destroyed = record_erasure(workspace, tenant, subjects, SystemClock(), destroy)
     told, problem = _forget(workspace)
     if waiting:
@@ -72,19 +73,6 @@ def _subjects(secret: bytes, tenant: str, subject: str | None) -> list[str]:
     own = tenant_secret(secret, tenant)
     found = [pseudonym(own, f"{kind}\0{subject}") for kind in ("user", "session")]
     return [*found, subject] if re.fullmatch(r"[0-9a-f]{16}", subject) else found
-
-
-def _written(workspace: Path) -> bool:
-    """Whether all texts that a gateway has taken so far are on the disk; true where none runs."""
-    from trimtab.core.errors import TrimtabError
-    from trimtab.surfaces.server.ask import NotRunningError, ask
-
-    try:
-        return bool(ask(workspace, "POST", "/records/flush")["flushed"])
-    except NotRunningError:
-        return True
-    except TrimtabError:
-        return False
 
 
 def _with_keys(workspace: Path) -> set[str]:

@@ -25,7 +25,7 @@ from trimtab.dataplane.guard.grounded import Checker, Quote
 from trimtab.dataplane.inference import Answering, Belief, Placed, Tries
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
-from trimtab.dataplane.policy import Value, feature_values
+from trimtab.dataplane.policy import Value, contract_values, feature_values
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, Retrieved
 from trimtab.dataplane.spend import Lease, Meter, Tokens, Used
@@ -208,14 +208,7 @@ def request_values(
         "route": route,
         "persona": bound.persona,
         "market": bound.entry.key.market,
-        "priority": contract.priority,
-        "priority_rank": int(contract.rank),
-        "latency_ttft_ms": contract.latency.ttft_ms,
-        "latency_itl_ms": contract.latency.itl_ms,
-        "latency_e2e_ms": contract.latency.e2e_ms,
-        "percentile": contract.latency.percentile,
-        "quality_min": contract.quality.min,
-        "cost_cap_usd": contract.cost.max_per_request_nanousd / 1_000_000_000,
+        **contract_values(contract),
         "stream": body.stream,
         "has_tools": body.has_tools,
         "has_format": body.has_format,

@@ -28,7 +28,7 @@ from trimtab.controlplane.registry.keys import listed as list_keys
 from trimtab.controlplane.registry.keys import revoke as revoke_key
 from trimtab.controlplane.registry.keys import rotate as rotate_key
 from trimtab.controlplane.registry.load import Workspace, examine, load, read_policy
-from trimtab.controlplane.registry.signing import own_public_key, signing_key
+from trimtab.controlplane.registry.signing import own_keys, own_public_key, signing_key
 
 __all__ = [
     "PATTERNS",
@@ -64,6 +64,7 @@ __all__ = [
     "load",
     "locked",
     "no_workspace",
+    "own_keys",
     "own_public_key",
     "read_policy",
     "record_erasure",

@@ -32,4 +32,14 @@ def own_public_key(folder: Path) -> PublicKey | None:
     return key.public if key is not None else None
 
 
-__all__ = ["own_public_key", "signing_key"]
+def own_keys(folder: Path) -> list[PublicKey]:
+    """The same to check signatures with; none where it has none, or one that can't be had, which is said among the
+    documents' problems: signatures are then compared with the files only."""
+    try:
+        own = own_public_key(folder)
+    except ConfigError:
+        return []
+    return [own] if own is not None else []
+
+
+__all__ = ["own_keys", "own_public_key", "signing_key"]

@@ -3,7 +3,16 @@
 from trimtab.dataplane.policy.document import OnFullTerms, PolicyDocument, Rule, RuleTest, Then
 from trimtab.dataplane.policy.engine import DEGRADATIONS, CompiledRule, Policy, PolicyError, allowed, compile_policy
 from trimtab.dataplane.policy.lint import EFFECTS, Names, Outcome, lint, reference, run_tests
-from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, VERSION, Value, Variable, feature_values, known_by
+from trimtab.dataplane.policy.variables import (
+    CONSTANTS,
+    VARIABLES,
+    VERSION,
+    Value,
+    Variable,
+    contract_values,
+    feature_values,
+    known_by,
+)
 
 __all__ = [
     "CONSTANTS",
@@ -25,6 +34,7 @@ __all__ = [
     "Variable",
     "allowed",
     "compile_policy",
+    "contract_values",
     "feature_values",
     "known_by",
     "lint",

@@ -13,7 +13,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from trimtab.core.contract import Contract
 from trimtab.core.decision import At, Features
+from trimtab.core.money import NANO
 
 VERSION = 1
 Value: TypeAlias = bool | int | float | str | list[str]
@@ -131,6 +133,20 @@ def known_by(name: str, table: Mapping[str, Variable]) -> str | None:
     """The variable that `has_NAME` speaks about; None if `name` is not of that kind (`has_tools` is not)."""
     base = name.removeprefix("has_")
     return base if base != name and base in table else None
+
+
+def contract_values(contract: Contract) -> dict[str, Value]:
+    """The terms of a contract, under the names of the table."""
+    return {
+        "priority": contract.priority,
+        "priority_rank": int(contract.rank),
+        "latency_ttft_ms": contract.latency.ttft_ms,
+        "latency_itl_ms": contract.latency.itl_ms,
+        "latency_e2e_ms": contract.latency.e2e_ms,
+        "percentile": contract.latency.percentile,
+        "quality_min": contract.quality.min,
+        "cost_cap_usd": contract.cost.max_per_request_nanousd / NANO,
+    }
 
 
 def feature_values(features: Features) -> dict[str, Value]:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from trimtab.controlplane import records
-from trimtab.controlplane.registry import SECRET, Settings, Workspace, examine, own_public_key
+from trimtab.controlplane.registry import SECRET, Settings, Workspace, examine, own_keys
 from trimtab.core.clock import NS_PER_S, Clock
-from trimtab.core.errors import ConfigError, TrimtabError
+from trimtab.core.errors import TrimtabError
 from trimtab.core.money import usd
 from trimtab.dataplane.spend import Kept
 from trimtab.foundations.config import errors
 from trimtab.foundations.embed import NANO
-from trimtab.foundations.signature import PublicKey
 from trimtab.foundations.store import Journal
 from trimtab.foundations.tokens import GgufError
 from trimtab.foundations.tokens.gguf import metadata
@@ -101,7 +100,7 @@ def _folders(folder: Path) -> Iterator[Finding]:
 def _records(folder: Path, clock: Clock) -> Iterator[Finding]:
     where = folder / "var" / "records"
     try:
-        report = records.verify(where, _keys(folder))
+        report = records.verify(where, own_keys(folder))
         newest = max((row.t_wall_ns for row in records.query(where, on_corrupt=lambda _: None)), default=0)
     except OSError as problem:
         cause = "Budgets are rebuilt from them at a start."
@@ -140,15 +139,6 @@ def _money(folder: Path, clock: Clock) -> Finding:
     cause = "A gateway was killed: where the records don't tell what became of it, it counts as spent."
     fix = "trimtab budget show, and grant what was not spent."
     return warning("money", f"{said}, ${usd(drawn)} drawn and not settled", cause, fix)
-
-
-def _keys(folder: Path) -> list[PublicKey]:
-    """What signatures are checked with; a key that can't be had is told among the documents."""
-    try:
-        own = own_public_key(folder)
-    except ConfigError:
-        return []
-    return [own] if own is not None else []
 
 
 def _state(folder: Path) -> dict[str, Any] | None:

@@ -10,11 +10,10 @@ import msgspec
 
 from trimtab import __version__
 from trimtab.core.clock import Clock
-from trimtab.core.errors import TrimtabError
 from trimtab.surfaces.kept.archive import ArchiveError, Machine, Manifest, file_sha256, writing
 from trimtab.surfaces.kept.contents import Contents
 from trimtab.surfaces.kept.layouts import LAYOUT
-from trimtab.surfaces.server.ask import NotRunningError, ask
+from trimtab.surfaces.server.ask import flushed
 
 
 class BackedUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,9 +40,9 @@ def back_up(workspace: Path, target: Path, clock: Clock, *, keys: bool) -> Backe
         contents.documents()
         contents.money()
         contents.beside()
-        flush(workspace)
+        flushed(workspace)
         contents.records()
-        flushed = flush(workspace)
+        written = flushed(workspace)
         contents.texts()
         manifest = Manifest(
             layout=LAYOUT,
@@ -59,19 +58,9 @@ def back_up(workspace: Path, target: Path, clock: Clock, *, keys: bool) -> Backe
         manifest=manifest,
         sha256=file_sha256(target),
         bytes=target.stat().st_size,
-        flushed=flushed,
+        flushed=written,
         problems=contents.problems,
     )
-
-
-def flush(workspace: Path) -> bool:
-    """Whether all that a running gateway has answered is on the disk; true where none runs."""
-    try:
-        return bool(ask(workspace, "POST", "/records/flush")["flushed"])
-    except NotRunningError:
-        return True
-    except TrimtabError:
-        return False
 
 
 def this_machine() -> Machine:
@@ -83,4 +72,4 @@ def this_machine() -> Machine:
     )
 
 
-__all__ = ["BackedUp", "back_up", "flush", "this_machine"]
+__all__ = ["BackedUp", "back_up", "this_machine"]

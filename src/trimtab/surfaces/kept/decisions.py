@@ -24,7 +24,7 @@ from trimtab.core.models import Variant
 from trimtab.core.record import PlanRow, Record
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane import policy, routing
-from trimtab.dataplane.policy import VARIABLES, Value, feature_values, known_by
+from trimtab.dataplane.policy import VARIABLES, Value, contract_values, feature_values, known_by
 from trimtab.dataplane.snapshot import Snapshot
 
 _BODY = frozenset({"has_tools", "has_format", "n", "prompt_tokens", "turns"})
@@ -183,14 +183,7 @@ def _values(row: Record, channel: Channel) -> dict[str, Value | None]:
         "route": row.route,
         "persona": row.persona,
         "market": row.market,
-        "priority": contract.priority,
-        "priority_rank": int(contract.rank),
-        "latency_ttft_ms": contract.latency.ttft_ms,
-        "latency_itl_ms": contract.latency.itl_ms,
-        "latency_e2e_ms": contract.latency.e2e_ms,
-        "percentile": contract.latency.percentile,
-        "quality_min": contract.quality.min,
-        "cost_cap_usd": contract.cost.max_per_request_nanousd / 1_000_000_000,
+        **contract_values(contract),
         "stream": row.stream,
         "cache_unclassified": channel.cache.unclassified == "allow",
         **feature_values(features),

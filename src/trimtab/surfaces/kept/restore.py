@@ -21,11 +21,10 @@ import msgspec
 from trimtab import __version__
 from trimtab.controlplane import records
 from trimtab.controlplane.records import Report
-from trimtab.controlplane.registry import AuditError, Workspace, audit_rows, examine, own_public_key
+from trimtab.controlplane.registry import AuditError, Workspace, audit_rows, examine, own_keys
 from trimtab.core.clock import Clock
 from trimtab.core.errors import ConfigError, NewerVersionError, TrimtabError
 from trimtab.dataplane.spend import Budgets, Kept, MemoryStore, all_drawn
-from trimtab.foundations.signature import PublicKey
 from trimtab.foundations.store import Disk, Journal
 from trimtab.surfaces.kept.archive import ArchiveError, Manifest, unpack
 from trimtab.surfaces.kept.backup import this_machine
@@ -66,7 +65,7 @@ def restore(archive: Path, folder: Path, clock: Clock, *, close_periods: bool = 
             raise NewerVersionError(f"what {archive} holds", manifest.layout, LAYOUT)
         _make_private(beside)
         workspace, found = examine(beside, clock)
-        report = records.verify(beside / RECORDS, _own_key(beside))
+        report = records.verify(beside / RECORDS, own_keys(beside))
         restored = Restored(
             manifest=manifest,
             records=report,
@@ -92,15 +91,6 @@ def _make_private(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             Disk().sync_folder(path)
-
-
-def _own_key(folder: Path) -> list[PublicKey]:
-    """None where the key that signs is not here: signatures are then compared with the files only."""
-    try:
-        own = own_public_key(folder)
-    except ConfigError:
-        return []
-    return [own] if own is not None else []
 
 
 def _heads(folder: Path, manifest: Manifest, report: Report) -> Iterator[str]:

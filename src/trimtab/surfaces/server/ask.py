@@ -41,6 +41,16 @@ def admin_socket(workspace: Path, worker: int = 0) -> Path:
     return Path(told.read_text()) if told.is_file() else workspace / "run" / f"{stem}.sock"
 
 
+def flushed(workspace: Path) -> bool:
+    """Whether all that a running gateway has answered is on the disk by now; true where none runs."""
+    try:
+        return bool(ask(workspace, "POST", "/records/flush")["flushed"])
+    except NotRunningError:
+        return True
+    except TrimtabError:
+        return False
+
+
 def ask(workspace: Path, method: str, path: str) -> Any:
     """The JSON that a gateway answers, for all that serve the workspace: the first of them that can be reached. Raises
     NotRunningError where none is there, TrimtabError where it fails."""
@@ -69,4 +79,4 @@ def _sockets(workspace: Path) -> list[Path]:
     return [admin_socket(workspace, worker) for worker in (0, *others)]
 
 
-__all__ = ["NotRunningError", "admin_socket", "ask", "socket_stem"]
+__all__ = ["NotRunningError", "admin_socket", "ask", "flushed", "socket_stem"]
