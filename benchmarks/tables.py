@@ -28,6 +28,13 @@ def tell(found: Mapping[str, Sequence[Mapping[str, Any]]], *, quick: bool, as_js
         print("", table(rows), sep="\n")
 
 
+def claim(what: str, ours: float, baseline: float, target: str, met: bool) -> dict[str, Any]:
+    """A row of claims: ours beside the baseline, and whether that is what was aimed at."""
+    ratio = round(ours / baseline, 3) if baseline else None
+    row = {"claim": what, "ours": round(ours, 4), "baseline": round(baseline, 4), "ratio": ratio}
+    return row | {"target": target, "met": met}
+
+
 def _cell(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "NO", None: "?"}[value]

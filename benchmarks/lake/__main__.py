@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
-import json
-import os
-import platform
 import random
 import resource
 import sys
@@ -19,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.tables import table
+from benchmarks.options import options
+from benchmarks.tables import tell
 from trimtab.controlplane.lake import Place, Table, ask, compact, ingest
 from trimtab.controlplane.records import line as lines
 from trimtab.controlplane.records import query, segment
@@ -186,23 +183,18 @@ def claims(count: int, rows_per_s: float, ours_s: float, baseline_s: float) -> l
 
 def main(args: Sequence[str] | None = None) -> int:
     """0: it was measured, whatever the claims say."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lake", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS:,} rows in place of {ROWS:,}")
+    parser = options(
+        "lake",
+        "Rows taken in, and questions answered.",
+        quick=f"{QUICK_ROWS:,} rows in place of {ROWS:,}",
+        seed="rows",
+    )
     parser.add_argument("--rows", type=int, help="so many rows")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(args)
     count = given.rows or (QUICK_ROWS if given.quick else ROWS)
     with tempfile.TemporaryDirectory(prefix="lake-") as folder:
         found = measure(Path(folder), count, given.seed)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    if given.json:
-        print(json.dumps({"date": date, "machine": machine, "quick": given.quick, **found}))
-        return 0
-    print(f"{date}, {machine}")
-    for part in found.values():
-        print("", table(part), sep="\n")
+    tell(found, quick=given.quick, as_json=given.json)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,11 +10,12 @@ from typing import Any
 
 from benchmarks.gateway_overhead import processes
 from benchmarks.gateway_overhead.native import CannotRunError
+from benchmarks.options import options
 from benchmarks.replica_choice import live
 from benchmarks.replica_choice.policies import OURS, POLICIES, Request, trace
 from benchmarks.replica_choice.run import Found, at, ceiling, drive
 from benchmarks.sets import AbsentError, read
-from benchmarks.tables import tell
+from benchmarks.tables import claim, tell
 
 SETS = {"mooncake": "a_traffic/mooncake_conversation.parquet"}
 PACES = (1.0, 1.5, 2.0)
@@ -62,36 +62,22 @@ def _claims(pace: float, found: dict[str, Found]) -> list[dict[str, Any]]:
     robin, best = others["round robin"], min(others, key=lambda name: at(others[name].ttft_s, 0.95))
     ours_s, robin_s, best_s = (at(one.ttft_s, 0.95) for one in (ours, robin, others[best]))
     return [
-        _claim(
-            f"hit rate at pace {pace}, beside round robin", ours.hit, robin.hit, ">= 2 x", ours.hit >= 2 * robin.hit
-        ),
-        _claim(f"ttft p95 in s at pace {pace}, beside round robin", ours_s, robin_s, "<= 0.5 x", ours_s <= robin_s / 2),
-        _claim(f"ttft p95 in s at pace {pace}, beside the best ({best})", ours_s, best_s, "< 1 x", ours_s < best_s),
+        claim(f"hit rate at pace {pace}, beside round robin", ours.hit, robin.hit, ">= 2 x", ours.hit >= 2 * robin.hit),
+        claim(f"ttft p95 in s at pace {pace}, beside round robin", ours_s, robin_s, "<= 0.5 x", ours_s <= robin_s / 2),
+        claim(f"ttft p95 in s at pace {pace}, beside the best ({best})", ours_s, best_s, "< 1 x", ours_s < best_s),
     ]
-
-
-def _claim(what: str, ours: float, baseline: float, target: str, met: bool) -> dict[str, Any]:
-    return {
-        "claim": what,
-        "ours": round(ours, 4),
-        "baseline": round(baseline, 4),
-        "ratio": round(ours / baseline, 3) if baseline else None,
-        "target": target,
-        "met": met,
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when it was measured, whatever the claims say; 2 when it can't be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.replica_choice", description="Which of eight replicas a prompt goes to."
+    parser = options(
+        "replica_choice",
+        "Which of eight replicas a prompt goes to.",
+        quick=f"the trace's first {QUICK} requests at one pace",
+        seed="replicas and conversations",
+        sets=SETS,
     )
-    parser.add_argument("--quick", action="store_true", help=f"the trace's first {QUICK} requests at one pace")
     parser.add_argument("--live", action="store_true", help="two embedded engines in place of the trace")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="tables (the default)")
-    parser.add_argument("--seed", type=int, default=1, help="of replicas and conversations (%(default)s)")
-    parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help=f"sets: {', '.join(SETS)}")
     given = parser.parse_args(arguments)
     try:
         if given.live:

@@ -8,10 +8,9 @@ other one. What the assistant has said is set text, so that both ways are asked 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
@@ -20,17 +19,17 @@ import msgspec
 
 from benchmarks.admission_live.client import Callers, Seen
 from benchmarks.admission_live.live import p95
-from benchmarks.admission_live.workspace import HOUR_MS, SLOTS, TENANT, TRIMTAB, Serving, serving
+from benchmarks.admission_live.workspace import SLOTS, TENANT, Serving, serving
+from benchmarks.engines import CHANNEL, write
 from benchmarks.gateway_overhead import admin
 from benchmarks.gateway_overhead.native import CannotRunError
-from benchmarks.gateway_overhead.workspace import call
+from benchmarks.tables import claim
 from trimtab.controlplane import records
 
 CHOSEN: Final = ("one", "two")
 """Engines of the model `BOTH`."""
 BOTH: Final = "both"
 ROUND: Final = ("three", "four")
-CHANNEL: Final = "talk"
 CONTEXT: Final = 1024
 ANSWER: Final = 8
 """Tokens."""
@@ -58,7 +57,16 @@ def measure(folder: Path, *, quick: bool, seed: int) -> dict[str, Any]:
     """Both ways, one after the other. Raises CannotRunError."""
     plan = Plan(talks=3, turns=4, warm=4, seed=seed) if quick else Plan(talks=6, turns=8, warm=12, seed=seed)
     home = folder / "workspace"
-    with serving(home, write(home)) as up:
+    models: dict[str, Any] = {BOTH: [f"engine:{one}" for one in CHOSEN], **{one: f"engine:{one}" for one in ROUND}}
+    terms = {"dialect": "llamacpp", "tier": "S", "context": CONTEXT, "slots": SLOTS}
+    engine = {"model": "bundled", "context": CONTEXT, "threads": 1, "slots": SLOTS}
+    keys = write(
+        home,
+        (TENANT,),
+        dict.fromkeys((*CHOSEN, *ROUND), engine),
+        {name: {**terms, "endpoint": endpoint} for name, endpoint in models.items()},
+    )
+    with serving(home, keys[TENANT]) as up:
         seen = asyncio.run(_both(plan, up))
         if admin.exchange(home, "POST", "/records/flush")[0] != 200:
             raise CannotRunError("the gateway's records can't be flushed")
@@ -80,15 +88,8 @@ def measure(folder: Path, *, quick: bool, seed: int) -> dict[str, Any]:
             }
         )
     ours, robin = (row["ttft p50 ms"] for row in figures)
-    claim = {
-        "claim": "ttft p50 in ms of growing conversations, two embedded engines",
-        "ours": ours,
-        "baseline": robin,
-        "ratio": round(ours / robin, 3),
-        "target": "< 1 x",
-        "met": ours < robin,
-    }
-    return {"figures": figures, "claims": [claim]}
+    what = "ttft p50 in ms of growing conversations, two embedded engines"
+    return {"figures": figures, "claims": [claim(what, ours, robin, "< 1 x", ours < robin)]}
 
 
 async def _both(plan: Plan, up: Serving) -> dict[str, list[Seen]]:
@@ -127,64 +128,3 @@ async def _talks(callers: Callers, plan: Plan, name: str, talks: int, model: Cal
 def _words(chosen: random.Random, count: int) -> str:
     """Numbers are about two tokens each: half as many make it."""
     return " ".join(str(chosen.randrange(10, 100)) for _ in range(count // 2))
-
-
-def write(folder: Path) -> str:
-    """What `trimtab init` makes, with documents of its own; a key. Raises CannotRunError."""
-    call(TRIMTAB, "init", str(folder))
-    for unused in (*folder.glob("tenants/*.yaml"), *folder.glob("prompts/*.md")):
-        unused.unlink()
-    models = {BOTH: [f"engine:{one}" for one in CHOSEN], **{one: f"engine:{one}" for one in ROUND}}
-    terms = {"dialect": "llamacpp", "tier": "S", "context": CONTEXT, "slots": SLOTS}
-    engine = {"model": "bundled", "context": CONTEXT, "threads": 1, "slots": SLOTS}
-    documents: dict[str, object] = {
-        "trimtab.yaml": {
-            "server": {"host": "127.0.0.1"},
-            "engines": dict.fromkeys((*CHOSEN, *ROUND), engine),
-            "storage": {"url": "memory"},
-            "demo": False,
-        },
-        "models.yaml": {
-            "models": {name: {**terms, "endpoint": endpoint} for name, endpoint in models.items()},
-            "variants": {f"{name}-plain": {"model": name, "max_tokens": 64} for name in models},
-        },
-        "prices.yaml": {name: {"input_usd_per_mtok": "0.02", "output_usd_per_mtok": "0.08"} for name in models},
-        "policy.yaml": {"rules": []},
-        f"tenants/{TENANT}.yaml": _tenant(models),
-    }
-    for name, document in documents.items():
-        (folder / name).write_bytes(msgspec.json.format(_ENCODE(document)))
-    call(TRIMTAB, "check", "--workspace", str(folder))
-    made = call(
-        TRIMTAB, "keys", "create", "--tenant", TENANT, "--name", "load", "--test", "--workspace", str(folder), "--json"
-    )
-    key: str = json.loads(made)["key"]
-    return key
-
-
-def _tenant(models: Iterable[str]) -> dict[str, object]:
-    return {
-        "id": TENANT,
-        "name": "Conversations",
-        "priority": "interactive",
-        "languages": ["en"],
-        "limits": {
-            "requests": {"per_s": _MUCH, "burst": _MUCH},
-            "tokens": {"per_s": 1000 * _MUCH, "burst": 1000 * _MUCH},
-        },
-        "budgets": [{"period": "month", "usd": str(_MUCH)}],
-        "channels": {
-            CHANNEL: {
-                "targets": {
-                    "latency": {"ttft_ms": HOUR_MS, "itl_ms": HOUR_MS, "e2e_ms": HOUR_MS, "percentile": 0.51},
-                    "quality": {"min": 0},
-                },
-                "cost": {"max_per_request_usd": "1"},
-                "tiers": ["S"],
-                "cache": {"reuse": False},
-                "guards": {"checks_in": [], "checks_out": []},
-                "on_miss": "wait",
-                "pin": [f"{name}-plain" for name in models],
-            }
-        },
-    }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.options import options
 from benchmarks.slo_paging.rules import NOTHING, Ours, Pairs, Raised
 from benchmarks.slo_paging.year import DAY, KINDS, Incident, incidents, minutes
-from benchmarks.tables import tell
+from benchmarks.tables import claim, tell
 
 RATES: Final = (20, 200, 2000)
 """Requests an hour."""
@@ -99,33 +99,21 @@ def _row(rate: int, name: str, judge: Judged) -> dict[str, Any]:
 def _claims(rate: int, days: int, ours: Judged, alone: Judged) -> list[dict[str, Any]]:
     most = max(1.0, days / 365)
     missed = [sum(one is None for each in judge.delays.values() for one in each) for judge in (ours, alone)]
+    pages = f"false pages at {rate} requests/h, beside the allowance of {most:g}"
     return [
-        {
-            "claim": f"false pages at {rate} requests/h, beside the allowance of {most:g}",
-            "ours": ours.false_pages,
-            "baseline": alone.false_pages,
-            "target": f"<= {most:g}",
-            "met": ours.false_pages <= most,
-        },
-        {
-            "claim": f"incidents missed at {rate} requests/h",
-            "ours": missed[0],
-            "baseline": missed[1],
-            "target": "<= the pairs alone",
-            "met": missed[0] <= missed[1],
-        },
+        claim(pages, ours.false_pages, alone.false_pages, f"<= {most:g}", ours.false_pages <= most),
+        claim(f"incidents missed at {rate} requests/h", *missed, "<= 1 x", missed[0] <= missed[1]),
     ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when it was measured, whatever the claims say."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.slo_paging", description="False pages, delays and misses of two rules."
+    parser = options(
+        "slo_paging",
+        "False pages, delays and misses of two rules.",
+        quick=f"{QUICK[0]} days, {QUICK[1]} incident of each kind",
+        seed="traffic and incidents",
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK[0]} days, {QUICK[1]} incident of each kind")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="tables (the default)")
-    parser.add_argument("--seed", type=int, default=1, help="of traffic and incidents (%(default)s)")
     given = parser.parse_args(arguments)
     found = measure(*(QUICK if given.quick else FULL), given.seed)
     tell(found, quick=given.quick, as_json=given.json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import random
@@ -20,8 +19,9 @@ from benchmarks.admission_live.workspace import Serving, serving
 from benchmarks.engines import CHANNEL, write
 from benchmarks.gateway_overhead import admin, processes
 from benchmarks.gateway_overhead.native import CannotRunError
+from benchmarks.options import options
 from benchmarks.sets import AbsentError, read
-from benchmarks.tables import tell
+from benchmarks.tables import claim, tell
 from trimtab.controlplane import records
 from trimtab.core.record import Record
 
@@ -160,26 +160,12 @@ def _claims(figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for tenant in TENANTS:
         for batch in batches:
             ours, off, on = (pace[batch, tenant, way] for way in (GOVERNED, OFF, ON))
-            if batch == low and tenant == COPIES:
-                claims.append(_claim(f"tokens/s of {tenant}, {batch} at once, beside off", ours, off, 2.0))
-            else:
-                claims.append(_claim(f"tokens/s of {tenant}, {batch} at once, beside off", ours, off, 1.0))
-            claims.append(
-                _claim(f"tokens/s of {tenant}, {batch} at once, beside the better of both", ours, max(off, on), 0.9)
-            )
+            wanted = 2.0 if batch == low and tenant == COPIES else 1.0
+            what = f"tokens/s of {tenant}, {batch} at once"
+            claims.append(claim(f"{what}, beside off", ours, off, f">= {wanted} x", ours >= wanted * off))
+            best = max(off, on)
+            claims.append(claim(f"{what}, beside the better of both", ours, best, ">= 0.9 x", ours >= 0.9 * best))
     return claims
-
-
-def _claim(what: str, ours: float, baseline: float, target: float) -> dict[str, Any]:
-    ratio = ours / baseline if baseline else 0.0
-    return {
-        "claim": what,
-        "ours": ours,
-        "baseline": baseline,
-        "ratio": round(ratio, 3),
-        "target": f">= {target} x",
-        "met": ratio >= target,
-    }
 
 
 def _texts(given: dict[str, str]) -> dict[str, list[str]]:
@@ -194,14 +180,13 @@ def _texts(given: dict[str, str]) -> dict[str, list[str]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when it was measured, whatever the claims say; 2 when it can't be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speculative", description="Speculative decoding: off, on, and governed."
+    parser = options(
+        "speculative",
+        "Speculative decoding: off, on, and governed.",
+        quick="two batches, fewer answers",
+        seed="texts",
+        sets=SETS,
     )
-    parser.add_argument("--quick", action="store_true", help="two batches, fewer answers")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="tables (the default)")
-    parser.add_argument("--seed", type=int, default=1, help="of texts (%(default)s)")
-    parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help=f"sets: {', '.join(SETS)}")
     given = parser.parse_args(arguments)
     try:
         texts = _texts(dict(one.split("=", 1) for one in given.data))

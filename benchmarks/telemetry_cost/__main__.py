@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -19,8 +18,9 @@ from benchmarks.admission_live.workspace import START_S, TRIMTAB
 from benchmarks.gateway_overhead import admin, processes
 from benchmarks.gateway_overhead import workspace as layout
 from benchmarks.gateway_overhead.native import CannotRunError
+from benchmarks.options import options
 from benchmarks.soak.watch import gateway_pid
-from benchmarks.tables import tell
+from benchmarks.tables import claim, tell
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, Declared
 from trimtab.core.clock import SystemClock
@@ -51,15 +51,9 @@ def measure(folder: Path, requests: int) -> dict[str, Any]:
             {"part": name, "us of CPU": round(median(found), 1), "share": round(median(found) / whole_us, 4)}
         )
     added = sum(median(found) for name, found in costs.items() if "all are sent" not in name)
-    claim = {
-        "claim": "CPU of records, metrics and traces, of a request's",
-        "ours": round(added, 1),
-        "baseline": round(whole_us),
-        "ratio": round(added / whole_us, 4),
-        "target": f"<= {TARGET}",
-        "met": added / whole_us <= TARGET,
-    }
-    return {"figures": figures, "claims": [claim]}
+    what = "us of CPU of records, metrics and traces, of a request's"
+    row = claim(what, added, whole_us, f"<= {TARGET} x", added <= TARGET * whole_us)
+    return {"figures": figures, "claims": [row]}
 
 
 def _gateway(folder: Path, requests: int) -> tuple[float, list[Record]]:
@@ -171,12 +165,11 @@ def _collect() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when it was measured, whatever the claim says; 2 when it can't be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.telemetry_cost", description="CPU of records, metrics and traces, of a request's."
+    parser = options(
+        "telemetry_cost",
+        "CPU of records, metrics and traces, of a request's.",
+        quick=f"{QUICK} requests in place of {FULL}",
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} requests in place of {FULL}")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="tables (the default)")
     given = parser.parse_args(arguments)
     collector = Process(target=_collect, daemon=True)
     collector.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import sys
@@ -20,7 +19,8 @@ from benchmarks.admission_live.workspace import serving
 from benchmarks.engines import CHANNEL, write
 from benchmarks.gateway_overhead import processes
 from benchmarks.gateway_overhead.native import CannotRunError
-from benchmarks.tables import tell
+from benchmarks.options import options
+from benchmarks.tables import claim, tell
 
 PAIRS: Final = 5000
 QUICK: Final = 60
@@ -47,16 +47,8 @@ def measure(folder: Path, pairs: int, seed: int) -> dict[str, Any]:
         auc, bound = area(known, never)
         figures.append({"of a prompt": what, "times": len(known), "AUC": round(auc, 4), "upper bound": round(bound, 4)})
     auc, bound = area(sent, never)
-    claims.append(
-        {
-            "claim": "AUC of who tells by time to first token what another tenant has sent, upper bound at 95 %",
-            "ours": round(bound, 4),
-            "baseline": 0.5,
-            "ratio": round(bound / 0.5, 3),
-            "target": f"<= {MOST}",
-            "met": bound <= MOST,
-        }
-    )
+    what = "AUC of who tells by time to first token what another tenant has sent, upper bound at 95 %"
+    claims.append(claim(what, bound, 0.5, f"<= {MOST}", bound <= MOST))
     return {"figures": figures, "claims": claims}
 
 
@@ -114,14 +106,13 @@ def _places(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when it was measured, whatever the claims say; 2 when it can't be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tenant_timing", description="What time tells one tenant of another's prompts."
+    parser = options(
+        "tenant_timing",
+        "What time tells one tenant of another's prompts.",
+        quick=f"{QUICK} pairs",
+        seed="words and their order",
     )
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of a prompt sent before, and one that was not")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} pairs")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="tables (the default)")
-    parser.add_argument("--seed", type=int, default=1, help="of words and their order (%(default)s)")
     given = parser.parse_args(arguments)
     try:
         processes.end_on_signals()
