@@ -66,16 +66,22 @@ def measure(folder: Path, texts: dict[str, list[str]], plan: Plan, seed: int) ->
 
 
 def _documents() -> tuple[dict[str, object], dict[str, dict[str, object]]]:
-    """The same engine without speculation and with it, and both once more as settings of one model."""
-    engine = {"model": "bundled", "context": CONTEXT, "slots": SLOTS, "threads": os.cpu_count() or 1}
+    """For each way two engines with half of the cores each: threads of engines that outnumber the cores wait for each
+    other by turning. The governed model has two for each of its settings, of which two are idle once it has settled."""
+    plain = {"model": "bundled", "context": CONTEXT, "slots": SLOTS, "threads": max(1, (os.cpu_count() or 1) // 2)}
+    proposes = {**plain, "speculation": SPECULATION}
     model = {"dialect": "llamacpp", "tier": "S", "context": CONTEXT, "slots": SLOTS}
-    quick = {"endpoint": "engine:third", "speculative": True}
-    proposes = {**engine, "speculation": SPECULATION}
-    engines: dict[str, object] = {"first": engine, "second": proposes, "third": proposes, "fourth": engine}
-    models = {
-        OFF: {**model, "endpoint": "engine:first"},
-        ON: {**model, "endpoint": "engine:second"},
-        GOVERNED: {**model, "endpoint": "engine:fourth", "settings": {"ngram": quick}},
+    engines: dict[str, object] = {}
+
+    def pair(name: str, engine: dict[str, object]) -> list[str]:
+        engines.update({f"{name}-1": engine, f"{name}-2": engine})
+        return [f"engine:{name}-1", f"engine:{name}-2"]
+
+    setting = {"endpoint": pair("setting", proposes), "speculative": True}
+    models: dict[str, dict[str, object]] = {
+        OFF: {**model, "endpoint": pair("off", plain)},
+        ON: {**model, "endpoint": pair("on", proposes)},
+        GOVERNED: {**model, "endpoint": pair("own", plain), "settings": {"ngram": setting}},
     }
     return engines, models
 
@@ -87,26 +93,33 @@ async def _all(
     callers = {
         one: Callers(up.port, (f"Authorization: Bearer {keys[one]}", f"trimtab-channel: {CHANNEL}")) for one in keys
     }
+    before = 0
     for batch in plan.batches:
         for tenant in TENANTS:
             chosen = random.Random(f"{seed} {batch} {tenant}")  # the same texts for each way
             asked = [chosen.choice(texts[tenant]) for _ in range(batch * plan.each)]
             learned = [chosen.choice(texts[tenant]) for _ in range(max(plan.learn, batch))]
             for way in WAYS:
-                await _ask(callers[tenant], way, learned if way == GOVERNED else learned[:batch], batch)
+                first = learned if way == GOVERNED else learned[:batch]
+                await _ask(callers[tenant], way, first, batch)
+                before += len(first)
                 row = {"callers": batch, "tenant": tenant, "way": way}
-                found.append(row | await _timed(up, callers[tenant], way, asked, batch))
+                found.append(row | await _timed(up, callers[tenant], way, asked, batch, before))
+                before += len(asked)
                 print(found[-1], file=sys.stderr, flush=True)
     for one in callers.values():
         one.close()
     return found
 
 
-async def _timed(up: Serving, callers: Callers, way: str, texts: Sequence[str], batch: int) -> dict[str, Any]:
-    since_ns, began = time.time_ns(), time.monotonic()
+async def _timed(
+    up: Serving, callers: Callers, way: str, texts: Sequence[str], batch: int, before: int
+) -> dict[str, Any]:
+    """`before`: so many requests were there before."""
+    began = time.monotonic()
     await _ask(callers, way, texts, batch)
     took_s = time.monotonic() - began
-    rows = await _rows(up, since_ns, len(texts))
+    rows = (await _rows(up, before + len(texts)))[before:]
     if any(one.status != 200 for one in rows):
         raise CannotRunError(f"a request was not answered: {next(one.code for one in rows if one.status != 200)}")
     written = sum(one.tokens.completion or 0 for one in rows)
@@ -118,16 +131,13 @@ async def _timed(up: Serving, callers: Callers, way: str, texts: Sequence[str], 
     }
 
 
-async def _rows(up: Serving, since_ns: int, count: int) -> list[Record]:
-    """Of what was asked since then: an answer's row is written after its end."""
+async def _rows(up: Serving, count: int) -> list[Record]:
+    """Of all so many requests, as they ended: an answer's row is written after its end."""
+    rows: list[Record] = []
     for _ in range(50):
         if admin.exchange(up.folder, "POST", "/records/flush")[0] != 200:
             break
-        rows = [
-            one
-            for one in records.rows(up.folder / "var" / "records")
-            if one.t_wall_ns >= since_ns and one.kind == "request"
-        ]
+        rows = [one for one in records.rows(up.folder / "var" / "records") if one.kind == "request"]
         if len(rows) == count:
             return rows
         await asyncio.sleep(0.1)
