@@ -24,6 +24,7 @@ from support.rawhttp import RawAnswer, RawClient
 from trimtab.controlplane.metrics import Counts
 from trimtab.controlplane.records import JournalState
 from trimtab.controlplane.registry import load
+from trimtab.core.errors import Code
 from trimtab.core.ids import ClockIds, Ids
 from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.record import Record
@@ -39,6 +40,7 @@ from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.memory import Bound
 from trimtab.surfaces.metrics import Metrics, Parts, declared
 from trimtab.surfaces.overload import MOST_REQUESTS, Overload
+from trimtab.surfaces.presence import Presence
 from trimtab.surfaces.replicas import replicas_of
 from trimtab.surfaces.server import HttpLimits, HttpRequest, Listener
 from trimtab.surfaces.server.app import public
@@ -212,10 +214,13 @@ class Gateway:
         self.counts = Counts(lambda: declared(self.plane.configuration, embedder.name), time)
         telemetry = workspace.settings.telemetry
         self.traces = open_traces(telemetry, self.folder, 0, time, self.counts.exemplar)
+        self.presence = Presence(time, ids, lambda: self.plane.configuration.snapshot.tenancy)
+        sink = Sinks(self.sink, self.counts, self.presence, *([] if self.traces is None else [self.traces]))
+        self.presence.sink = sink
         self.plane = wiring.build(
             clock=time,
             ids=ids,
-            sink=Sinks(self.sink, self.counts, *([] if self.traces is None else [self.traces])),
+            sink=sink,
             dialer=self._dialer or Http1Dialer(),
             configuration=wiring.configure(workspace.snapshot, counters, prepared),
             secret=SECRET,
@@ -233,7 +238,7 @@ class Gateway:
         if self.traces is not None:
             parts.traces = self.traces.state
         overload = Overload(
-            self.ladder, self.lag, lambda: self.listener.active, self.counts.refused, self._most_requests
+            self.ladder, self.lag, lambda: self.listener.active, self._turned_away, self._most_requests
         )
         self.metrics = Metrics(self.counts, self.lag, parts, time)
         scrape = Scrape(self.metrics.text, self._metrics_key)
@@ -257,6 +262,10 @@ class Gateway:
 
     async def _record(self, record_id: str) -> Record | None:
         return next((row for row in self.records if row.id == record_id), None)
+
+    def _turned_away(self, code: Code, http: HttpRequest) -> None:
+        self.counts.refused(code)
+        self.presence.refused(code, http)
 
     def _note(self, request: HttpRequest | None, error: BaseException) -> None:
         if request is not None and not isinstance(error, asyncio.CancelledError):

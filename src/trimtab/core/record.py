@@ -6,7 +6,7 @@ Frozen by tests/golden: a change is a version step, a migration, and a line in t
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -20,6 +20,9 @@ Certified = Literal["ttft", "itl", "e2e", "met"]
 Short = Literal["slots", "turn", "ttft", "itl", "e2e", "others", "booked", "share"]
 
 Why = Literal["first", "again", "other replica", "next plan", "continue", "hedge"]
+
+ALIVE_S: Final = 60.0
+"""A gateway that has had nothing to write for so long writes that it is there."""
 
 answering: ContextVar[str | None] = ContextVar("answering", default=None)
 """Id of the record of the request that this task answers: what a log line says of whose it is."""
@@ -309,6 +312,18 @@ class CertificateRow(msgspec.Struct, kw_only=True):
     """How to compute it anew (`report --recheck`); null: records alone can't."""
 
 
+class GatewayRow(msgspec.Struct, kw_only=True):
+    """That a gateway process was there: what availability is reckoned from where nothing was asked, or nobody was there
+    to write it down."""
+
+    event: Literal["start", "alive", "stop"]
+    """start: it serves from now on; alive: it has had nothing else to write for a minute; stop: its last request has
+    ended, and it serves no more. A process without a stop was lost."""
+    supervisor: str | None
+    """Of which `trimtab serve` it is a part, as long as that lives callers wait for the next gateway instead of being
+    refused; null: the system does not tell."""
+
+
 class TraceRow(msgspec.Struct, kw_only=True):
     """The request's place in a trace (W3C Trace Context)."""
 
@@ -327,8 +342,9 @@ class Record(msgspec.Struct, kw_only=True):
 
     v: int = 1
     """Version of this layout."""
-    kind: Literal["request", "adjust", "verdict", "shadow", "lost"] = "request"
-    """request; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
+    kind: Literal["request", "adjust", "verdict", "shadow", "lost", "refused", "gateway"] = "request"
+    """request; refused: how many requests of a channel the gateway refused on arrival with this `code`, since it had too
+    much to do to write a row for each; gateway: that a gateway process was there; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
     request held of a shared store when its gateway was lost, which counts as spent (negative: its gateway turned up,
     and it does not); shadow: a variant that was asked beside an answer, with what that took and cost, which nobody is
     charged; verdict: what somebody said of an answer (`/v1/feedback`)."""
@@ -415,6 +431,10 @@ class Record(msgspec.Struct, kw_only=True):
     """Which setting of the model's engines it was to get; null: the model has none for it."""
     verdict: VerdictRow | None = None
     """In a row of that kind: what was said."""
+    count: int | None = None
+    """In a row of the kind refused: how many."""
+    gateway: GatewayRow | None = None
+    """In a row of that kind: what became of the process."""
     admissions: list[AdmissionRow] = []
     """What the gate of each plan that was tried decided, in order."""
     certificates: list[CertificateRow]

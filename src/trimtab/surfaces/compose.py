@@ -19,7 +19,7 @@ from trimtab.controlplane.metrics import Counts, resident_bytes
 from trimtab.controlplane.records.texts import Texts
 from trimtab.controlplane.registry import PATTERNS, Settings, Workspace, load
 from trimtab.core.clock import Clock, SystemClock
-from trimtab.core.errors import ConfigError, TrimtabError
+from trimtab.core.errors import Code, ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
 from trimtab.core.record import Record
 from trimtab.dataplane import wiring
@@ -41,6 +41,7 @@ from trimtab.surfaces.memory import MIB, bounds
 from trimtab.surfaces.metrics import Metrics, Parts, declared
 from trimtab.surfaces.opening import counters_of, http_limits, open_journal, secret_of, settle_memory
 from trimtab.surfaces.overload import Overload
+from trimtab.surfaces.presence import Presence
 from trimtab.surfaces.probing import Probes
 from trimtab.surfaces.processes import (
     Drain,
@@ -99,9 +100,10 @@ class LiveGateway:
         kept: Counters,
         texts: Texts,
         traces: Traces | None,
+        presence: Presence,
     ) -> None:
         self.plane, self._kept, self._texts, self._traces = plane, kept, texts, traces
-        self._counts, self._lag = counts, Lag(clock)
+        self._counts, self._lag, self._presence = counts, Lag(clock), presence
         self._parts = Parts(
             plane,
             journal.state,
@@ -113,7 +115,7 @@ class LiveGateway:
         memory = bounds(workspace.settings.memory_limit_mib)
         self._limits = http_limits(workspace.settings.server, memory)
         self._ladder = Ladder(clock, memory, self._spare)
-        self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], counts.refused)
+        self._overload = Overload(self._ladder, self._lag, lambda: self._parts.front()[1], self._turned_away)
         plane.aside.may = lambda: self._ladder.step is Step.NORMAL and not self._lag.is_late
         self._parts.memory, self._parts.worker = self._ladder.text, control.worker
         if traces is not None:
@@ -157,11 +159,13 @@ class LiveGateway:
         days = workspace.settings.records.retention_days
         texts = Texts(folder, control.worker, secret, clock, retention_days=days)
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
-        access = AccessLog(every=LogSettings.told().access == "all")
+        access, ids = AccessLog(every=LogSettings.told().access == "all"), ClockIds(clock)
+        presence = Presence(clock, ids, lambda: plane.configuration.snapshot.tenancy)
+        presence.sink = Sinks(journal, kept, counts, access, presence, *([] if traces is None else [traces]))
         plane = wiring.build(
             clock=clock,
-            ids=ClockIds(clock),
-            sink=Sinks(journal, kept, counts, access, *([] if traces is None else [traces])),
+            ids=ids,
+            sink=presence.sink,
             dialer=Http1Dialer(),
             configuration=configuration,
             secret=secret,
@@ -173,7 +177,7 @@ class LiveGateway:
             texts=texts,
             telemetry=telemetry,
         )
-        gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts, traces)
+        gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts, traces, presence)
         gateway._seen = seen
         plane.recorded = gateway._record
         await kept.begin(plane)
@@ -209,6 +213,8 @@ class LiveGateway:
             host, port = listen.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self._url = url
+            self._presence.began()
+            watchers.append(asyncio.create_task(self._presence.watch()))
             self._control.send(Ready(url=url, hints=hints(self._workspace, url)))
             await self._obey(Drain)
             self.plane.draining = True
@@ -218,6 +224,7 @@ class LiveGateway:
             self._control.send(Drained())
             await self._obey(End)  # other gateways of this address may still have streams
             await front.drained()
+            self._presence.stopped()
         finally:
             self._corpora.close()
             for task in watchers:
@@ -266,6 +273,10 @@ class LiveGateway:
             usual_s = self._limits.idle_timeout_s
             self._front.set_idle_timeout(min(HURRY_IDLE_S, usual_s) if step >= Step.HURRY else usual_s)
             self._front.keep_alive(step < Step.CLOSE)
+
+    def _turned_away(self, code: Code, http: HttpRequest) -> None:
+        self._counts.refused(code)
+        self._presence.refused(code, http)
 
     def _report(self, request: HttpRequest | None, error: BaseException) -> None:
         """What the public port tells: bytes that were no request are counted, since they leave no record."""

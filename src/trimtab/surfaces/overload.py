@@ -1,7 +1,7 @@
 """Whether new requests are refused just now, before their bodies are read: for memory, for lateness, for their number.
 
-Such a request leaves no record, which would cost what there is too little of; it is counted in
-`trimtab_http_refused_total`.
+Such a request leaves no record of its own, which would cost what there is too little of; it is counted, and rows of the
+kind `refused` say how many there were (`presence.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 from trimtab.core.errors import Code, Refusal
 from trimtab.surfaces.ladder import Ladder, Step
 from trimtab.surfaces.lag import LATE_IN_A_ROW, LATE_S, WINDOW_S, Lag
+from trimtab.surfaces.server.exchange import HttpRequest
 
 MOST_REQUESTS: Final = 4096
 """Answered at once by one gateway. It bounds all that requests wait in or hold: queues for slots and for money, equal
@@ -27,7 +28,7 @@ class Overload:
         ladder: Ladder,
         lag: Lag,
         running: Callable[[], int],
-        refused: Callable[[Code], None],
+        refused: Callable[[Code, HttpRequest], None],
         most: int = MOST_REQUESTS,
     ) -> None:
         self._ladder, self._lag, self._most = ladder, lag, most
@@ -44,11 +45,11 @@ class Overload:
             return _refusal(f"{self._most} requests are under way, which is the most", _REQUESTS_RETRY_S)
         return None
 
-    def refuse(self) -> Refusal | None:
-        """As `look`; what it says is counted."""
+    def refuse(self, http: HttpRequest) -> Refusal | None:
+        """As `look`; what it says to this request is counted."""
         refusal = self.look()
         if refusal is not None:
-            self._refused(refusal.code)
+            self._refused(refusal.code, http)
         return refusal
 
 

@@ -75,7 +75,7 @@ def public(
             refused = Refusal(code=Code.METHOD_NOT_ALLOWED, message=message)
             send_error(reply, refused, [("allow", allow)], None)
             return
-        if overload is not None and path.startswith(_API) and (too_much := overload.refuse()) is not None:
+        if overload is not None and path.startswith(_API) and (too_much := overload.refuse(http)) is not None:
             send_error(reply, too_much, [], None)
             return
         await route(http, reply, plane)

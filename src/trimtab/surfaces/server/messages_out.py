@@ -65,12 +65,15 @@ async def count_tokens(http: HttpRequest, reply: HttpReply, plane: DataPlane) ->
 
 def keyed(request: Request) -> Request:
     """The same request with its key where ours is looked for: clients of this dialect send `x-api-key`."""
-    headers = request.head.headers
-    key = headers.get("x-api-key")
-    if key is None or "authorization" in headers:
-        return request
-    head = Head(request.head.method, request.head.route, {**headers, "authorization": f"Bearer {key}"})
-    return Request(head, request.body)
+    head = keyed_head(request.head)
+    return request if head is request.head else Request(head, request.body)
+
+
+def keyed_head(head: Head) -> Head:
+    key = head.headers.get("x-api-key")
+    if key is None or "authorization" in head.headers:
+        return head
+    return Head(head.method, head.route, {**head.headers, "authorization": f"Bearer {key}"})
 
 
 class MessagesReply(BlockReply):
