@@ -237,9 +237,7 @@ class Gateway:
         parts.memory = self.ladder.text
         if self.traces is not None:
             parts.traces = self.traces.state
-        overload = Overload(
-            self.ladder, self.lag, lambda: self.listener.active, self._turned_away, self._most_requests
-        )
+        overload = Overload(self.ladder, self.lag, lambda: self.listener.active, self._turned_away, self._most_requests)
         self.metrics = Metrics(self.counts, self.lag, parts, time)
         scrape = Scrape(self.metrics.text, self._metrics_key)
         self.plane.recorded = self._record

@@ -12,6 +12,7 @@ import click
 
 from trimtab.cli._common import begins, busy, emit, json_option, records_of, span_s, table, workspace_option
 from trimtab.cli._group import Group
+from trimtab.cli._slo_availability import availability
 
 if TYPE_CHECKING:
     from trimtab.controlplane.slo import Engine, Objective
@@ -168,6 +169,9 @@ async def _watch(workspace: Path, seconds: int, once: bool, as_json: bool) -> in
     finally:
         await dialer.close()
         os.close(held)
+
+
+slo.add_command(availability)
 
 
 def _checked(workspace: Path, text: str) -> list[str]:

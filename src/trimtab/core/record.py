@@ -343,8 +343,9 @@ class Record(msgspec.Struct, kw_only=True):
     v: int = 1
     """Version of this layout."""
     kind: Literal["request", "adjust", "verdict", "shadow", "lost", "refused", "gateway"] = "request"
-    """request; refused: how many requests of a channel the gateway refused on arrival with this `code`, since it had too
-    much to do to write a row for each; gateway: that a gateway process was there; adjust: what a provider billed beyond what the request had reserved, in money alone; lost: what a
+    """request; refused: how many requests of a channel the gateway refused on arrival with this `code`, since it had
+    too much to do to write a row for each; gateway: that a gateway process was there; adjust: what a provider billed
+    beyond what the request had reserved, in money alone; lost: what a
     request held of a shared store when its gateway was lost, which counts as spent (negative: its gateway turned up,
     and it does not); shadow: a variant that was asked beside an answer, with what that took and cost, which nobody is
     charged; verdict: what somebody said of an answer (`/v1/feedback`)."""
@@ -363,7 +364,7 @@ class Record(msgspec.Struct, kw_only=True):
     tenant: str | None = None
     """Who pays; null where the key was refused."""
     channel: str | None = None
-    """Name within the tenant; null before bind."""
+    """Name within the tenant; before the body was read as the headers say; null where these name none that is there."""
     route: str | None = None
     """HTTP path."""
     persona: str | None = None

@@ -99,6 +99,7 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         if isinstance(entry, Refusal):
             return entry
         record.tenant, record.key_id, record.market = entry.tenant.id, entry.key.id, entry.key.market
+        record.channel = ingress.presumed(request.head, entry)
         if plane.draining:
             return Refusal(code=Code.DRAINING, message=Code.DRAINING.value.cause, retry_after_s=1.0)
         charged = await plane.limiter.charge_request(entry)

@@ -1,7 +1,7 @@
 """That a gateway is there, and whom it refuses on arrival, in rows that survive it.
 
-A row when it begins to serve and one when it has drained; one a minute, where nothing else was written meanwhile: what a
-kill leaves open is then at most that minute. What is refused on arrival is added up and written once a second, by
+A row when it begins to serve and one when it has drained; one a minute, where nothing else was written meanwhile: what
+a kill leaves open is then at most that minute. What is refused on arrival is added up and written once a second, by
 tenant and channel, so that an overload costs a few rows instead of one for each request.
 """
 
@@ -19,7 +19,7 @@ from trimtab.core.ids import Ids
 from trimtab.core.record import ALIVE_S, GatewayRow, Record, RecordSink, blank
 from trimtab.core.request import Head
 from trimtab.core.tenancy import Tenancy
-from trimtab.dataplane.ingress import authenticate, channel_of
+from trimtab.dataplane.ingress import authenticate, presumed
 from trimtab.surfaces.server.exchange import HttpRequest
 from trimtab.surfaces.server.messages_out import keyed_head
 
@@ -27,7 +27,6 @@ EVERY_S: Final = 1.0
 """Between two looks at what was refused: what a kill forgets of it."""
 _ANSWERED: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"})
 """Paths whose requests leave records: who asks for something else is owed no answer of a model."""
-_HEADER: Final = "trimtab-channel"
 
 Whose = tuple[str | None, str | None, str]
 """(tenant, channel, code)"""
@@ -94,10 +93,7 @@ class Presence:
         """As far as its headers say: a body that names another channel is not read."""
         head = keyed_head(Head(http.method, http.path, http.headers))
         entry = authenticate(head, http.arrival, self._tenancy(), self._clock.wall_ns())
-        if isinstance(entry, Refusal):
-            return None, None
-        found = channel_of(http.headers.get(_HEADER), entry)
-        return entry.tenant.id, None if isinstance(found, Refusal) else found[0]
+        return (None, None) if isinstance(entry, Refusal) else (entry.tenant.id, presumed(head, entry))
 
 
 def supervisor() -> str | None:

@@ -105,6 +105,9 @@ class Counts:
         try:
             if record.kind == "request":
                 self._count(record)
+            elif record.kind == "refused":
+                raw = _raw(record)
+                (self._known.get(raw) or self._open(raw)).requests += record.count or 0
         except Exception:  # noqa: BLE001 - as said
             self._failed += 1
             if self._failed == 1:

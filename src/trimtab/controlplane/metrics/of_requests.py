@@ -30,7 +30,7 @@ REQUESTS = Family(
     name="trimtab_requests_total",
     kind="counter",
     unit="requests",
-    help="Requests that have ended, by who asked and what became of them.",
+    help="Requests that have ended, those refused on arrival included, by who asked and what became of them.",
     labels=(
         *_OWNER,
         Label("path", "cache-exact, cache-semantic, direct, rag, template, refused"),
@@ -191,7 +191,7 @@ HTTP_REFUSED = Family(
     name="trimtab_http_refused_total",
     kind="counter",
     unit="requests",
-    help="Bytes that never became a request, and so left no record.",
+    help="What left no record of its own: bytes that never became a request, and what was refused on arrival.",
     labels=(Label("code", "the error codes (errors.md)"),),
 )
 FOLDED = Family(

@@ -1,8 +1,8 @@
 """What requests came to, by group: counts, exact percentiles, attainment, tokens, money. A pure function of rows.
 
 Exact order statistics over the rows asked for (nearest rank), never sketches: a report must agree with the records to
-the last one. Sums take request, adjust and lost rows, and the last word of what callers said of each answer (verdict);
-a saving counts only where a baseline is known.
+the last one. Sums take request, adjust and lost rows, counts what was refused on arrival, too, and of what callers said
+of each answer (verdict) the last word; a saving counts only where a baseline is known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Dimension = Literal[
     "tenant", "channel", "path", "tier", "variant", "arm", "language", "persona", "market", "code", "day"
 ]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
-KINDS = ("request", "adjust", "lost", "verdict")
+KINDS = ("request", "refused", "adjust", "lost", "verdict")
 _NS_PER_DAY = 86_400 * 1_000_000_000
 _HITS = ("cache-exact", "cache-semantic")
 
@@ -134,6 +134,10 @@ class _Sum:
     def add(self, row: Record) -> None:
         if row.kind == "verdict":
             self._said(row)
+            return
+        if row.kind == "refused":
+            self.requests += row.count or 0
+            self.failed += row.count or 0
             return
         self.cost += row.cost.settled_nanousd or 0
         if row.kind != "request":

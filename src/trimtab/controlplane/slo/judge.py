@@ -15,7 +15,7 @@ from trimtab.core.objectives import Kind
 from trimtab.core.outcome import reserved_ns
 from trimtab.core.record import Record
 
-KINDS: Final = ("request", "adjust", "lost", "verdict")
+KINDS: Final = ("request", "refused", "adjust", "lost", "verdict")
 """Of rows that objectives are counted from."""
 FAILED: Final = frozenset(code.wire for code in Code if code.status >= 500) | {Code.QUEUE_FULL.wire}
 """Codes with which a request that was owed an answer got none: a failure of ours or of an upstream, or no room."""
@@ -56,6 +56,9 @@ def _latency(objective: Objective, row: Record) -> Told | None:
 
 
 def _availability(objective: Objective, row: Record) -> Told | None:
+    if row.kind == "refused":
+        count = row.count or 0
+        return Told(row.t_wall_ns, count, count if row.code in FAILED else 0)
     if row.kind != "request":
         return None
     if row.code is None:

@@ -26,6 +26,7 @@ from trimtab.foundations.embed import Embedder
 
 DEADLINE_FACTOR = 3.0
 """`deadline_ms` where none is declared, in units of `e2e_ms`."""
+_CHANNEL = "trimtab-channel"
 _SYSTEM_ROLES = ("system", "developer")
 
 
@@ -121,13 +122,24 @@ def _kept(target: Target, experiments: Experiments, assigned: tuple[Assigned, ..
 def channel_of(asked: str | None, entry: KeyEntry) -> tuple[str, Channel] | Refusal:
     """Name and channel: what was asked for (`NAME` or `TENANT/NAME`), else the key's default. Only the key's own tenant
     is looked in, so a hint never tells of another's."""
-    name = (asked or entry.key.default_channel or "").removeprefix(entry.tenant.id + "/")
+    name = _channel_name(asked, entry)
     channel = entry.tenant.channels.get(name)
     if channel is not None:
         return name, channel
     code = Code.CHANNEL_NOT_ALLOWED if name else Code.CHANNEL_REQUIRED
     message = f"{code.value.cause} {did_you_mean(name, entry.tenant.channels)}"
-    return Refusal(code=code, message=message, param="trimtab-channel")
+    return Refusal(code=code, message=message, param=_CHANNEL)
+
+
+def presumed(head: Head, entry: KeyEntry) -> str | None:
+    """The channel as the headers say, before a body that may name another is read; None: they name none that is
+    there."""
+    name = _channel_name(head.headers.get(_CHANNEL), entry)
+    return name if name in entry.tenant.channels else None
+
+
+def _channel_name(asked: str | None, entry: KeyEntry) -> str:
+    return (asked or entry.key.default_channel or "").removeprefix(entry.tenant.id + "/")
 
 
 def bind_terms(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from math import prod
-from urllib.parse import urlsplit
 
 from trimtab.controlplane.registry.checks.models import sendable, tiers
 from trimtab.controlplane.registry.checks.view import Candidate, Found, View, absent, error, warning
+from trimtab.controlplane.registry.providers import promised_down, together
 from trimtab.core.money import nanousd, usd
 from trimtab.core.tenancy import Channel, LatencyTargets, Override, TighterLatency
 from trimtab.dataplane.guard import CHECKS_IN, CHECKS_OUT, is_blank
@@ -91,18 +90,13 @@ def baseline(view: View) -> Found:
 
 
 def availability(view: View) -> Found:
-    """A channel that must answer more often than its providers promise to. One provider, however many models and keys
-    it has here, fails as one; different providers are taken to fail independently of each other."""
+    """A channel that must answer more often than its providers promise to."""
     for file, _, name, channel in view.channels():
         wanted = channel.targets.availability
         if wanted is None:
             continue
-        down: dict[str, float] = {}
-        for model in {candidate.document.model: candidate.model for candidate in view.within(channel.tiers)}.values():
-            for endpoint in model.endpoints:
-                host = "this machine" if endpoint.startswith("engine:") else urlsplit(endpoint).hostname or endpoint
-                down[host] = min(down.get(host, 1.0), 1.0 - (model.availability or 0.0))
-        promised = 1.0 - prod(down.values())
+        down = promised_down(candidate.model for candidate in view.within(channel.tiers))
+        promised = 1.0 - together(down.values())
         if promised >= wanted:
             continue
         path: Path = ("channels", name, "targets", "availability")
