@@ -257,8 +257,10 @@ def test_refusals_on_arrival_are_written_by_whose_they_were(tmp_path: Path) -> N
                     assert (await client.answer()).status == 503
             gateway.presence.tell()
             gateway.presence.tell()
-            told = {(row.tenant, row.channel): row.count for row in gateway.records}
-            assert told == {("shop", "web"): 3, ("shop", "fresh"): 1, ("other", "desk"): 2, (None, None): 1}
+            told = {(row.channel, row.route): row.count for row in gateway.records}
+            path = "/v1/chat/completions"
+            other = {("desk", path): 1, ("desk", "/v1/messages"): 1, (None, path): 1}
+            assert told == {("web", path): 3, ("fresh", path): 1, **other}
             assert {(row.kind, row.code, row.status) for row in gateway.records} == {("refused", "overloaded", 503)}
             found = await scrape(gateway)
             assert value(found, "trimtab_requests_total", channel="web", code="overloaded") == 3

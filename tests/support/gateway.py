@@ -24,6 +24,7 @@ from support.rawhttp import RawAnswer, RawClient
 from trimtab.controlplane.metrics import Counts
 from trimtab.controlplane.records import JournalState
 from trimtab.controlplane.registry import load
+from trimtab.controlplane.slo import Counted, objectives
 from trimtab.core.errors import Code
 from trimtab.core.ids import ClockIds, Ids
 from trimtab.core.keys import hash_key, key_id, make
@@ -215,7 +216,8 @@ class Gateway:
         telemetry = workspace.settings.telemetry
         self.traces = open_traces(telemetry, self.folder, 0, time, self.counts.exemplar)
         self.presence = Presence(time, ids, lambda: self.plane.configuration.snapshot.tenancy)
-        sink = Sinks(self.sink, self.counts, self.presence, *([] if self.traces is None else [self.traces]))
+        counted = Counted(objectives(workspace.snapshot.tenancy, workspace.slo))
+        sink = Sinks(self.sink, self.counts, counted, self.presence, *([] if self.traces is None else [self.traces]))
         self.presence.sink = sink
         self.plane = wiring.build(
             clock=time,
@@ -234,7 +236,7 @@ class Gateway:
         journal = JournalState(seq=0, durable=0, waiting=0, lost=0, failing=None)
         parts = Parts(self.plane, lambda: journal, list, list, lambda: 0, lambda: 0)
         self.lag, self.ladder = Lag(time), Ladder(time, self._memory, lambda step: None)
-        parts.memory = self.ladder.text
+        parts.memory, parts.judged = self.ladder.text, counted.pieces
         if self.traces is not None:
             parts.traces = self.traces.state
         overload = Overload(self.ladder, self.lag, lambda: self.listener.active, self._turned_away, self._most_requests)

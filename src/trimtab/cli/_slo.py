@@ -63,14 +63,13 @@ def export(workspace: Path, prometheus: Path | None, grafana: Path | None, opens
     with busy(f"Reading {workspace}"):
         from trimtab.controlplane.slo.grafana import dashboard
         from trimtab.controlplane.slo.openslo import written
-        from trimtab.controlplane.slo.prometheus import rules, why_not
+        from trimtab.controlplane.slo.prometheus import rules
 
         found, link = _objectives(workspace)
     done: list[str] = []
     left_out: dict[str, str] = {}
     if prometheus is not None:
         prometheus.write_text(rules(found, link))
-        left_out |= {one.id: why for one in found if (why := why_not(one)) is not None}
         done.append(str(prometheus))
     if grafana is not None:
         grafana.write_bytes(dashboard(found, link))

@@ -18,6 +18,7 @@ from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, resident_bytes
 from trimtab.controlplane.records.texts import Texts
 from trimtab.controlplane.registry import PATTERNS, Settings, Workspace, load
+from trimtab.controlplane.slo import Counted, objectives
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import Code, ConfigError, TrimtabError
 from trimtab.core.ids import ClockIds
@@ -122,6 +123,7 @@ class LiveGateway:
             self._parts.traces = traces.state
         self._parts.store_lost = lambda: self._kept.state()["lost"] is not None
         self._front: Listener | None = None
+        self._counted = Counted([])
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
@@ -161,7 +163,8 @@ class LiveGateway:
         configuration = wiring.configure(workspace.snapshot, counters, prepared)
         access, ids = AccessLog(every=LogSettings.told().access == "all"), ClockIds(clock)
         presence = Presence(clock, ids, lambda: plane.configuration.snapshot.tenancy)
-        presence.sink = Sinks(journal, kept, counts, access, presence, *([] if traces is None else [traces]))
+        counted = Counted(objectives(workspace.snapshot.tenancy, workspace.slo))
+        presence.sink = Sinks(journal, kept, counts, counted, access, presence, *([] if traces is None else [traces]))
         plane = wiring.build(
             clock=clock,
             ids=ids,
@@ -179,6 +182,7 @@ class LiveGateway:
         )
         gateway = cls(workspace, plane, journal, counts, clock, control, kept, texts, traces, presence)
         gateway._seen = seen
+        gateway._counted, gateway._parts.judged = counted, counted.pieces
         plane.recorded = gateway._record
         await kept.begin(plane)
         gateway._set_fleet()
@@ -332,6 +336,7 @@ class LiveGateway:
             kept = self.plane.configuration.corpora
             self.plane.configuration = wiring.configure(loaded.snapshot, counters, prepared, kept)
             await book()
+            self._counted.take(objectives(loaded.snapshot.tenancy, loaded.slo))
             self._set_fleet()
             await self._corpora.load(loaded.snapshot.tenancy)
             for part in Settings.__struct_fields__:

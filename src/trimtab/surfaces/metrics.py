@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from trimtab.controlplane.metrics import Counts, Declared, Family, process, sample
 from trimtab.controlplane.metrics import of_gateway as f
+from trimtab.controlplane.metrics.of_requests import OBJECTIVES
 from trimtab.controlplane.records import JournalState
 from trimtab.controlplane.telemetry import Kept
 from trimtab.core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -47,6 +48,8 @@ class Parts:
         """Whether the shared store can't be reached."""
         self.traces: Callable[[], TracesState] = lambda: NO_TRACES
         """What became of traces."""
+        self.judged: Callable[[], Iterable[str]] = lambda: (OBJECTIVES.head,)
+        """The lines of objectives that are counted by themselves."""
         self.memory: Callable[[], Iterable[str]] = tuple
         """The memory ladder's lines."""
 
@@ -70,6 +73,7 @@ class Metrics:
 
     def _pieces(self, budgets: Sequence[BudgetRow], exemplars: bool) -> Iterator[str]:
         yield from self._counts.pieces(exemplars)
+        yield from self._parts.judged()
         yield from _workspace(self._parts)
         yield from _models(self._parts.plane)
         yield from _engines(self._parts.engines())

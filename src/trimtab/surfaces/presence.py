@@ -2,7 +2,7 @@
 
 A row when it begins to serve and one when it has drained; one a minute, where nothing else was written meanwhile: what
 a kill leaves open is then at most that minute. What is refused on arrival is added up and written once a second, by
-tenant and channel, so that an overload costs a few rows instead of one for each request.
+channel and path, so that an overload costs a few rows instead of one for each request.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ EVERY_S: Final = 1.0
 _ANSWERED: Final = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"})
 """Paths whose requests leave records: who asks for something else is owed no answer of a model."""
 
-Whose = tuple[str | None, str | None, str]
-"""(tenant, channel, code)"""
+Whose = tuple[str | None, str | None, str, str]
+"""(tenant, channel, path, code)"""
 
 
 class Presence:
@@ -53,7 +53,7 @@ class Presence:
             return
         if not self._refused:
             self._refused_ns = self._clock.wall_ns()
-        key = (*self._whose(http), code.wire)
+        key = (*self._whose(http), http.path, code.wire)
         self._refused[key] = self._refused.get(key, 0) + 1
 
     def began(self) -> None:
@@ -74,9 +74,10 @@ class Presence:
     def tell(self) -> None:
         """Write down what was refused since."""
         told, self._refused = self._refused, {}
-        for (tenant, channel, code), count in told.items():
+        for (tenant, channel, path, code), count in told.items():
             row = blank(self._ids.record_id(), self._refused_ns)
             row.kind, row.tenant, row.channel, row.count = "refused", tenant, channel, count
+            row.route = path
             row.path, row.status, row.code = "refused", Code[code.upper()].status, code
             self._put(row)
 

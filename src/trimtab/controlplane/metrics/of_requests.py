@@ -100,6 +100,14 @@ CONTRACT = Family(
     help="Contract terms kept and missed. Requests of which it can't be told are not in it.",
     labels=(*_OWNER, Label("term", "latency, quality, cost"), Label("result", "kept, missed")),
 )
+OBJECTIVES = Family(
+    name="trimtab_objective_events_total",
+    kind="counter",
+    unit="requests",
+    help="Requests that count for an objective of which no other metric tells: of one route, with a bound of its own, "
+    "of quality, cost and guards.",
+    labels=(Label("objective", "ids of the workspace's objectives"), Label("result", "good, bad")),
+)
 TOKENS = Family(
     name="trimtab_tokens_total",
     kind="counter",
@@ -208,7 +216,7 @@ FAILED = Family(
 )
 
 FROM_RECORDS: Final = (
-    *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
+    *(REQUESTS, DURATION, TTFT, ITL, STAGES, CONTRACT, OBJECTIVES, TOKENS, PROMPT_PARTS, CACHED_TOKENS, WRITTEN_TOKENS),
     *(LIVE_DURATION, LIVE_TTFT, LIVE_ITL),
     *(
         REASONING_TOKENS,

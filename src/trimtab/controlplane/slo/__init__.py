@@ -1,5 +1,6 @@
 """Objectives, their budgets and alerts, computed from records; README.md beside this says how."""
 
+from trimtab.controlplane.slo.counted import Counted
 from trimtab.controlplane.slo.engine import Alert, Budget, Engine, EngineState, Status
 from trimtab.controlplane.slo.forecast import Forecast
 from trimtab.controlplane.slo.judge import KINDS
@@ -10,6 +11,7 @@ __all__ = [
     "KINDS",
     "Alert",
     "Budget",
+    "Counted",
     "Engine",
     "EngineState",
     "Forecast",

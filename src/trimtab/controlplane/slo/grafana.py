@@ -9,7 +9,7 @@ import msgspec
 from trimtab.controlplane.metrics import of_gateway
 from trimtab.controlplane.metrics import of_requests as f
 from trimtab.controlplane.slo.objectives import Objective
-from trimtab.controlplane.slo.prometheus import BURN, LEFT, SPEND_LEFT, why_not
+from trimtab.controlplane.slo.prometheus import BURN, LEFT, SPEND_LEFT
 
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _RED_BELOW: Final[list[dict[str, Any]]] = [
@@ -22,15 +22,14 @@ _OWNER: Final = 'tenant=~"$tenant",channel=~"$channel"'
 
 def dashboard(objectives: list[Objective], link: str | None = None) -> bytes:
     """JSON for Grafana's import, the same bytes for the same objectives."""
-    shown = [one for one in objectives if why_not(one) is None]
     panels = []
-    if any(not one.is_money for one in shown):
+    if any(not one.is_money for one in objectives):
         panels += [
             _panel("Error budget left", "bargauge", [(LEFT, "{{slo}}")], "percentunit", _RED_BELOW),
             _panel("Burn, 1 h (1 lasts the window)", "timeseries", [(f"{BURN}1h", "{{slo}}")], "none"),
             _panel("Burn, 6 h", "timeseries", [(f"{BURN}6h", "{{slo}}")], "none"),
         ]
-    if any(one.is_money for one in shown):
+    if any(one.is_money for one in objectives):
         panels.append(_panel("Spend budget left", "bargauge", [(SPEND_LEFT, "{{slo}}")], "percentunit", _RED_BELOW))
     panels += [
         _panel("Requests by code", "timeseries", [(_rate(f.REQUESTS.name, "code"), "{{code}}")], "reqps"),

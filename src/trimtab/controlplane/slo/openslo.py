@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trimtab.controlplane.slo.objectives import Objective
-from trimtab.controlplane.slo.prometheus import ratio, why_not
+from trimtab.controlplane.slo.prometheus import ratio
 from trimtab.core.money import usd
 from trimtab.core.objectives import Kind, ObjectiveDoc
 
@@ -76,12 +76,8 @@ def _slo(objective: Objective) -> dict[str, Any]:
 
 
 def _ratio(objective: Objective) -> dict[str, Any]:
-    if why_not(objective) is None:
-        queries = [f"sum({one})" for one in ratio(objective)]
-        sources = [{"type": "Prometheus", "spec": {"query": query}} for query in queries]
-    else:
-        sources = [{"type": "trimtab-records", "spec": {"query": f"{one} of {objective.id}"}} for one in ("bad", "all")]
-    return {"counter": True, "bad": {"metricSource": sources[0]}, "total": {"metricSource": sources[1]}}
+    bad, total = ({"type": "Prometheus", "spec": {"query": f"sum({one})"}} for one in ratio(objective))
+    return {"counter": True, "bad": {"metricSource": bad}, "total": {"metricSource": total}}
 
 
 def _time_window(objective: Objective) -> dict[str, Any]:

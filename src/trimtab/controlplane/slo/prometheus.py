@@ -1,7 +1,8 @@
 """The same objectives as Prometheus sees them: recording and alert rules from the metrics that a gateway has.
 
-What a rule can't say: the e-detector (so these pages know no allowance of false ones, which the records' have), routes,
-thresholds and guards (no metric has them by channel), months of the calendar (a range has a length: 30 days).
+What a rule can't say: the e-detector (so these pages know no allowance of false ones, which the records' have), months
+of the calendar (a range has a length: 30 days). What other metrics don't tell is counted for the objective itself
+(`counted.py`), from when its gateway has been told of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 
 from trimtab.controlplane.metrics import of_gateway
 from trimtab.controlplane.metrics import of_requests as f
+from trimtab.controlplane.slo.counted import of_its_own
 from trimtab.controlplane.slo.judge import FAILED
 from trimtab.controlplane.slo.objectives import Objective
 from trimtab.controlplane.slo.window import HOUR_NS, Pair, bad_rate, pairs, short
@@ -22,46 +24,34 @@ BURN: Final = "slo:trimtab_burn:rate"
 """And the window, as `5m`: how many times faster than the budget allows."""
 LEFT: Final = "slo:trimtab_budget_left:ratio"
 SPEND_LEFT: Final = "slo:trimtab_spend_left:ratio"
-_TERMS: Final = {"latency": "latency", "quality": "quality", "cost": "cost"}
-
-
-def why_not(objective: Objective) -> str | None:
-    """Why there is no metric for this objective; None: there is."""
-    if objective.route is not None:
-        return "no metric has the route"
-    if objective.kind == "guard":
-        return f"{f.GUARD_HITS.name} has no channel"
-    if objective.ttft_ms is not None or objective.e2e_ms is not None:
-        return "histograms have other bounds, and count what was refused"
-    if objective.kind == "cost" and objective.usd_nano is not None:
-        return "no metric has the cost of single requests"
-    return None
 
 
 def ratio(objective: Objective) -> tuple[str, str]:
-    """(bad, total): selectors of counters. Raises ValueError for money and where `why_not` has a reason."""
-    if objective.is_money or why_not(objective) is not None:
-        raise ValueError(f"{objective.id} has no counters")
+    """(bad, total): selectors of counters. Raises ValueError for money."""
+    if objective.is_money:
+        raise ValueError(f"{objective.id} is money, and no share")
+    if of_its_own(objective):
+        mine = f'{f.OBJECTIVES.name}{{objective="{objective.id}"'
+        return f'{mine},result="bad"}}', f"{mine}}}"
     whose = _whose(objective)
     if objective.kind == "availability":
         failed = "|".join(sorted(FAILED))
         name = f.REQUESTS.name
         return f'{name}{{{whose},code=~"{failed}"}}', f'{name}{{{whose},code=~"none|{failed}"}}'
-    term = f'{f.CONTRACT.name}{{{whose},term="{_TERMS[objective.kind]}"'
+    term = f'{f.CONTRACT.name}{{{whose},term="latency"'
     return f'{term},result="missed"}}', f"{term}}}"
 
 
 def rules(objectives: list[Objective], link: str | None = None) -> str:
-    """A rule file; those without a metric are named in comments."""
-    groups = [_group(one, link) for one in objectives if why_not(one) is None]
+    """A rule file."""
+    groups = [_group(one, link) for one in objectives]
     yaml, out = YAML(), StringIO()
     yaml.width = 1000
     yaml.dump({"groups": groups}, out)
-    left_out = [(one.id, reason) for one in objectives if (reason := why_not(one)) is not None]
     head = (
         "# Written by `trimtab slo export`. Evidence with an allowance of false pages has `trimtab slo watch` alone.\n"
     )
-    return head + "".join(f"# left out: {id}: {reason}\n" for id, reason in left_out) + out.getvalue()
+    return head + out.getvalue()
 
 
 def _group(objective: Objective, link: str | None) -> dict[str, Any]:
