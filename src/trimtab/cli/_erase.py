@@ -23,11 +23,14 @@ from trimtab.cli._common import counted, emit, json_option, unknown, workspace_o
 def erase(tenant: str, subject: str | None, yes: bool, workspace: Path, as_json: bool) -> None:
     """Destroy the keys that texts of `capture: redacted` are encrypted with: nothing is left that can be read, in no
     copy of this folder but one that has the keys, too. Records hold no text; they and their chain stay as they are.
+    Questions that `trimtab golden accept` took from such texts are taken out of golden/, and kept answers of `trimtab
+    eval` with them.
 
     Running gateways forget the keys and all stored answers. A row of the audit log says what was erased.
 
-    Exit code 1: a running gateway could not be told; restart it.
+    Exit code 1: a running gateway could not be told: restart it; or a line of golden/ can't be read: take it out.
     """
+    from trimtab.controlplane.evaluate import forget
     from trimtab.controlplane.records.textkeys import TextKeys
     from trimtab.controlplane.registry import SECRET, record_erasure
     from trimtab.core.clock import SystemClock
@@ -44,21 +47,30 @@ def erase(tenant: str, subject: str | None, yes: bool, workspace: Path, as_json:
         click.confirm(f"Make {what} unreadable, for ever?", abort=True)
     whose: list[str | None] = [*subjects] or [None]
 
-    def destroy() -> int:
-        return sum([keys.destroy(tenant, one) for one in whose])
+    clock, left = SystemClock(), list[str]()
+
+    def destroy() -> dict[str, int]:
+        golden = forget(workspace, tenant, subjects, clock)
+        left.extend(golden.problems)
+        return {"keys": sum([keys.destroy(tenant, one) for one in whose]), "questions": golden.questions}
 
     waiting = not flushed(workspace)  # what still waits for the disk would be encrypted under a new key
-    destroyed = record_erasure(workspace, tenant, subjects, SystemClock(), destroy)
+    done = record_erasure(workspace, tenant, subjects, clock, destroy)
     told, problem = _forget(workspace)
     if waiting:
         problem = problem or "texts wait for its disk: erase again once that takes them"
     if as_json:
-        emit({"tenant": tenant, "subjects": subjects, "keys": destroyed, "live": told, "problem": problem})
+        emit({"tenant": tenant, "subjects": subjects, **done, "live": told, "problem": problem, "left": left})
     else:
-        click.echo(f"{counted(destroyed, 'key')} destroyed")
+        click.echo(f"{counted(done['keys'], 'key')} destroyed")
+        if done["questions"]:
+            click.echo(f"{counted(done['questions'], 'question')} taken out of golden/")
         click.echo("The running gateway has forgotten them." if told else "No gateway was told.")
+    for line in left:
+        click.echo(f"trimtab: left: {line}", err=True)
     if problem is not None:
         click.echo(f"trimtab: erased, but a running gateway may hold keys or answers: {problem}", err=True)
+    if problem is not None or left:
         sys.exit(1)
 
 

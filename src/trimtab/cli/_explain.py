@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import busy, emit, json_option, records_of, records_option
+from trimtab.cli._common import busy, emit, inert, json_option, records_of, records_option
 
 if TYPE_CHECKING:
     from trimtab.controlplane.records.texts import Erased
@@ -58,7 +58,7 @@ def _texts(workspace: Path, record: str) -> CapturedText | Erased | None:
 
 
 def _tell(texts: CapturedText | Erased | None) -> None:
-    """Each message with its role; control characters are shown, not obeyed."""
+    """Each message with its role."""
     from trimtab.core.captured import CapturedText
 
     click.echo()
@@ -68,5 +68,4 @@ def _tell(texts: CapturedText | Erased | None) -> None:
     for message in [*texts.messages, *(texts.answers or [{"role": "assistant", "content": None}])]:
         said = message.get("content")
         shown = said if isinstance(said, str) else "(no whole answer)" if said is None else repr(said)
-        inert = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)
-        click.echo(f"{message.get('role')}: {inert}")
+        click.echo(f"{message.get('role')}: {inert(shown)}")

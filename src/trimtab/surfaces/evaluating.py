@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from trimtab.controlplane.evaluate import Answer, EditResult, Edits, Kind, Question, Result
+from trimtab.controlplane.evaluate import ANSWERS, Answer, EditResult, Edits, Kind, Question, Result
 from trimtab.core.clock import NS_PER_MS, SystemClock
 from trimtab.core.errors import ConfigError
 from trimtab.core.money import nanousd
@@ -22,12 +22,11 @@ from trimtab.surfaces import caller
 from trimtab.surfaces.indexes import CORPORA
 from trimtab.surfaces.server.ask import ask
 
-KEPT = Path("var") / "eval" / "answers.jsonl"
 _TEMPLATES: Mapping[str, Kind] = {"quote": "quoted", "handover": "handover"}
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A line of KEPT. `of`: digest of the question and of all that decides its answer."""
+    """A line of ANSWERS. `of`: digest of the question and of all that decides its answer."""
 
     of: str
     answer: Answer
@@ -44,7 +43,7 @@ class Asking:
 
     def known(self, questions: tuple[Question, ...]) -> dict[str, Answer]:
         """Answers that an earlier run got of this very setting, by question id. What is of another one is dropped."""
-        path = self._workspace / KEPT
+        path = self._workspace / ANSWERS
         try:
             rows = [msgspec.json.decode(line, type=Kept) for line in path.read_bytes().splitlines() if line.strip()]
         except FileNotFoundError:
@@ -56,7 +55,7 @@ class Asking:
 
     def forget(self) -> None:
         """Begin anew."""
-        (self._workspace / KEPT).unlink(missing_ok=True)
+        (self._workspace / ANSWERS).unlink(missing_ok=True)
 
     def ask_all(
         self, questions: tuple[Question, ...], at_once: int, done: Callable[[Result], None]
@@ -65,7 +64,7 @@ class Asking:
         known = self.known(questions)
         for question in questions:
             caller.key_for(self._tenancy, question.tenant, self._given)  # a missing key is said before the first one
-        path = self._workspace / KEPT
+        path = self._workspace / ANSWERS
         path.parent.mkdir(parents=True, exist_ok=True)
         for question in questions:
             if question.id in known:

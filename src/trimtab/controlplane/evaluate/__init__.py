@@ -1,10 +1,13 @@
 """Evaluation: golden sets, how their answers are graded, what they show."""
 
-from trimtab.controlplane.evaluate.golden import FOLDER, Edits, Golden, Question, read_golden
+from trimtab.controlplane.evaluate.golden import ANSWERS, FOLDER, Edits, Golden, Question, Reviewed, read_golden
 from trimtab.controlplane.evaluate.grade import Answer, Grade, Kind, grade
+from trimtab.controlplane.evaluate.review import Waiting, waiting
+from trimtab.controlplane.evaluate.reviewed import ReviewError, accept, decided, dismiss, forget, reviewed_now
 from trimtab.controlplane.evaluate.summary import BY, EditLine, EditResult, Line, Result, edit_lines, lines
 
 __all__ = [
+    "ANSWERS",
     "BY",
     "FOLDER",
     "Answer",
@@ -17,8 +20,17 @@ __all__ = [
     "Line",
     "Question",
     "Result",
+    "ReviewError",
+    "Reviewed",
+    "Waiting",
+    "accept",
+    "decided",
+    "dismiss",
     "edit_lines",
+    "forget",
     "grade",
     "lines",
     "read_golden",
+    "reviewed_now",
+    "waiting",
 ]

@@ -11,13 +11,28 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from trimtab.core.document import Document
+from trimtab.core.document import Document, Time
 from trimtab.core.errors import ConfigError
 from trimtab.foundations.config import unknown_field
 
 FOLDER = "golden"
+ANSWERS = Path("var") / "eval" / "answers.jsonl"
+"""What was answered, kept from one run to the next."""
 Expect = Literal["answer", "refuse", "handover"]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=8000)]
+
+
+class Reviewed(Document, frozen=True, kw_only=True):
+    """Where a question comes from that somebody was not content with the answer to."""
+
+    by: Text
+    """Who took it in: a user of the operating system."""
+    at: Time
+    """When."""
+    record: Text
+    """The record of what was answered."""
+    subject: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    """Whose text it is, as captured texts name them, so that `trimtab erase` finds it."""
 
 
 class Question(Document, frozen=True):
@@ -45,6 +60,8 @@ class Question(Document, frozen=True):
     """Texts that show that it is wrong."""
     source: str | None = None
     """The passage that it is answered from."""
+    reviewed: Reviewed | None = None
+    """Of a question that `trimtab golden accept` took from a record."""
 
 
 class Edits(Document, frozen=True):
@@ -83,7 +100,7 @@ def read_golden(workspace: Path) -> Golden:
                 continue
             where = f"{FOLDER}/{path.name}:{number}"
             try:
-                read = _line(line)
+                read = read_line(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 problems.append(f"{where}: {error}")
                 continue
@@ -101,7 +118,7 @@ def read_golden(workspace: Path) -> Golden:
     return Golden(tuple(questions.values()), tuple(edits.values()))
 
 
-def _line(line: bytes) -> Question | Edits:
+def read_line(line: bytes) -> Question | Edits:
     """Raises msgspec.DecodeError that names the field."""
     fields = msgspec.json.decode(line)
     if not isinstance(fields, dict):

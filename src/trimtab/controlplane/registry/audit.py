@@ -78,8 +78,8 @@ def append(
         action=action,
         subject=subject,
         file=file,
-        before=_hash(before),
-        after=_hash(after),
+        before=digest(before),
+        after=digest(after),
         prev=prev,
         told=told,
     )
@@ -105,7 +105,7 @@ def rows(folder: Path) -> Iterator[AuditRow]:
         _known(row)
         if row.prev != prev or row.seq != seq + 1:
             raise AuditError(f"{FILE}:{number}: does not follow from the line before: the log has been changed")
-        prev, seq = _hash(line), row.seq
+        prev, seq = digest(line), row.seq
         yield row
 
 
@@ -127,7 +127,7 @@ def _end(path: Path) -> tuple[int, str]:
     except msgspec.MsgspecError:
         raise AuditError(f"{FILE}: the last line is no audit row; move the file away to begin another") from None
     _known(row)
-    return row.seq, _hash(lines[-2])
+    return row.seq, digest(lines[-2])
 
 
 def _known(row: AuditRow) -> None:
@@ -136,7 +136,8 @@ def _known(row: AuditRow) -> None:
         raise AuditError(f"{FILE}: row {row.seq} is of version {row.v}, of a newer Trimtab; this one knows {VERSION}")
 
 
-def _hash(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """As rows name the bytes of a file, and the row before."""
     return blake2b(data, digest_size=16).hexdigest()
 
 

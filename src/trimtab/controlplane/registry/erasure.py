@@ -1,8 +1,8 @@
-"""An erasure on the audit log: of whom, and how many keys, never a name."""
+"""An erasure on the audit log: of whom, and how much, never a name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trimtab.controlplane.registry import audit
@@ -12,14 +12,16 @@ from trimtab.core.clock import Clock
 _FILE = "var/keys"
 
 
-def record_erasure(folder: Path, tenant: str, subjects: Sequence[str], clock: Clock, destroy: Callable[[], int]) -> int:
-    """Say on the log what is to be erased, erase it by `destroy`, and say what was: a crash in between shows.
+def record_erasure(
+    folder: Path, tenant: str, subjects: Sequence[str], clock: Clock, destroy: Callable[[], Mapping[str, int]]
+) -> Mapping[str, int]:
+    """Say on the log what is to be erased, erase it by `destroy`, and say how much was: a crash in between shows.
     `subjects` are 16 hex each; none: the whole tenant. Raises OSError, AuditError."""
     of = f"{tenant}/{'+'.join(subjects)}" if subjects else tenant
     with locked(folder):
         _say(folder, clock, "erase.begin", of, audit.Told())
         destroyed = destroy()
-        _say(folder, clock, "erase.end", of, audit.Told(now={"keys": destroyed}))
+        _say(folder, clock, "erase.end", of, audit.Told(now=dict(destroyed)))
     return destroyed
 
 
