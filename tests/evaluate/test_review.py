@@ -120,7 +120,7 @@ def test_forgetting_takes_a_subjects_questions_out_of_every_file(tmp_path: Path)
     answers.write_bytes(b"{}\n")
     found = forget(tmp_path, "shop", [ANN], CLOCK)
     assert found.questions == 2
-    assert [one.partition(": ")[0] for one in found.problems] == ["golden/mine.jsonl:3", "golden/mine.jsonl:4"]
+    assert [one.partition(": ")[0] for one in found.problems] == ["golden/mine.jsonl:2", "golden/mine.jsonl:3"]
     assert path.read_bytes() == b"".join(lines[1:3])
     assert moved.read_bytes().startswith(own)
     assert lines[3] not in moved.read_bytes()

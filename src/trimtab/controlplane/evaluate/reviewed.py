@@ -86,13 +86,13 @@ def forget(folder: Path, tenant: str, subjects: Collection[str], clock: Clock) -
         name = f"{FOLDER}/{path.name}"
         before = path.read_bytes()
         kept, gone = [], 0
-        for number, line in enumerate(before.splitlines(keepends=True), 1):
+        for line in before.splitlines(keepends=True):
             theirs = _theirs(line, tenant, subjects)
             gone += theirs is True
             if theirs is not True:
                 kept.append(line)
             if theirs is None:
-                problems.append(f"{name}:{number}: this line can't be read, and may hold a text that is to be erased")
+                problems.append(f"{name}:{len(kept)}: this line can't be read, and may hold what is to be erased")
         if gone:
             after = b"".join(kept)
             told = audit.Told(now={"questions": gone})
