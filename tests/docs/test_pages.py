@@ -51,6 +51,7 @@ SERVED = [
     "raise-priority-for-an-event",
     "set-budgets-and-limits",
     "split-traffic",
+    "turn-feedback-into-tests",
     "write-a-policy",
 ]
 

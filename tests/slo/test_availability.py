@@ -222,7 +222,7 @@ def test_fallbacks_carry_what_is_left_of_all_being_down_at_once() -> None:
         ("b.example", "minutes", 0.25),
     ]
     terms = {term.cause: term.share for term in budget.terms if term.share}
-    assert terms == {"providers": pytest.approx(0.00025), "fault": 0.2}
+    assert terms == {"providers": pytest.approx(0.00025), "ours": 0.2}
     assert budget.carried == pytest.approx(1 - sum(terms.values()))
     assert budget.least < budget.carried
     assert budget.promised == pytest.approx(0.999)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _HOUR_NS: Final = 3600 * 10**9
 _ARGUMENT: Final = "[TENANT[/CHANNEL]]"
+_LOST_TO: Final = {
+    "providers": "all providers are down at once",
+    "restarts": "no gateway is there, or goes down",
+    "ours": "no room, no time, our own faults",
+}
 _KNOWN_BY: Final = {
     "minutes": "measured",
     "promise": "promised, was not asked",
@@ -149,7 +154,7 @@ def _carried(found: Ahead) -> None:
     click.echo(f"\nWhat it can carry: {found.carried:.4%}, at least {found.least:.4%}{wanted}")
     table(
         ("LOST TO", "MEASURED", "AT MOST"),
-        [(term.means, f"{term.share:.4%}", f"{term.upper:.4%}") for term in found.terms],
+        [(_LOST_TO[term.cause], f"{term.share:.4%}", f"{term.upper:.4%}") for term in found.terms],
     )
     for one in found.providers:
         click.echo(f"  {one.provider} is down {one.share:.4%} of the time ({_KNOWN_BY[one.by]})")

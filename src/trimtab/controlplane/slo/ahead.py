@@ -2,8 +2,8 @@
 
 - `providers`: all of the channel's providers are down at once, by the share of minutes in which each was, or where it
   was not asked, by what it promises, or else nothing; independently of each other, as `check` takes them.
-- `away`: no gateway was there, as a share of the time.
-- each other cause of ours: its share of the requests.
+- `restarts`: no gateway was there, as a share of the time, and what was refused or cut around it.
+- `ours`: refused for want of room, late beyond the deadline, faults.
 
 What did get through although there were fallbacks stands beside the providers' term: where it is more, they don't fail
 independently, or what failed was not theirs.
@@ -11,20 +11,19 @@ independently, or what failed was not theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Literal
 
 import msgspec
 
 from trimtab.controlplane.registry.providers import promised_down, together
-from trimtab.controlplane.slo.availability import CAUSES, Availability
+from trimtab.controlplane.slo.availability import Availability
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.models import Model
 from trimtab.foundations.stats import upper
 
 _THEIRS: Final = frozenset({"providers", "stream"})
-_RECKONED: Final = frozenset({"draining", "lost"})
-"""Causes that `away` stands for."""
+_RESTARTS: Final = frozenset({"draining", "lost"})
 
 
 class Down(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +39,7 @@ class Down(msgspec.Struct, frozen=True, kw_only=True):
 class Term(msgspec.Struct, frozen=True, kw_only=True):
     """A term of the budget. `upper`: with 95 %, each by itself."""
 
-    cause: str
-    means: str
+    cause: Literal["providers", "restarts", "ours"]
     share: float
     upper: float
 
@@ -72,34 +70,39 @@ def ahead(measured: Availability, models: Iterable[Model]) -> Ahead:
         else:
             by: Literal["promise", "nothing"] = "promise" if promised < 1 else "nothing"
             downs.append(Down(provider=name, share=promised, upper=promised, by=by))
-    share = together(down.share for down in downs)
-    most = together(down.upper for down in downs)
-    terms = [Term(cause="providers", means="all providers are down at once", share=share, upper=most)]
-    terms.append(_away(measured))
-    for part in measured.parts:
-        if part.cause not in _THEIRS | _RECKONED:
-            owed = measured.owed
-            found = part.requests / owed if owed else 0.0
-            most = upper(part.requests, owed) if owed else 1.0
-            terms.append(Term(cause=part.cause, means=CAUSES[part.cause], share=found, upper=most))  # type: ignore[index]
-    through = sum(part.requests for part in measured.parts if part.cause in _THEIRS)
+    share, most = together(down.share for down in downs), together(down.upper for down in downs)
+    terms = (
+        Term(cause="providers", share=share, upper=most),
+        _term("restarts", measured, _RESTARTS, _away(measured)),
+        _term("ours", measured, {part.cause for part in measured.parts} - _THEIRS - _RESTARTS),
+    )
     return Ahead(
         target=measured.target,
         providers=tuple(downs),
-        terms=tuple(terms),
+        terms=terms,
         carried=max(0.0, 1 - sum(term.share for term in terms)),
         least=max(0.0, 1 - sum(term.upper for term in terms)),
         promised=1 - together(promises.values()),
-        through=through / measured.owed if measured.owed else None,
+        through=_requests(measured, _THEIRS) / measured.owed if measured.owed else None,
     )
 
 
-def _away(measured: Availability) -> Term:
-    """Restarts by how long each took: an exact share of the time that was looked at, at most."""
+def _term(
+    cause: Literal["restarts", "ours"], measured: Availability, causes: Collection[str], more: float = 0.0
+) -> Term:
+    """The share of what was owed that ended by these causes, and `more`."""
+    count, owed = _requests(measured, causes), measured.owed
+    return Term(cause=cause, share=(count / owed if owed else 0.0) + more, upper=min(1.0, upper(count, owed) + more))
+
+
+def _requests(measured: Availability, causes: Collection[str]) -> int:
+    return sum(part.requests for part in measured.parts if part.cause in causes)
+
+
+def _away(measured: Availability) -> float:
+    """How long each restart took: a share of the time that was looked at, at most."""
     seen_s = measured.seen_ns / NS_PER_S
-    share = min(1.0, measured.missing.away_s / seen_s) if seen_s else 0.0
-    means = f"no gateway was there: {measured.missing.restarts:,} restarts"
-    return Term(cause="away", means=means, share=share, upper=share)
+    return min(1.0, measured.missing.away_s / seen_s) if seen_s else 0.0
 
 
 __all__ = ["Ahead", "Down", "Term", "ahead"]

@@ -185,7 +185,7 @@ def _slo_to(data: bytes, version: int) -> bytes:
 KINDS: Final = (
     Kind(
         file="var/records/*.jsonl",
-        holds="a row for each request, with their `.seal`, `.sig` and `.gone`",
+        holds="a row for each request, and that gateways are there, with their `.seal`, `.sig` and `.gone`",
         version=line.VERSION,
         where="`v` of each row; `root v1`, `gone v1` in signatures",
         newer="the row is not read, no gateway starts on it",
@@ -250,7 +250,7 @@ KINDS: Final = (
     Kind(file="var/index/**", holds="passages and vectors", version=None, where="made anew", newer="it is made anew"),
     Kind(file="var/eval/*", holds="answers of golden sets", version=None, where="asked anew", newer="asked anew"),
     Kind(
-        file="*.yaml, tenants/, templates/",
+        file="*.yaml, tenants/, templates/, golden/",
         holds="documents",
         version=None,
         where="`check` knows every field",
