@@ -122,3 +122,11 @@ def test_stages_in_their_order_with_the_times_they_took() -> None:
     assert (bind.stage, bind.requests, bind.p50_ms, bind.p99_ms) == ("bind", 4, 0.2, 0.4)
     assert (infer.stage, infer.requests, infer.p50_ms, infer.p99_ms, infer.total_ms) == ("infer", 3, 7.0, 9.0, 21.0)
     assert stage_times([]) == []
+
+
+def test_what_was_refused_on_arrival_counts_as_many_times_as_it_was() -> None:
+    """Requests that failed, by their channel and code, with no time and no cost."""
+    refused = row(kind="refused", tenant="a", channel="c", code="overloaded", status=503, count=7)
+    summary = summarise([refused, row(tenant="a", channel="c", status=200, e2e_ms=5.0)], ["code"])
+    assert (summary.total.requests, summary.total.failed, summary.total.answered, summary.total.p99_ms) == (8, 7, 1, 5)
+    assert [(line.group["code"], line.requests) for line in summary.lines] == [("overloaded", 7), (None, 1)]

@@ -148,6 +148,15 @@ def test_a_gap_is_estimated_from_the_minutes_around() -> None:
     assert found.asked == found.answered == sum(one.kind == "request" for one in rows)
 
 
+def test_a_gateway_that_was_lost_may_have_been_there_for_a_minute_more() -> None:
+    """Half a minute without a row is no proof that nobody was there; after a clean stop it is."""
+    gap = MINUTE // 2
+    lost = tallied(around(gap, 60, gateway(NOW - HOUR, "start", "2-9"))).missing
+    assert (lost.low, lost.high > 20) == (0, True)
+    stop = gateway(NOW - HOUR - gap + 2 * NS_PER_S, "stop")
+    assert tallied(around(gap, 60, stop, gateway(NOW - HOUR, "start", "2-9"))).missing.low > 10
+
+
 def test_who_waits_for_the_next_gateway_is_not_missing() -> None:
     """The same supervisor held the socket: of a lost process what it was answering, a request a second that takes one;
     of a planned stop nothing."""

@@ -49,7 +49,7 @@ class Presence:
 
     def refused(self, code: Code, http: HttpRequest) -> None:
         """One more on arrival. Costs a look at its key, as far as it says one."""
-        if http.method != "POST" or http.path not in _ANSWERED:
+        if http.path not in _ANSWERED:
             return
         if not self._refused:
             self._refused_ns = self._clock.wall_ns()
