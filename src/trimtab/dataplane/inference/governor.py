@@ -71,14 +71,15 @@ class _Cell:
         self.certificate: Certificate | None = None
         self.turns = 0
         self.middle: float | None = None
-        """log2 of ms a token of both; losses are octaves from it, cut at one either way."""
+        """log2 of ms a token of both; losses are octaves from it, cut at a half either way: gains are small, and who
+        took thrice as long says no more than who took half as long again."""
         self.means: dict[bool, float] = {}
         """log2 of ms a token, with the setting and without."""
 
     def observe(self, on: bool, octave: float) -> None:
         if self.middle is None:
             self.middle = octave
-        loss = min(max(0.5 + (octave - self.middle) / 2, 0.0), 1.0)
+        loss = min(max(0.5 + octave - self.middle, 0.0), 1.0)
         self.faster.observe(Seen("old" if on else "new", loss))
         self.slower.observe(Seen("new" if on else "old", loss))
         self.middle += WEIGHT * (octave - self.middle)
