@@ -73,7 +73,7 @@ def copied(rows: Rows, lake: Table, times: int) -> None:
             since_ns = rows.end_ns - (rows.days - first) * DAY_NS
             until_ns = min(rows.end_ns, since_ns + PART_DAYS * DAY_NS)
             sql = (
-                f"SELECT * REPLACE (replace(id, 'rec_', 'rec_{copy}x') AS id,"  # noqa: S608 - our own
+                f"SELECT * REPLACE (replace(id, 'rec_', 'rec_{copy}x') AS id,"
                 f" t_wall_ns + {copy} * 1000000 AS t_wall_ns, e2e_ms * (1 + random() / 10) AS e2e_ms) FROM {view}"
                 f" WHERE t_wall_ns >= {since_ns} AND t_wall_ns < {until_ns}"
             )
