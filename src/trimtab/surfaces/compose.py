@@ -123,7 +123,7 @@ class LiveGateway:
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
-        self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, clock)
+        self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, plane.governor, clock)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
