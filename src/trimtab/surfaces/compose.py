@@ -29,6 +29,7 @@ from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
+from trimtab.surfaces import indexes
 from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.kv_listening import KvListening
@@ -139,7 +140,7 @@ class LiveGateway:
         telemetry = workspace.settings.telemetry
         secret = secret_of(folder)
         embedder = create_embedder("nano", clock)
-        classifier = await clock.offload(Classifier, clock, embedder)
+        classifier = await clock.offload(Classifier, clock, embedder, indexes.labels(folder, embedder))
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
         traces = open_traces(telemetry, folder, control.worker, clock, counts.exemplar)
