@@ -309,6 +309,21 @@ class CertificateRow(msgspec.Struct, kw_only=True):
     """How to compute it anew (`report --recheck`); null: records alone can't."""
 
 
+class SeenFeature(msgspec.Struct, kw_only=True):
+    """What rules could read of one declared feature (`features.yaml`), when they looked."""
+
+    name: str
+    """As declared; rules read it as `feature_NAME`."""
+    definition: str
+    """Hash of what it was declared to be."""
+    key: str | None
+    """Whose: tenant, TENANT/CHANNEL, market, variant or tier; null: the request has none."""
+    value: float | None
+    """Null: unknown, or too old, so that rules saw its default."""
+    as_of_ns: int | None
+    """It was reckoned from what had ended before this, in nanoseconds since 1970; null: nothing was reckoned yet."""
+
+
 class TraceRow(msgspec.Struct, kw_only=True):
     """The request's place in a trace (W3C Trace Context)."""
 
@@ -375,6 +390,8 @@ class Record(msgspec.Struct, kw_only=True):
     """What the caller asked for."""
     features: Features | None = None
     """What the classifier said; null before classify."""
+    online: list[SeenFeature] = []
+    """Declared features that rules read; empty where no rule does."""
     rules: list[RuleTrace]
     """Every rule that was looked at, in order."""
     plans: list[PlanRow]

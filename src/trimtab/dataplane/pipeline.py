@@ -143,6 +143,7 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         )
     with ledger.stage("decide"):  # 5
         run.values = request_values(bound, body, features, run.prompt_bound, request.head.route)
+        run.values |= run.lookup.of_request(record)
         allowed, trace = policy.allowed(snapshot.release.policy, run.values, bound.channel)
         record.rules.extend(trace)
         run.guards_out = allowed.guards_out
@@ -243,6 +244,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         fits_context=lambda variant: variant.model not in too_long,
         held=bound.target.held,
         assigned=bound.split,
+        about=lambda variant: run.lookup.of_plan(variant, run.record),
     )
     variants = tuple(run.configuration.catalogue.variants.values())
     ranked, refusal = routing.rank(variants, question, lambda own: rules.look("route", {**run.values, **own}))

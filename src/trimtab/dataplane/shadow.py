@@ -61,6 +61,7 @@ class Shadow:
         self._plane, self._clock, self._configuration = run.plane, run.ledger.clock, run.configuration
         self._bound, self._allowed, self._body = decision.bound, decision.allowed, decision.body
         self._values, self._sent, self._sentences = run.values, run.sent, run.sentences
+        self._lookup = run.lookup
         variant = run.configuration.catalogue.variants[assigned.arm.variant]
         cap = min(variant.max_tokens, decision.body.max_tokens or variant.max_tokens)
         bound = routing.bound_of(variant, run.sent, decision.body)
@@ -131,6 +132,7 @@ class Shadow:
                 "projected_cost_usd": None if estimate is None else estimate / NANO,
                 "budget_left_usd": None,
                 "budget_usd": cap / NANO,
+                **self._lookup.of_plan(variant, None),
             },
         )
         forbidden = {f"tier:{variant.tier}", f"variant:{variant.name}"} & effects.forbid

@@ -13,7 +13,7 @@ from trimtab.core.experiments import Experiments, Split
 from trimtab.core.models import Model, Prices, Variant, VariantDoc, with_settings
 from trimtab.core.money import LoosePrice, Price
 from trimtab.core.tenancy import Key, KeyEntry, Tenancy, Tenant
-from trimtab.dataplane.policy import PolicyDocument, compile_policy
+from trimtab.dataplane.policy import PolicyDocument, compile_policy, tables_with
 from trimtab.dataplane.snapshot import Release, Snapshot
 
 
@@ -58,13 +58,13 @@ def _accounts(tenant: Tenant) -> Tenant:
 
 
 def release(documents: Documents, prices: dict[str, Price]) -> Release:
-    """Variants with their prompts, models, aliases, policy and templates; `rel_` + 12 hex of them, without prices."""
+    """Variants with their prompts, models, aliases, policy, templates and features; `rel_` + 12 hex of them, without prices."""
     declared = documents.models
     variants = {
         name: variant(name, document, declared.models[document.model], documents.prompts, prices.get(document.model))
         for name, document in declared.variants.items()
     }
-    templates = _by_name(documents.templates)
+    templates, features = _by_name(documents.templates), documents.features.features
     content = [
         declared.models,
         {name: one.id for name, one in variants.items()},
@@ -72,14 +72,16 @@ def release(documents: Documents, prices: dict[str, Price]) -> Release:
         declared.aliases,
         _rules(documents.policy),
         templates,
+        *([{name: [one.definition, one.default] for name, one in features.items()}] if features else []),
     ]
     return Release(
         id="rel_" + digest(content),
         variants=variants,
         models=with_settings(declared.models),
         aliases=declared.aliases,
-        policy=compile_policy(documents.policy),
+        policy=compile_policy(documents.policy, tables_with(features)),
         templates=templates,
+        features=documents.features,
     )
 
 

@@ -44,7 +44,8 @@ RETRIEVAL_TOKENS = 640
 """Of passages in a prompt; halved where money is short, down to LEAST_RETRIEVAL: one short passage."""
 LEAST_RETRIEVAL = 160
 
-Look = Callable[[Mapping[str, bool | int | float | str | list[str] | None]], Effects]
+Value = bool | int | float | str | list[str]
+Look = Callable[[Mapping[str, Value | None]], Effects]
 """The policy's rules at `route`, for one plan's values."""
 
 
@@ -70,6 +71,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Variants that are kept for experiments."""
     assigned: Assigned | None = None
     """The session's place in the channel's experiment."""
+    about: Callable[[Variant], Mapping[str, Value | None]] = lambda _: {}
+    """What rules may read of a variant beyond its plan's cost."""
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -221,12 +224,13 @@ def _money(question: Question) -> int:
 
 def _values(
     variant: Variant, projected: int | None, money: int, question: Question
-) -> dict[str, bool | int | float | str | list[str] | None]:
+) -> dict[str, Value | None]:
     left = question.left_nanousd
     return {
         "projected_cost_usd": None if projected is None else projected / NANO,
         "budget_left_usd": None if left is None else left / NANO,
         "budget_usd": money / NANO,
+        **question.about(variant),
     }
 
 

@@ -6,6 +6,7 @@ from trimtab.controlplane.registry.checks import (
     channels,
     events,
     experiments,
+    features,
     kept,
     lake,
     models,
@@ -34,6 +35,7 @@ CHECKS = (
     *events.CHECKS,
     *experiments.CHECKS,
     *objectives.CHECKS,
+    *features.CHECKS,
     *texts.CHECKS,
 )
 

@@ -1,0 +1,6 @@
+"""Features: figures of past requests, reckoned from the lake as of any instant; README.md beside this says how."""
+
+from trimtab.controlplane.features.reckon import MEMORY_MIB, Reckoned, as_of, joined, key_of, of_all_keys
+from trimtab.controlplane.features.words import Ask
+
+__all__ = ["MEMORY_MIB", "Ask", "Reckoned", "as_of", "joined", "key_of", "of_all_keys"]
