@@ -23,9 +23,8 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, Mapping[str, float]] = {}
     """By definition, then by key: `TENANT`, `TENANT/CHANNEL`, a market, a variant's id, a tier."""
 
-    @property
-    def count(self) -> int:
-        return sum(len(one) for one in self.values.values())
+    def is_fresh(self, wall_ns: int, stale_ns: int) -> bool:
+        return self.as_of_ns is not None and wall_ns - self.as_of_ns <= stale_ns
 
 
 NOTHING = Online()
@@ -72,8 +71,7 @@ class Lookup(msgspec.Struct, frozen=True):
         self, keys: Mapping[str, str | None], wanted: Iterable[Read], record: Record | None
     ) -> dict[str, Value | None]:
         found: dict[str, Value | None] = {}
-        as_of_ns = self.online.as_of_ns
-        fresh = as_of_ns is not None and self.wall_ns - as_of_ns <= self.stale_ns
+        as_of_ns, fresh = self.online.as_of_ns, self.online.is_fresh(self.wall_ns, self.stale_ns)
         for one in wanted:
             key = keys[one.of]
             value = self.online.values.get(one.definition, {}).get(key) if fresh and key is not None else None

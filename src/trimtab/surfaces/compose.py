@@ -30,6 +30,7 @@ from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
 from trimtab.surfaces.corpora import Corpora
+from trimtab.surfaces.following import Following
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.kv_listening import KvListening
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
@@ -124,6 +125,7 @@ class LiveGateway:
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
         self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, clock)
+        self._following = Following(workspace.folder, plane)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
@@ -179,6 +181,7 @@ class LiveGateway:
         await kept.begin(plane)
         gateway._set_fleet()
         await gateway._learned.begin()
+        await gateway._following.begin()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
 
@@ -198,6 +201,7 @@ class LiveGateway:
         self._parts.front = lambda: (front.connections, front.active)
         path = socket_path(self._workspace.folder, worker)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
+        watchers.append(asyncio.create_task(self._following.watch()))
         try:
             await back.start_unix(path)
             await front.start(listen)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +19,8 @@ WATCH_S: Final = 60.0
 """From one look at the objectives to the next."""
 RETRY_S: Final = 5.0
 """From the end of a loop, or from having found nothing for it to do, to the next try."""
+BUSY_S: Final = 1.0
+"""Until what another process holds is tried again."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Controlling:
         await asyncio.gather(
             self._forever("objectives", ("slo.yaml", b""), self._watch),
             self._forever("lake", ("trimtab.yaml", b"follow_s"), self._lake),
+            self._forever("features", ("features.yaml", b"features"), self._features),
         )
 
     async def _forever(self, what: str, needs: tuple[str, bytes], loop: Callable[[], Awaitable[None]]) -> None:
@@ -57,12 +58,13 @@ class Controlling:
         """Objectives are counted, and receivers told."""
         from trimtab.core.clock import SystemClock
         from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
+        from trimtab.foundations.store import Disk
         from trimtab.surfaces.alerting import Watch
         from trimtab.surfaces.slo_state import LOCK
 
         dialer = Http1Dialer()
         try:
-            with _locked(self._workspace / LOCK, "watches the objectives of this workspace"):
+            with Disk().held(self._workspace / LOCK, "watches the objectives of this workspace"):
                 watching = Watch(self._workspace, SystemClock(), dialer)
                 while True:
                     _, found = await watching.step()
@@ -96,26 +98,38 @@ class Controlling:
                 )
             await asyncio.sleep(terms.follow_s)
 
+    async def _features(self) -> None:
+        """Values are published, each `every`; the documents are read anew before each time, the table kept small once a
+        day."""
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.core.features import span_s
+        from trimtab.foundations.store.disk import BusyError
+        from trimtab.surfaces import features
+
+        clock = SystemClock()
+        compacted_ns = clock.wall_ns()
+        while True:
+            workspace = await asyncio.to_thread(load, self._workspace)
+            declared = workspace.snapshot.release.features
+            try:
+                done = await asyncio.to_thread(features.materialise, workspace, clock)
+                if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
+                    compacted_ns = clock.wall_ns()
+                    await asyncio.to_thread(features.compact, workspace, compacted_ns)
+            except BusyError:  # rows are taken in, or somebody publishes: that takes seconds
+                await asyncio.sleep(BUSY_S)
+                continue
+            for problem in done.damaged:
+                _log.warning("features: left out, damaged: %s", problem)
+            await asyncio.sleep(span_s(declared.every))
+
 
 def _has(path: Path, words: bytes) -> bool:
     try:
         return words in path.read_bytes()
     except OSError:
         return False
-
-
-@contextmanager
-def _locked(path: Path, does: str) -> Iterator[None]:
-    """Raises BusyError while another process holds it."""
-    from trimtab.foundations.store import Disk
-
-    disk = Disk()
-    disk.make_folder(path.parent)
-    held = disk.lock(path, does)
-    try:
-        yield
-    finally:
-        os.close(held)
 
 
 __all__ = ["Controlling"]

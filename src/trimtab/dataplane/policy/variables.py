@@ -148,8 +148,8 @@ def _of(name: str, feature: Feature) -> Variable:
     counts, share = feature.value == "count", feature.value == "share"
     meaning = f"{feature.value} of {feature.column or 'rows'} by {feature.of} over {feature.window}"
     default: Value = int(feature.default) if counts else feature.default
-    domain = {"least": 0, "most": 1} if share else {"least": 0} if counts else {}
-    return _v(PREFIX + name, "int" if counts else "double", meaning, unknown=default, **domain)
+    least, most = 0 if counts or share else None, 1 if share else None
+    return _v(PREFIX + name, "int" if counts else "double", meaning, unknown=default, least=least, most=most)
 
 
 def known_by(name: str, table: Mapping[str, Variable]) -> str | None:
