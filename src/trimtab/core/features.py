@@ -5,7 +5,7 @@ record it may name; `controlplane/features` reckons them, `dataplane/online` off
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +18,6 @@ from trimtab.core.record import Record
 
 Entity = Literal["tenant", "channel", "market", "variant", "tier"]
 Reckoned = Literal["count", "share", "mean", "sum", "p50", "p95", "max"]
-Plain = bool | int | float | str
 ColumnKind = Literal["number", "bool", "text"]
 
 PREFIX: Final = "feature_"
@@ -55,9 +54,9 @@ class Feature(Document, frozen=True, kw_only=True):
     column: str | None = None
     """A number of the record, by its path: `tokens.completion`, `cost.settled_nanousd`, `e2e_ms`. Rows without it
     don't count. None for `count` and `share`."""
-    holds: dict[str, Plain | list[str]] = {}
+    holds: dict[str, Any] = {}
     """For `share`: what must be true, as in `where`. Rows of which one of these columns is unknown don't count."""
-    where: dict[str, Plain | list[str]] = {}
+    where: dict[str, Any] = {}
     """Which rows count: columns by their path, each with a value or a list of texts of which it is one."""
     rows: Literal["request", "verdict"] = "request"
     """Which rows: requests, known once they have ended; or what was said of answers (`/v1/feedback`), known once it was
@@ -145,7 +144,6 @@ __all__ = [
     "Entity",
     "Feature",
     "FeaturesDocument",
-    "Plain",
     "columns",
     "span_s",
     "stands_in",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -95,14 +95,9 @@ class _Version(msgspec.Struct):
 def materialise(workspace: Workspace, clock: Clock) -> Done:
     """Publish all declared features. Raises LakeError, BusyError while another process takes rows in or publishes,
     FeaturesError where a gateway's rows can't be had."""
-    need_libraries()
     folder, declared = workspace.folder, workspace.snapshot.release.features.features
-    terms = workspace.settings.lake
     with Disk().held(folder / _LOCK, _PUBLISHING):
-        as_of_ns = clock.wall_ns() - SETTLED_NS
-        _flushed(folder)
-        table = open_lake(terms, folder)
-        done = lakes.ingest(folder / "var" / "records", table, folder / STAGING, source=terms.source)
+        table, as_of_ns, damaged = settled(workspace, clock)
         found = {name: of_all_keys(table, one, as_of_ns) for name, one in declared.items()}
         _append(workspace, declared, found, as_of_ns, clock.wall_ns())
         most = MOST_VALUES // max(1, len(declared))
@@ -112,8 +107,28 @@ def materialise(workspace: Workspace, clock: Clock) -> Done:
         as_of_ns=as_of_ns,
         values={name: len(one.values) for name, one in values.items()},
         left_out={name: one.left_out for name, one in values.items() if one.left_out},
-        damaged=done.damaged,
+        damaged=damaged,
     )
+
+
+class Settled(NamedTuple):
+    """The lake, which has all rows that ended before `as_of_ns`, but for those that are `damaged`."""
+
+    table: Table
+    as_of_ns: int
+    damaged: list[str]
+
+
+def settled(workspace: Workspace, clock: Clock) -> Settled:
+    """Have everything that has ended taken in. Raises LakeError, BusyError while another process does, FeaturesError
+    where a gateway's rows can't be had."""
+    need_libraries()
+    folder, terms = workspace.folder, workspace.settings.lake
+    as_of_ns = clock.wall_ns() - SETTLED_NS
+    _flushed(folder)
+    table = open_lake(terms, folder)
+    done = lakes.ingest(folder / "var" / "records", table, folder / STAGING, source=terms.source)
+    return Settled(table, as_of_ns, done.damaged)
 
 
 def compact(workspace: Workspace, now_ns: int) -> None:
@@ -233,6 +248,7 @@ __all__ = [
     "Done",
     "FeaturesError",
     "Published",
+    "Settled",
     "Values",
     "compact",
     "decode",
@@ -240,6 +256,7 @@ __all__ = [
     "materialise",
     "published_table",
     "read",
+    "settled",
     "tenant_of",
     "write",
 ]

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from trimtab.controlplane.lake.schema import NOBODY, quoted, text
-from trimtab.core.features import Entity, Feature, Plain, columns
+from trimtab.core.features import Entity, Feature, columns
 
 KEYS: Final[dict[Entity, str]] = {
     "tenant": "tenant",
@@ -103,19 +103,15 @@ def _x(feature: Feature) -> str:
     return f"(CASE WHEN {unknown} THEN NULL WHEN {holds} THEN 1 ELSE 0 END)::{_EXACT}"
 
 
-def _conditions(given: Iterable[tuple[str, Plain | list[str]]]) -> list[str]:
-    return [f"{_comparable(name)} IN ({', '.join(map(_literal, _listed(value)))})" for name, value in given]
+def _conditions(given: Iterable[tuple[str, Any]]) -> list[str]:
+    return [f"{_comparable(name)} IN ({', '.join(map(_literal, value if isinstance(value, list) else [value]))})" for name, value in given]
 
 
 def _comparable(name: str) -> str:
     return f"TRY_CAST({_path(name)} AS DOUBLE)" if columns()[name] == "number" else _path(name)
 
 
-def _listed(value: Plain | list[str]) -> Sequence[Plain]:
-    return value if isinstance(value, list) else [value]
-
-
-def _literal(value: Plain) -> str:
+def _literal(value: bool | float | str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return text(value) if isinstance(value, str) else repr(float(value)) + "::DOUBLE"

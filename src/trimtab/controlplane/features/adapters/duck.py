@@ -1,9 +1,10 @@
-"""DuckDB: values as Arrow for the table, and files of rows that are to be joined, CSV by hand and Parquet by it."""
+"""DuckDB: values as Arrow for the table, and Parquet files of rows that get values beside theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,36 +39,37 @@ def arrow(file: Path) -> Iterator[Any]:
         )
 
 
-def read_parquet(file: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Names and rows. Raises LakeError."""
+def read_rows(file: Path) -> tuple[list[str], list[tuple[str | None, ...]]]:
+    """Names and rows of a Parquet file, as text: a time as RFC 3339, UTC where it says no zone. Raises LakeError."""
     try:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone='UTC'")
             found = connection.sql(f"SELECT * FROM read_parquet({text(str(file))})")  # noqa: S608 - quoted
-            return list(found.columns), found.fetchall()
+            return list(found.columns), [tuple(map(_text, row)) for row in found.fetchall()]
     except duckdb.Error as error:
         raise LakeError(f"{file} can't be read: {error}") from error
 
 
-def write_parquet(file: Path, source: Path, values: Path, names: Sequence[str]) -> None:
-    """All of `source` (Parquet) in its order, with the numbers that `values` (JSON lines, one a row) has by these
-    names. Raises LakeError."""
+def _text(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    return None if value is None else str(value)
+
+
+def write_beside(file: Path, source: Path, values: Path, names: Sequence[str]) -> None:
+    """As Parquet, all of `source` (Parquet) in its order, with the numbers that `values` (JSON lines, one a row) has
+    by these names. Raises LakeError."""
     given = ", ".join(f"{text(name)}: 'DOUBLE'" for name in names)
-    shown = ", ".join(f"b.{quoted(name)}" for name in names)
-    left = f"(SELECT *, row_number() OVER () AS _row FROM read_parquet({text(str(source))})) a"  # noqa: S608 - quoted
-    right = (
-        f"(SELECT *, row_number() OVER () AS _row FROM read_json({text(str(values))}, "  # noqa: S608 - quoted
-        f"format='newline_delimited', columns={{{given}}})) b"
-    )
+    left = f"(SELECT * FROM read_parquet({text(str(source))}))"  # noqa: S608 - quoted
+    right = f"(SELECT * FROM read_json({text(str(values))}, format='newline_delimited', columns={{{given}}}))"  # noqa: S608
     try:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone='UTC'; SET threads=1; SET preserve_insertion_order=true")
             connection.execute(
-                f"COPY (SELECT a.* EXCLUDE (_row), {shown} FROM {left} JOIN {right} USING (_row) ORDER BY _row) "  # noqa: S608
-                f"TO {text(str(file))} (FORMAT parquet)"
+                f"COPY (SELECT * FROM {left} POSITIONAL JOIN {right}) TO {text(str(file))} (FORMAT parquet)"  # noqa: S608
             )
     except duckdb.Error as error:
         raise LakeError(f"{file} can't be written: {error}") from error
 
 
-__all__ = ["COLUMNS", "arrow", "read_parquet", "write_parquet"]
+__all__ = ["COLUMNS", "arrow", "read_rows", "write_beside"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from trimtab.controlplane.registry.checks.view import Found, View, error
 from trimtab.controlplane.registry.documents import FEATURES, SETTINGS
-from trimtab.core.features import PREFIX, Feature, Plain, columns, span_s, stands_in
+from trimtab.core.features import PREFIX, Feature, columns, span_s, stands_in
 from trimtab.dataplane.policy import VARIABLES
 from trimtab.foundations.config import Path, did_you_mean
 
@@ -93,20 +93,22 @@ def _column(feature: Feature, path: Path, name: str) -> Found:
         yield error(FEATURES, path, f"rows of kind {feature.rows} never have {name}", hint)
 
 
-def _conditions(feature: Feature, path: Path, conditions: Mapping[str, Plain | list[str]]) -> Found:
+def _conditions(feature: Feature, path: Path, conditions: Mapping[str, Any]) -> Found:
     for name, value in conditions.items():
         yield from _column(feature, (*path, name), name)
         kind = columns().get(name)
         if kind is not None and kind != _kind(value):
             yield error(FEATURES, (*path, name), f"{value!r} is never equal to it", f"Write {_SORTS[kind]}.")
-        if value == []:
-            yield error(FEATURES, (*path, name), "is one of nothing", "Write e.g. [cache-exact], or delete it.")
 
 
-def _kind(value: Plain | list[str]) -> str:
+def _kind(value: Any) -> str:
+    """Blank for what no column is equal to: null, a mapping, a list of anything but texts."""
     if isinstance(value, bool):
         return "bool"
-    return "number" if isinstance(value, (int, float)) else "text"
+    if isinstance(value, (int, float)):
+        return "number"
+    texts = value if isinstance(value, list) else [value]
+    return "text" if texts and all(isinstance(one, str) for one in texts) else ""
 
 
 CHECKS = (names, terms, known, kept, ages, readable)
