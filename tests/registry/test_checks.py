@@ -15,7 +15,7 @@ from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.keys import hash_key, key_id
 
 COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
-EVENTS, EXPERIMENTS = "events.yaml", "experiments.yaml"
+EVENTS, EXPERIMENTS, FEATURES = "events.yaml", "experiments.yaml", "features.yaml"
 CALENDAR = """\
 - name: sale
   from: 2999-11-27T00:00:00+01:00
@@ -57,6 +57,37 @@ tones:
     second: {variant: small-beside, share: 0.3}
 """
 """Experiments without a fault."""
+FIGURES = """\
+every: 5m
+stale: 15m
+features:
+  cached:
+    of: tenant
+    value: share
+    holds: {path: [cache-exact, cache-semantic]}
+    window: 7d
+    default: 0
+  length:
+    of: channel
+    value: p95
+    column: tokens.completion
+    where: {status: 200}
+    window: 1h
+    default: 0
+  asked:
+    of: tier
+    value: count
+    window: 1h
+    default: 0
+  thumbs:
+    of: variant
+    value: mean
+    column: verdict.score
+    rows: verdict
+    window: 30d
+    default: 1
+"""
+"""Features without a fault."""
 ARMS = """\
   small-short: {model: small, prompt: brief, max_tokens: 64}
   small-beside: {model: small, prompt: brief, max_tokens: 32}
@@ -113,6 +144,63 @@ FAULTS = {
         "demo: true\nrecords: {retention_days: 32}",
         "records.retention_days",
         "less than the month of a budget in tenants/commerce.yaml",
+    ),
+    "feature of nothing": Fault(
+        FEATURES, "tokens.completion", "tokens.complete", "features.length.column", "Did you mean tokens.completion?"
+    ),
+    "feature of a name": Fault(FEATURES, "tokens.completion", "route", "features.length.column", "route is no number"),
+    "feature of a verdict": Fault(
+        FEATURES, "tokens.completion", "verdict.score", "features.length.column", "Write rows: verdict"
+    ),
+    "feature of a request": Fault(
+        FEATURES, "verdict.score", "e2e_ms", "features.thumbs.column", "rows of kind verdict never have e2e_ms"
+    ),
+    "feature without column": Fault(
+        FEATURES, "    column: tokens.completion\n", "", "features.length", "p95 needs a column"
+    ),
+    "count of a column": Fault(
+        FEATURES, "value: count", "value: count\n    column: e2e_ms", "features.asked.column", "means nothing for count"
+    ),
+    "share of nothing": Fault(
+        FEATURES, "    holds: {path: [cache-exact, cache-semantic]}\n", "", "features.cached.holds", "is missing"
+    ),
+    "mean of what holds": Fault(
+        FEATURES, "value: share", "value: sum\n    column: e2e_ms", "features.cached.holds", "means nothing for sum"
+    ),
+    "feature that never holds": Fault(
+        FEATURES, "status: 200", 'status: "200"', "features.length.where.status", "Write a number"
+    ),
+    "feature where nothing is": Fault(
+        FEATURES, "status: 200", "state: 200", "features.length.where.state", "there is no column state"
+    ),
+    "half a count": Fault(
+        FEATURES,
+        "of: tier\n    value: count\n    window: 1h\n    default: 0",
+        "of: tier\n    value: count\n    window: 1h\n    default: 0.5",
+        "features.asked.default",
+        "is no whole number",
+    ),
+    "feature like a variable": Fault(
+        FEATURES, "  cached:", "  complexity:", "features.complexity", "is the name of a variable of policy"
+    ),
+    "feature beyond the lake": Fault(
+        "trimtab.yaml",
+        "demo: true",
+        "demo: true\nlake: {keep_days: 30}",
+        "features.thumbs.window",
+        "reaches beyond what the lake keeps: lake.keep_days is 30",
+        at=FEATURES,
+    ),
+    "lake of features": Fault(
+        "trimtab.yaml", "demo: true", "demo: true\nlake: {url: s3://b/p}", "lake.url", "is not a folder, and features"
+    ),
+    "features that age": Fault(FEATURES, "stale: 15m", "stale: 9m", "stale", "less than twice every (5m)"),
+    "feature nobody has": Fault(
+        "policy.yaml",
+        "when: complexity",
+        "when: feature_cashed > 0.5 || complexity",
+        "",
+        "Did you mean feature_cached?",
     ),
     "no store": Fault("trimtab.yaml", "url: memory", "url: postgres://h", "storage.url", "neither memory nor a URL"),
     "storeless": Fault("trimtab.yaml", "url: memory", "url: redis:///0", "storage.url", "names no host"),
@@ -710,6 +798,7 @@ def test_the_example_has_no_findings(tmp_path: Path) -> None:
     assert sandbox.problems() == []
     assert sandbox.write(EVENTS, CALENDAR).problems() == []
     assert splits(sandbox).problems() == []
+    assert sandbox.write(FEATURES, FIGURES).problems() == []
 
 
 def splits(sandbox: Sandbox) -> Sandbox:
@@ -720,7 +809,9 @@ def splits(sandbox: Sandbox) -> Sandbox:
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
     """The finding has the file, the line of the field, the severity, and words that help."""
-    sandbox = splits(Sandbox(tmp_path).write(EVENTS, CALENDAR)).replace(fault.file, fault.old, fault.new)
+    sandbox = splits(Sandbox(tmp_path).write(EVENTS, CALENDAR).write(FEATURES, FIGURES)).replace(
+        fault.file, fault.old, fault.new
+    )
     found = [str(problem) for problem in sandbox.problems()]
     file = fault.at or fault.file
     mine = [

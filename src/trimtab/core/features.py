@@ -24,12 +24,25 @@ PREFIX: Final = "feature_"
 """Of a feature's variable in policy."""
 OF_PLANS: Final[frozenset[Entity]] = frozenset({"variant", "tier"})
 """Entities that are known once there is a plan; the others are known when a request is bound."""
-_NO_COLUMNS: Final = frozenset({"v", "seq", "worker", "t_wall_ns", "prev", "id", "of", "kind", "session", "asked.session"})
+_NO_COLUMNS: Final = frozenset(
+    {"v", "seq", "worker", "t_wall_ns", "prev", "id", "of", "kind", "session", "asked.session"}
+)
 """Of the row itself, or of one person."""
 _NUMBERS: Final = frozenset({"features.complexity.value", "features.risk.value"})
 """Of what may be of any type, these are."""
 _VERDICT: Final = ("verdict.", "met.quality")
-_OF_VERDICTS: Final = ("tenant", "channel", "route", "persona", "market", "role", "experiment.", "path", "tier", "variant")
+_OF_VERDICTS: Final = (
+    "tenant",
+    "channel",
+    "route",
+    "persona",
+    "market",
+    "role",
+    "experiment.",
+    "path",
+    "tier",
+    "variant",
+)
 """What a verdict's row has of the answer that it is about."""
 
 _UNITS_S: Final = {"m": 60, "h": 3600, "d": 86_400}

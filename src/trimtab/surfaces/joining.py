@@ -178,7 +178,9 @@ def _write(out: Path, source: Path, file: _File, values: Mapping[str, Sequence[f
         lines = half.with_name(half.name + ".jsonl")
         try:
             rows = zip(*values.values(), strict=True)
-            lines.write_bytes(b"".join(msgspec.json.encode(dict(zip(values, row, strict=True))) + b"\n" for row in rows))
+            lines.write_bytes(
+                b"".join(msgspec.json.encode(dict(zip(values, row, strict=True))) + b"\n" for row in rows)
+            )
             write_beside(half, source, lines, list(values))
         finally:
             lines.unlink(missing_ok=True)

@@ -104,7 +104,10 @@ def _x(feature: Feature) -> str:
 
 
 def _conditions(given: Iterable[tuple[str, Any]]) -> list[str]:
-    return [f"{_comparable(name)} IN ({', '.join(map(_literal, value if isinstance(value, list) else [value]))})" for name, value in given]
+    return [
+        f"{_comparable(name)} IN ({', '.join(map(_literal, value if isinstance(value, list) else [value]))})"
+        for name, value in given
+    ]
 
 
 def _comparable(name: str) -> str:

@@ -222,9 +222,7 @@ def _money(question: Question) -> int:
     return cap if question.left_nanousd is None else min(cap, question.left_nanousd)
 
 
-def _values(
-    variant: Variant, projected: int | None, money: int, question: Question
-) -> dict[str, Value | None]:
+def _values(variant: Variant, projected: int | None, money: int, question: Question) -> dict[str, Value | None]:
     left = question.left_nanousd
     return {
         "projected_cost_usd": None if projected is None else projected / NANO,

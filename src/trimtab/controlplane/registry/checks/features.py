@@ -32,9 +32,11 @@ def terms(view: View) -> Found:
             hint = "Delete it, or write value: mean." if one.value == "count" else "Delete it, and write holds."
             yield error(FEATURES, (*path, "column"), f"means nothing for {one.value}", hint)
         if one.value not in _WITHOUT_COLUMN and one.column is None:
-            yield error(FEATURES, (*path, "column"), "is missing", "Write e.g. column: tokens.completion")
+            hint = "Write e.g. column: tokens.completion"
+            yield error(FEATURES, path, f"{one.value} needs a column", hint)
         if one.value == "share" and not one.holds:
-            yield error(FEATURES, (*path, "holds"), "is missing", "Write e.g. holds: {met.latency: false}")
+            hint = "Write e.g. holds: {met.latency: false}"
+            yield error(FEATURES, path, "a share needs what must hold", hint)
         if one.value != "share" and one.holds:
             hint = "Write it under where, or value: share."
             yield error(FEATURES, (*path, "holds"), f"means nothing for {one.value}", hint)
@@ -49,7 +51,9 @@ def known(view: View) -> Found:
             yield from _column(one, (*path, "column"), one.column)
             if columns().get(one.column, "number") != "number":
                 numbers = [name for name, kind in columns().items() if kind == "number"]
-                yield error(FEATURES, (*path, "column"), f"{one.column} is no number", did_you_mean(one.column, numbers))
+                yield error(
+                    FEATURES, (*path, "column"), f"{one.column} is no number", did_you_mean(one.column, numbers)
+                )
         for field, conditions in (("holds", one.holds), ("where", one.where)):
             yield from _conditions(one, (*path, field), conditions)
 
