@@ -162,7 +162,7 @@ FAULTS = {
         FEATURES, "value: count", "value: count\n    column: e2e_ms", "features.asked.column", "means nothing for count"
     ),
     "share of nothing": Fault(
-        FEATURES, "    holds: {path: [cache-exact, cache-semantic]}\n", "", "features.cached.holds", "is missing"
+        FEATURES, "    holds: {path: [cache-exact, cache-semantic]}\n", "", "features.cached", "needs what must hold"
     ),
     "mean of what holds": Fault(
         FEATURES, "value: share", "value: sum\n    column: e2e_ms", "features.cached.holds", "means nothing for sum"
@@ -197,9 +197,9 @@ FAULTS = {
     "features that age": Fault(FEATURES, "stale: 15m", "stale: 9m", "stale", "less than twice every (5m)"),
     "feature nobody has": Fault(
         "policy.yaml",
-        "when: complexity",
-        "when: feature_cashed > 0.5 || complexity",
-        "",
+        'when: "latency_e2e_ms < 800.0"',
+        'when: "feature_cashed < 0.5"',
+        "rules[3].when",
         "Did you mean feature_cached?",
     ),
     "no store": Fault("trimtab.yaml", "url: memory", "url: postgres://h", "storage.url", "neither memory nor a URL"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from msgspec import Meta
 from msgspec import inspect as mi
 

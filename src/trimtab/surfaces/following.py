@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +59,7 @@ def _online(folder: Path) -> Online:
 
 def _stamp(path: Path) -> _Stamp | None:
     try:
-        told = os.stat(path)
+        told = path.stat()
     except OSError:
         return None
     return told.st_ino, told.st_mtime_ns, told.st_size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -160,13 +161,11 @@ def _instant(told: str | None, number: int) -> int:
     """RFC 3339, or whole nanoseconds since 1970."""
     if told is not None and told.isdigit():
         return int(told)
-    try:
-        if told is None or datetime.fromisoformat(told).tzinfo is None:
-            raise ValueError
-        return instant_ns(told)
-    except ValueError:
-        hint = "write 2027-01-31T00:00:00Z, or whole nanoseconds since 1970"
-        raise FeaturesError(f"row {number}: {told or '(an empty cell)'} is no time: {hint}") from None
+    with suppress(ValueError):
+        if told is not None and datetime.fromisoformat(told).tzinfo is not None:
+            return instant_ns(told)
+    hint = "write 2027-01-31T00:00:00Z, or whole nanoseconds since 1970"
+    raise FeaturesError(f"row {number}: {told or '(an empty cell)'} is no time: {hint}")
 
 
 def _write(out: Path, source: Path, file: _File, values: Mapping[str, Sequence[float | None]]) -> None:

@@ -1,6 +1,6 @@
 """A feature in SQL: which rows of the lake it counts, from when each was known, and what is made of them.
 
-    fact(key, known, until, x)    a row that counts: whose, from when it was known, up to when (null: for good), its value
+    fact(key, known, until, x)    a row that counts: whose, known from when up to when (null: for good), its value
     ask(i, key, t)                whose figure is asked for, as of when
     ->  i, n, value               of facts with t - window <= known < t, and not yet superseded at t
 
@@ -53,8 +53,8 @@ def at_points(feature: Feature, asks: Sequence[Ask]) -> str:
     return (
         f"WITH fact AS ({_facts(feature, first - feature.window_ns, last)}), "  # noqa: S608 - quoted
         f"ask(i, key, t) AS (VALUES {listed}) "
-        f"SELECT ask.i, count(x), {_MADE[feature.value]} FROM ask LEFT JOIN fact ON fact.key = ask.key AND {_seen(feature)} "
-        "GROUP BY ask.i ORDER BY ask.i"
+        f"SELECT ask.i, count(x), {_MADE[feature.value]} FROM ask "
+        f"LEFT JOIN fact ON fact.key = ask.key AND {_seen(feature)} GROUP BY ask.i ORDER BY ask.i"
     )
 
 

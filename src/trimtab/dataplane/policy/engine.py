@@ -187,7 +187,8 @@ def _in_scope(scope: Scope, values: Mapping[str, Value | None]) -> bool:
 
 
 def compile_policy(document: PolicyDocument, tables: Tables = VARIABLES) -> Policy:
-    """Compile every condition; `tables`: what conditions may read, by stage. Raises PolicyError with each rule that can't run (syntax, unknown names, double ids)."""
+    """Compile every condition; `tables`: what conditions may read, by stage. Raises PolicyError with each rule that
+    can\'t run (syntax, unknown names, double ids)."""
     problems: list[tuple[int, str]] = []
     compiled: dict[At, list[CompiledRule]] = {at: [] for at in tables}
     seen: set[str] = set()

@@ -53,7 +53,8 @@ class Token(msgspec.Struct, frozen=True):
 
 
 def parse(source: str, at: At, tables: Tables = VARIABLES) -> Condition:
-    """Compile. `tables`: the variables of each stage. Raises ConditionError for syntax, length, or a name that this stage does not have."""
+    """Compile. `tables`: the variables of each stage. Raises ConditionError for syntax, length, or a name that this
+    stage does not have."""
     if len(source) > MAX_CHARS:
         raise ConditionError(f"the condition is longer than {MAX_CHARS} characters: write several rules")
     try:

@@ -20,11 +20,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from trimtab.core.decision import Allowed, At, RuleTrace
+from trimtab.core.features import OF_PLANS, PREFIX
 from trimtab.core.models import Variant
 from trimtab.core.record import PlanRow, Record
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane import policy, routing
-from trimtab.core.features import OF_PLANS, PREFIX
 from trimtab.dataplane.policy import Tables, Value, contract_values, feature_values, known_by
 from trimtab.dataplane.snapshot import Snapshot
 

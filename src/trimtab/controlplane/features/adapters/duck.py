@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 from trimtab.controlplane.lake.base import LakeError
-from trimtab.controlplane.lake.schema import quoted, text
+from trimtab.controlplane.lake.schema import text
 
 COLUMNS: Final = {
     "name": "VARCHAR",
