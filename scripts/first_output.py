@@ -44,6 +44,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("query", "SELECT 1"),
     ("features",),
     ("features", "at"),
+    ("features", "drift"),
     ("features", "materialise"),
     ("event",),
     ("event", "start", "x", "--raise", "assistant=critical", "--for", "0s"),

@@ -62,6 +62,7 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("features", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("features", "at"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("features", "materialise"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("features", "drift"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("features", "join", os.devnull, "--out", os.devnull): {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1,
     },

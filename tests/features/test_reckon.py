@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from random import Random
+from random import Random  # noqa: TID251 - seeded
 from typing import Any
 
 import msgspec

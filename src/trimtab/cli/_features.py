@@ -15,6 +15,7 @@ from trimtab.cli._group import Group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trimtab.controlplane.features import Drift
     from trimtab.controlplane.registry import Workspace
     from trimtab.core.features import Feature
     from trimtab.surfaces.features import Published
@@ -154,6 +155,73 @@ def join(file: Path, out: Path, workspace: Path, seen: bool, memory: int, as_jso
         why = f", {old} because the lake no longer keeps what it reaches back to" if old else ""
         click.echo(f"{name}: unknown in {counted(count, 'row')}{why}")
     click.echo(f"{counted(done.rows, 'row')} written to {out}")
+
+
+@features.command(short_help="Whether what features rest on has changed.")
+@workspace_option
+@click.option(
+    "--since", default="24h", show_default=True, metavar="SPAN", help="The stretch that is looked at, to now."
+)
+@click.option("--against", default="7d", show_default=True, metavar="SPAN", help="What it is compared with, before it.")
+@click.option(
+    "--margin",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="The difference of distribution functions that counts as drift.",
+)
+@click.option(
+    "--error",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Probability that any of the verdicts is false, at most.",
+)
+@memory_option
+@json_option
+def drift(workspace: Path, since: str, against: str, margin: float, error: float, memory: int, as_json: bool) -> None:
+    """Compare what features are reckoned from, and what the classifier says of language, intent, complexity and risk,
+    between two stretches of time. DRIFT and NO_DRIFT are certified, for independent requests; counts have no
+    distribution and are left out.
+
+    Exit code 1: something has drifted.
+    """
+    spans = {}
+    for option, told in (("--since", since), ("--against", against)):
+        spans[option] = span_s(told) or 0
+        if not spans[option]:
+            raise click.BadParameter(f"{told!r} is no span: write 24h or 7d", param_hint=option)
+    with busy("Asking the lake"):
+        from trimtab.controlplane.features import Stretch
+        from trimtab.controlplane.features import drift as compare
+        from trimtab.core.clock import NS_PER_S, SystemClock
+        from trimtab.surfaces.features import settled
+
+        loaded = _load(workspace)
+        lake, now_ns, _ = settled(loaded, SystemClock())
+        middle_ns = now_ns - spans["--since"] * NS_PER_S
+        now, then = Stretch(middle_ns, now_ns), Stretch(middle_ns - spans["--against"] * NS_PER_S, middle_ns)
+        declared = loaded.snapshot.release.features.features
+        found = compare(lake, declared, now, then, margin=margin, error=error, memory_mib=memory)
+    drifted = any(one.verdict == "DRIFT" for one in found)
+    if as_json:
+        emit({"drift": drifted, "margin": margin, "error": error, "features": found})
+    else:
+        table(["FEATURE", "BEFORE", "NOW", "DIFFERENCE", "LEAST", "MOST", "MOVED MOST", "VERDICT"], _lines(found))
+        click.echo(f"all verdicts together are false with probability {error:g} at most, if requests are independent")
+    if drifted:
+        sys.exit(1)
+
+
+def _lines(found: list[Drift]) -> list[list[str]]:
+    lines = []
+    for one in found:
+        told = one.certificate
+        estimate = "-" if told.estimate is None else f"{told.estimate:.3f}"
+        moved = "-" if one.moved is None else f"{one.moved[0]}: {one.moved[1]:.1%} to {one.moved[2]:.1%}"
+        counts = [str(count) for count in one.rows]
+        lines.append([one.name, *counts, estimate, f"{told.lower:.3f}", f"{told.upper:.3f}", moved, one.verdict])
+    return lines
 
 
 def _load(workspace: Path) -> Workspace:

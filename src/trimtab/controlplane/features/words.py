@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from trimtab.controlplane.lake.schema import NOBODY, quoted, text
 from trimtab.core.features import Entity, Feature, columns
@@ -66,6 +66,24 @@ def of_all(feature: Feature, t_ns: int) -> str:
     )
 
 
+def spread(feature: Feature, since_ns: int, before_ns: int) -> str:
+    """Rows of (value, how often) of all facts that were known in this stretch, whoever's."""
+    return (
+        f"SELECT x, count(*) FROM ({_facts(feature, since_ns, before_ns)}) "  # noqa: S608 - quoted
+        f"WHERE known >= {since_ns} AND known < {before_ns} AND (until IS NULL OR until >= {before_ns}) GROUP BY x"
+    )
+
+
+def said(name: str, since_ns: int, before_ns: int) -> str:
+    """As above, of what the classifier said of requests."""
+    column = f"features.{name}.value"
+    x = f"TRY_CAST({_path(column)} AS {_EXACT})" if columns()[column] == "number" else _path(column)
+    return (
+        f"SELECT {x} AS x, count(*) FROM ({_rows('request', since_ns, before_ns)}) "  # noqa: S608 - quoted
+        f"WHERE known >= {since_ns} AND known < {before_ns} AND x IS NOT NULL GROUP BY x"
+    )
+
+
 def _seen(feature: Feature) -> str:
     return (
         f"fact.known < ask.t AND fact.known >= ask.t - {feature.window_ns} "
@@ -73,18 +91,23 @@ def _seen(feature: Feature) -> str:
     )
 
 
-def _facts(feature: Feature, since_ns: int, before_ns: int) -> str:
-    """Rows that count, those whose days can't matter left out."""
+def _rows(kind: Literal["request", "verdict"], since_ns: int, before_ns: int) -> str:
+    """Rows of a kind with when they were known, those whose days can't matter left out."""
     known, until = "t_wall_ns", "NULL::BIGINT"
-    if feature.rows == "request":
+    if kind == "request":
         known = "t_wall_ns + ceil(e2e_ms * 1000000)::BIGINT"
     else:  # the next verdict of this name about this answer takes its place, from when it is known
         until = 'lead(t_wall_ns) OVER (PARTITION BY "of", verdict."name" ORDER BY t_wall_ns, seq)'
     days = f"day >= {_day(since_ns, -LONGEST_DAYS)} AND day <= {_day(before_ns, 0)}"
-    rows = (
+    return (
         f"SELECT *, {known} AS known, {until} AS until FROM records "  # noqa: S608 - no outside text
-        f"WHERE kind = {text(feature.rows)} AND {days}"
+        f"WHERE kind = {text(kind)} AND {days}"
     )
+
+
+def _facts(feature: Feature, since_ns: int, before_ns: int) -> str:
+    """Rows that count."""
+    rows = _rows(feature.rows, since_ns, before_ns)
     conditions = [*_conditions(feature.where.items()), f"tenant <> {text(NOBODY)}"]
     return (
         f"SELECT {KEYS[feature.of]} AS key, known, until, {_x(feature)} AS x FROM ({rows}) "  # noqa: S608 - quoted
@@ -130,4 +153,4 @@ def _day(ns: int, more: int) -> str:
     return f"DATE '{day.isoformat()}'"
 
 
-__all__ = ["KEYS", "Ask", "at_points", "of_all"]
+__all__ = ["KEYS", "Ask", "at_points", "of_all", "said", "spread"]

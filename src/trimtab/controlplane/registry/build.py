@@ -58,7 +58,8 @@ def _accounts(tenant: Tenant) -> Tenant:
 
 
 def release(documents: Documents, prices: dict[str, Price]) -> Release:
-    """Variants with their prompts, models, aliases, policy, templates, features; `rel_` + 12 hex of them, without prices."""
+    """Variants with their prompts, models, aliases, policy, templates and features; `rel_` + 12 hex of them, without
+    prices."""
     declared = documents.models
     variants = {
         name: variant(name, document, declared.models[document.model], documents.prompts, prices.get(document.model))
