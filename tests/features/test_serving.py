@@ -22,6 +22,7 @@ from trimtab.controlplane.registry import load
 from trimtab.core.record import Record, SeenFeature
 from trimtab.surfaces import features
 from trimtab.surfaces.following import Following
+from trimtab.surfaces.kept.decisions import decide_anew
 
 Main = Callable[[Gateway, Following], Awaitable[None]]
 
@@ -62,6 +63,16 @@ def test_a_rule_reads_what_was_published_and_the_record_says_it(tmp_path: Path) 
     (rule,) = [one for one in after.rules if one.id == "late-lately"]
     assert (rule.hit, rule.values) == (True, {"feature_late": 2 / 3})
     assert explain(after).online == after.online
+    again = decide_anew([before, after], load(tmp_path).snapshot)
+    assert (again.differences, again.untold) == ([], {})
+    strict = load(declared_strictly(tmp_path / "strict")).snapshot
+    assert any("late-lately hit, and now did not" in one.what for one in decide_anew([after], strict).differences)
+
+
+def declared_strictly(folder: Path) -> Path:
+    """The same, with a rule that asks for more."""
+    edit = replaced("policy.yaml", "feature_late > 0.5", "feature_late > 0.8")
+    return declared(folder, edit=edit).folder
 
 
 def test_a_plan_has_the_features_of_its_variant(tmp_path: Path) -> None:

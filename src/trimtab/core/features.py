@@ -27,8 +27,8 @@ _NO_COLUMNS: Final = frozenset(
     {"v", "seq", "worker", "t_wall_ns", "prev", "id", "of", "kind", "session", "asked.session"}
 )
 """Of the row itself, or of one person."""
-_NUMBERS: Final = frozenset({"features.complexity.value", "features.risk.value"})
-"""Of what may be of any type, these are."""
+_NUMBERS: Final = frozenset({"features.complexity.value"})
+"""Of what may be of any type, these are; risk is low, medium or high."""
 _VERDICT: Final = ("verdict.", "met.quality")
 _OF_VERDICTS: Final = (
     "tenant",

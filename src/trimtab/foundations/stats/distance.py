@@ -1,8 +1,8 @@
 """How far two distributions are apart, from a sample of each (Dvoretzky, Kiefer and Wolfowitz, with Massart's constant,
 Annals of Probability 18, 1990).
 
-The distance is the largest difference of the two distribution functions: between 0 (equal) and 1. A sample's function is
-nowhere further from the true one than sqrt(ln(2/error) / 2n), whatever the distribution, steps or not, so that
+The distance is the largest difference of the two distribution functions: between 0 (equal) and 1. A sample's function
+is nowhere further from the true one than sqrt(ln(2/error) / 2n), whatever the distribution, steps or not, so that
 nothing has to be put into bins; of names the order is that of the alphabet. Of two fixed samples, looked at once, whose
 observations are independent.
 """
