@@ -108,8 +108,9 @@ class _Again:
                     yield f"rule {then.id} hit, and is gone"
                 continue
             values = self._base | _read(then, self._policy.tables)
-            unknowable = _unknowable(then.at, self._policy.tables)
-            missing = [name for name in rule.condition.reads if name in unknowable and name not in values]
+            table, unknowable = self._policy.tables[then.at], _unknowable(then.at, self._policy.tables)
+            reads = dict.fromkeys(known_by(name, table) or name for name in rule.condition.reads)
+            missing = [name for name in reads if name in unknowable and name not in values]
             if missing:
                 self.untold.append(f"rule {then.id} reads {', '.join(missing)}")
                 continue
@@ -196,15 +197,12 @@ def _values(row: Record, channel: Channel, snapshot: Snapshot) -> dict[str, Valu
     }
 
 
-def _read(trace: RuleTrace, tables: Tables) -> dict[str, Value]:
-    """What a rule read, without what stood for the unknown."""
+def _read(trace: RuleTrace, tables: Tables) -> dict[str, Value | None]:
+    """What a rule read; None where something stood for the unknown."""
     table = tables[trace.at]
     unknown = {about for name, value in trace.values.items() if (about := known_by(name, table)) and value is False}
-    return {
-        name: value
-        for name, value in trace.values.items()
-        if name not in unknown and name in table and not known_by(name, table)
-    }
+    known = {name: value for name, value in trace.values.items() if name in table and not known_by(name, table)}
+    return known | dict.fromkeys(unknown)
 
 
 def _hits(hit: bool) -> str:
