@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import TrimtabError
+from trimtab.surfaces.processes.priority import step_back
 
 DAY_S: Final = 86_400
 WATCH_S: Final = 60.0
@@ -22,6 +25,7 @@ RETRY_S: Final = 5.0
 BUSY_S: Final = 1.0
 """Until what another process holds is tried again."""
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -30,13 +34,16 @@ class Controlling:
 
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
+        self._behind = ThreadPoolExecutor(1, "lake", initializer=step_back)
+        """What takes rows in: one of these at a time, behind whoever serves."""
 
     async def run(self) -> None:
-        await asyncio.gather(
-            self._forever("objectives", ("slo.yaml", b""), self._watch),
-            self._forever("lake", ("trimtab.yaml", b"follow_s"), self._lake),
-            self._forever("features", ("features.yaml", b"features"), self._features),
-        )
+        with self._behind:
+            await asyncio.gather(
+                self._forever("objectives", ("slo.yaml", b""), self._watch),
+                self._forever("lake", ("trimtab.yaml", b"follow_s"), self._lake),
+                self._forever("features", ("features.yaml", b"features"), self._features),
+            )
 
     async def _forever(self, what: str, needs: tuple[str, bytes], loop: Callable[[], Awaitable[None]]) -> None:
         """Once the workspace has this file, with these bytes in it: that costs nothing to find out. A loop that ends by
@@ -87,15 +94,15 @@ class Controlling:
             return
         table, compacted_ns = open_lake(terms, self._workspace), clock.wall_ns()
         rows, staging = self._workspace / "var" / "records", self._workspace / STAGING
+        take = partial(lakes.ingest, rows, table, staging, source=terms.source)
+        join = partial(lakes.compact, table, keep_days=terms.keep_days, history_h=terms.history_h)
         while True:
-            done = await asyncio.to_thread(lakes.ingest, rows, table, staging, source=terms.source)
+            done = await self._aside(take)
             for problem in done.damaged:
                 _log.warning("lake: left out, damaged: %s", problem)
             if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
                 compacted_ns = clock.wall_ns()
-                await asyncio.to_thread(
-                    lakes.compact, table, keep_days=terms.keep_days, history_h=terms.history_h, now_ns=compacted_ns
-                )
+                await self._aside(partial(join, now_ns=compacted_ns))
             await asyncio.sleep(terms.follow_s)
 
     async def _features(self) -> None:
@@ -110,19 +117,21 @@ class Controlling:
         clock = SystemClock()
         compacted_ns = clock.wall_ns()
         while True:
-            workspace = await asyncio.to_thread(load, self._workspace)
-            declared = workspace.snapshot.release.features
+            workspace = await self._aside(partial(load, self._workspace))
             try:
-                done = await asyncio.to_thread(features.materialise, workspace, clock)
+                done = await self._aside(partial(features.materialise, workspace, clock))
                 if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
                     compacted_ns = clock.wall_ns()
-                    await asyncio.to_thread(features.compact, workspace, compacted_ns)
-            except BusyError:  # rows are taken in, or somebody publishes: that takes seconds
+                    await self._aside(partial(features.compact, workspace, compacted_ns))
+            except BusyError:  # a command takes rows in, publishes or erases: that takes seconds
                 await asyncio.sleep(BUSY_S)
                 continue
             for problem in done.damaged:
                 _log.warning("features: left out, damaged: %s", problem)
-            await asyncio.sleep(span_s(declared.every))
+            await asyncio.sleep(span_s(workspace.snapshot.release.features.every))
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._behind, work)
 
 
 def _has(path: Path, words: bytes) -> bool:
