@@ -83,8 +83,15 @@ def test_a_plan_has_the_features_of_its_variant(tmp_path: Path) -> None:
     written(tmp_path, ended(20, late=False, variant=small, e2e_ms=9500.0))
     features.materialise(load(tmp_path), CLOCK)
     (row,) = served(tmp_path, asked)
+    medium = row.variant
     assert row.tier == "M"
-    assert {one.key: one.value for one in seen(row, "slow")} == {small: 9500.0, row.variant: None}
+    assert {one.key: one.value for one in seen(row, "slow")} == {small: 9500.0, medium: None}
+    written(tmp_path, ended(20, late=False, variant=medium, e2e_ms=6000.0))
+    features.materialise(load(tmp_path), CLOCK)
+    (row,) = served(tmp_path, asked)
+    assert {one.key: one.value for one in seen(row, "slow")} == {small: 9500.0, medium: 6000.0}
+    (admit,) = [one for one in row.rules if one.id == "slow-is-not-waited-for"]
+    assert (admit.hit, admit.values) == (True, {"feature_slow": 6000.0})
 
 
 def test_all_gateways_see_the_same_and_take_it_up_later(tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ RULES = """
     tests:
       - {name: slow, given: {feature_slow: 9001}, hit: true}
       - {name: unknown, given: {feature_slow: null}, hit: false}
+  - id: slow-is-not-waited-for
+    at: admit
+    when: "feature_slow > 5000.0"
+    then: {on_full: {wait_ms: 0, reroute: true}}
+    tests:
+      - {name: slow, given: {feature_slow: 5001}, hit: true}
+      - {name: unknown, given: {feature_slow: null}, hit: false}
 """
 
 
