@@ -445,6 +445,24 @@ FAULTS = {
         "prices.yaml", "small:\n", "small:\n  from: genai-prices\n", "small", "either from: genai-prices, or"
     ),
     "stray provider": Fault("prices.yaml", "small:\n", "small:\n  provider: openai\n", "small", "only beside from"),
+    "an hour without a price": Fault(
+        "models.yaml",
+        "  small-brief:\n",
+        "  small-kept: {model: small, engine: {cache_control: {type: ephemeral, ttl: 1h}}}\n  small-brief:\n",
+        "small",
+        "small-kept asks for what is written to the prompt cache to be kept for an hour, which has no price",
+        "warning",
+        "prices.yaml",
+    ),
+    "an answer that is heard without a price": Fault(
+        "models.yaml",
+        "  small-brief:\n",
+        "  small-loud: {model: small, sampling: {modalities: [text, audio]}}\n  small-brief:\n",
+        "small",
+        "small-loud asks for an answer that is heard, which has no price",
+        "warning",
+        "prices.yaml",
+    ),
     "unknown at genai-prices": Fault(
         "prices.yaml",
         'small:\n  input_usd_per_mtok: "0.02"\n  output_usd_per_mtok: "0.08"\n',
@@ -921,6 +939,17 @@ def test_a_model_of_each_provider_has_a_price(provider: str, model: str) -> None
     assert all(problem.severity == "warning" for problem in problems)
     assert prices["far"].input > 0
     assert prices["far"].cached is not None
+
+
+def test_what_is_dearer_has_its_own_price() -> None:
+    """An hour in the cache, and sound: taken from genai-prices where it has them."""
+    at = 1_800_000_000 * 10**9
+    claude = PriceDocument(source="genai-prices", provider="aws", model="anthropic.claude-sonnet-4-5-20250929-v1:0")
+    gemini = PriceDocument(source="genai-prices", provider="google", model="gemini-2.5-flash")
+    prices, _ = compile_prices({"claude": claude, "gemini": gemini}, at)
+    assert prices["claude"].written_1h == 2 * prices["claude"].input
+    assert prices["gemini"].audio_in is not None
+    assert prices["gemini"].audio_in > prices["gemini"].input
 
 
 def test_two_providers_carry_what_one_does_not(tmp_path: Path) -> None:

@@ -237,6 +237,19 @@ class VariantDoc(Document, frozen=True):
     """For people; nothing reads it."""
 
 
+def says_audio(*options: Mapping[str, Any]) -> bool:
+    """Whether fields of a request ask for an answer that is heard."""
+    asked = [one.get("modalities") for one in options]
+    return any(isinstance(modalities, list) and "audio" in modalities for modalities in asked)
+
+
+def says_an_hour(options: Any) -> bool:
+    """Whether fields of a request ask the provider's prompt cache to keep what is written for an hour."""
+    if isinstance(options, Mapping):
+        return options.get("ttl") == "1h" or any(says_an_hour(value) for value in options.values())
+    return isinstance(options, list) and any(says_an_hour(value) for value in options)
+
+
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """A variant ready to be routed to; `id` = name@ + 8 hex of its content."""
 

@@ -61,7 +61,7 @@ class Shadow:
         self._plane, self._clock, self._configuration = run.plane, run.ledger.clock, run.configuration
         self._bound, self._allowed, self._body = decision.bound, decision.allowed, decision.body
         self._values, self._sent, self._sentences = run.values, run.sent, run.sentences
-        variant = run.configuration.catalogue.variants[assigned.arm.variant]
+        variant = routing.as_asked(run.configuration.catalogue.variants[assigned.arm.variant], decision.body)
         cap = min(variant.max_tokens, decision.body.max_tokens or variant.max_tokens)
         bound = routing.bound_of(variant, run.sent, decision.body)
         estimate = None if variant.price is None else variant.price.most(bound, cap * plan.choices)
@@ -200,6 +200,7 @@ class Shadow:
         row.tokens = settle.tokens_of(usage)
         price = self._plan.variant.price
         row.cost.settled_nanousd = None if price is None else rounded_up(price.units(usage))
+        row.cost.unpriced = [] if price is None else price.unpriced(usage)
 
     def _used(self, found: Answering) -> Usage:
         """As the upstream told it; what it did not tell is counted."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
-from trimtab.core.models import Model, own_model, setting_of, with_settings
+from trimtab.core.models import Model, own_model, says_an_hour, says_audio, setting_of, with_settings
 from trimtab.dataplane.guard import CHECKS_IN
 from trimtab.foundations.addresses import host_port, refusal
 from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
@@ -263,6 +263,22 @@ def variants(view: View) -> Found:
                 yield error(MODELS, (*path, part, key), "is set by the gateway alone", hint)
 
 
+def unpriced(view: View) -> Found:
+    """A variant that asks for what its model's price has no word for is charged the dearest that applies, and that may
+    be less than it costs."""
+    for name, variant in view.documents.models.variants.items():
+        price, options = view.prices.get(variant.model), (variant.sampling, variant.engine)
+        asked = (
+            ("an answer that is heard", "audio_out", says_audio(*options)),
+            ("what is written to the prompt cache to be kept for an hour", "written_1h", says_an_hour(list(options))),
+        )
+        for what, kind, is_asked in asked:
+            if price is not None and is_asked and getattr(price, kind) is None:
+                message = f"{name} asks for {what}, which has no price here: the dearest that applies counts"
+                hint = f"Write {kind}_usd_per_mtok, and the others beside it."
+                yield warning(PRICES, (variant.model,), message, hint)
+
+
 def names(view: View) -> Found:
     """Callers may send models, variants, aliases and tier:X as `model`: none may hide another."""
     declared = view.documents.models
@@ -313,5 +329,5 @@ def tiers(view: View) -> Iterable[str]:
 
 CHECKS = (
     *(endpoints, settings, shared_endpoints, api_keys, signals, overflow, fallbacks, variants, names, idle_models),
-    prices,
+    *(prices, unpriced),
 )
