@@ -10,6 +10,7 @@ import msgspec
 
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.models import Dialect, HealthTerms
+from trimtab.dataplane.inference.credentials import Credential
 from trimtab.dataplane.inference.dialect import Fault
 from trimtab.dataplane.inference.dialer import Answer, Origin, UpstreamError
 from trimtab.dataplane.inference.health import Health, State
@@ -47,6 +48,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     region: str | None = None
     approved: tuple[str, ...] = ()
     """Residencies whose requests may overflow to it."""
+    credential: Credential | None = None
+    """What makes the headers of each request, where no key that stays does."""
 
     def takes(self, residency: str | None, *, overflow: bool) -> bool:
         """Whether a request that must stay in `residency` may be sent here, as it is or (`overflow`) redacted. Asked

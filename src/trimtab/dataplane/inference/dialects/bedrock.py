@@ -1,4 +1,4 @@
-"""Amazon Bedrock's ConverseStream, by a bearer API key (FACTS 3). Requests are not signed (SigV4)."""
+"""Amazon Bedrock's ConverseStream, by a bearer API key or signed (`adapters/sigv4`) (FACTS 3)."""
 
 from __future__ import annotations
 

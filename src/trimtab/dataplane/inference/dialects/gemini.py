@@ -79,6 +79,15 @@ class Gemini:
         return Reader()
 
 
+class Vertex(Gemini):
+    """`dialect: vertex`: the same on Google Cloud, with tokens in place of keys (`adapters/service_account`); the
+    endpoint is the base URL, e.g. https://europe-west4-aiplatform.googleapis.com/v1/projects/P/locations/europe-west4
+    /publishers/google."""
+
+    def headers(self, secret: str) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
 class Reader:
     """Candidates to deltas. Usage is in nearly every event and cumulative; thoughts are billed beside them."""
 
