@@ -171,6 +171,9 @@ def test_a_price_that_is_missing_is_never_below_what_text_costs(usage: Usage) ->
     """Without prices of their own the kinds cost at least what all of it would as text."""
     text = Usage(prompt=usage.prompt, completion=usage.completion)
     assert ONLY.units(usage) >= ONLY.units(text)
+    dear = msgspec.structs.replace(ONLY, written=5 * 10**9)
+    hour = Usage(prompt=usage.written, written=usage.written, written_1h=usage.written)
+    assert dear.units(hour) == 5 * 10**9 * (usage.written or 0)
 
 
 @given(usages(), st.integers(0, 1 << 20), st.booleans())

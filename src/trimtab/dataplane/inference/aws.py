@@ -71,8 +71,7 @@ async def _by_web_identity(
         "WebIdentityToken": token,
     }
     endpoint = terms.sts or f"https://sts.{region}.amazonaws.com"
-    loopback = urlsplit(endpoint).hostname in _LOOPBACK
-    origin = Origin.parse(endpoint, private=terms.sts_private or loopback)
+    origin = Origin.parse(endpoint, private=terms.sts_private)
     text = await _asked(dialer, origin, "POST", "/", [_FORM], urlencode(form).encode())
 
     def told(name: str) -> str:
