@@ -160,11 +160,14 @@ class Shadow:
     async def _ask(self, replica: Replica) -> None:
         plan, row, ticket = self._plan, self._row, self._ticket
         assert ticket is not None
+        sender, slots = await self._sender(), self._plane.fleet.slots_of(replica)
+        if slots is not None and (sender is None or not slots.has_spare(sender, plan.choices)):
+            return  # what tenants have left in an engine's slots is theirs
         sentences = self._sentences if extracts(plan.variant, self._body) else ()
         data = encode(plan, self._sent, self._body, sentences, self._salt)
         row.attempts.append(Attempt(replica=replica.id, start_ms=0.0, outcome="dropped", variant=plan.variant.id))
         row.replica = replica.id
-        self._answering = Answering(plan, replica, self._plane.fleet, await self._sender())
+        self._answering = Answering(plan, replica, self._plane.fleet, sender)
         ticket.sent()
         ticket.begun_at(replica.id)
         await self._answering.begin(self._plane.dialer, data)
@@ -183,7 +186,8 @@ class Shadow:
         if not self._plane.fleet.has_slots(self.model):
             return None
         tools = self._body.extra.get("tools")
-        return Sender(tenant, await self._clock.offload(prompt_of, tenant, plan.variant.system, tools, self._sent))
+        prompt = await self._clock.offload(prompt_of, tenant, plan.variant.system, tools, self._sent)
+        return Sender(tenant, prompt, aside=True)
 
     def _account(self, why: str | None) -> None:
         """What it took and cost, into the row."""
