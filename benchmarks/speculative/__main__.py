@@ -45,15 +45,16 @@ BATCHES: Final = (1, 2, 4, 8)
 
 
 class Plan(NamedTuple):
-    """Answers of each caller, of each way, tenant and batch; `learn`: the governed way's before they count."""
+    """Answers of each way, tenant and batch, and at least three of each caller; `learn`: the governed way's before they
+    count."""
 
     batches: Sequence[int]
-    each: int
+    least: int
     learn: int
 
 
-FULL: Final = Plan(BATCHES, each=6, learn=24)
-QUICK: Final = Plan((1, 4), each=3, learn=8)
+FULL: Final = Plan(BATCHES, least=12, learn=64)
+QUICK: Final = Plan((1, 4), least=4, learn=8)
 
 
 def measure(folder: Path, texts: dict[str, list[str]], plan: Plan, seed: int) -> dict[str, Any]:
@@ -97,7 +98,7 @@ async def _all(
     for batch in plan.batches:
         for tenant in TENANTS:
             chosen = random.Random(f"{seed} {batch} {tenant}")  # the same texts for each way
-            asked = [chosen.choice(texts[tenant]) for _ in range(batch * plan.each)]
+            asked = [chosen.choice(texts[tenant]) for _ in range(max(plan.least, 3 * batch))]
             learned = [chosen.choice(texts[tenant]) for _ in range(max(plan.learn, batch))]
             for way in WAYS:
                 first = learned if way == GOVERNED else learned[:batch]

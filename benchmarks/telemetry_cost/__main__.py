@@ -14,12 +14,11 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.admission_live.client import Callers, closed_loop
-from benchmarks.admission_live.workspace import START_S, TRIMTAB
 from benchmarks.gateway_overhead import admin, processes
 from benchmarks.gateway_overhead import workspace as layout
 from benchmarks.gateway_overhead.native import CannotRunError
 from benchmarks.options import options
-from benchmarks.soak.watch import gateway_pid
+from benchmarks.served import body, served
 from benchmarks.tables import claim, tell
 from trimtab.controlplane import records
 from trimtab.controlplane.metrics import Counts, Declared
@@ -31,7 +30,6 @@ from trimtab.surfaces.traces import open_traces
 FULL, QUICK = 4000, 600
 ROUNDS: Final = 5
 TARGET: Final = 0.08
-_TEXT: Final = "say-n8-w1-g1 where is the parcel that was sent to me last week, {number}"
 
 
 def measure(folder: Path, requests: int) -> dict[str, Any]:
@@ -58,42 +56,23 @@ def measure(folder: Path, requests: int) -> dict[str, Any]:
 
 def _gateway(folder: Path, requests: int) -> tuple[float, list[Record]]:
     """CPU of one request of a served gateway in us, and the records of all."""
-    upstream, port, workspace, log = processes.free_port(), processes.free_port(), folder / "ws", folder / "serve.log"
-    layout.lay_out(workspace, upstream, lambda made: layout.call(TRIMTAB, "init", str(made)))
-    path = workspace / f"tenants/{layout.TENANT}.yaml"
-    path.write_text(path.read_text().replace("reuse: true", "reuse: false"))
-    key = layout.create_key(TRIMTAB, workspace)
-    model = [sys.executable, "-m", "benchmarks.scripted", str(upstream), "--untraced"]
-    serve = [TRIMTAB, "serve", "--workspace", str(workspace), "--port", str(port)]
-    with processes.running(model, None, folder / "model.log"), processes.running(serve, None, log) as supervisor:
-        until = time.monotonic() + START_S
-        while "Trimtab serves at" not in log.read_text():
-            if supervisor.poll() is not None or time.monotonic() > until:
-                raise CannotRunError(f"the gateway does not start: {log.read_text()}")
-            time.sleep(0.1)
-        pid = gateway_pid(supervisor.pid)
-        before, since_ns = 0.0, 0
+    with served(folder) as up:
 
         async def load(count: int) -> None:
-            callers = Callers(port, (f"Authorization: Bearer {key}",))
-            seen = await closed_loop(4, count, lambda number: callers.ask(_body(number)))
+            callers = Callers(up.port, (f"Authorization: Bearer {up.key}",))
+            seen = await closed_loop(4, count, lambda number: callers.ask(body(number)))
             callers.close()
             if any(one.status != 200 for _, one in seen):
                 raise CannotRunError("a request was not answered")
 
         asyncio.run(load(100))
-        before, since_ns = processes.cpu_s(pid), time.time_ns()
+        before, since_ns = processes.cpu_s(up.pid), time.time_ns()
         asyncio.run(load(requests))
-        took_s = processes.cpu_s(pid) - before
-        if admin.exchange(workspace, "POST", "/records/flush")[0] != 200:
+        took_s = processes.cpu_s(up.pid) - before
+        if admin.exchange(up.workspace, "POST", "/records/flush")[0] != 200:
             raise CannotRunError("the gateway's records can't be flushed")
-    rows = [one for one in records.rows(workspace / "var" / "records") if one.t_wall_ns >= since_ns]
+    rows = [one for one in records.rows(up.workspace / "var" / "records") if one.t_wall_ns >= since_ns]
     return took_s / requests * 1e6, rows
-
-
-def _body(number: int) -> bytes:
-    text = _TEXT.format(number=number)
-    return b'{"model":"auto","stream":true,"messages":[{"role":"user","content":"%b"}]}' % text.encode()
 
 
 def _timed(work: Callable[[], None], count: int) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from classify._world import GARDEN, LIBRARY, Counting, channel, nano, run, tenant, user
 from trimtab.core.clock import SystemClock
-from trimtab.core.decision import Feature
+from trimtab.core.decision import Feature, Features
+from trimtab.core.tenancy import Tenant
 from trimtab.dataplane.classify import Classifier, Prepared
-from trimtab.foundations.embed import Embedder
+from trimtab.foundations.embed import Embedder, KeptVectors
 
 HELD_OUT = [
     ("could I have the novel for two more weeks?", "renew"),
@@ -157,6 +161,39 @@ def test_without_an_embedder_intents_go_by_spelling() -> None:
         assert found.value == "renew"
         assert (found.because or {})["by"] == "spelling"
         assert (await asked("木星有多少个卫星", None, LIBRARY)).value is None
+
+    run(main())
+
+
+def test_after_a_restart_examples_are_not_embedded_again(tmp_path: Path) -> None:
+    """Only those that are new; all of them where the file is damaged, of another embedder, or can't be written. What is
+    told of a question is the same."""
+
+    async def main() -> None:
+        who = tenant(c=channel(intents=LIBRARY))
+        later = tenant(c=channel(intents={**LIBRARY, "parking": ["where to park"]}))
+        path = tmp_path / "index" / "labels.npz"
+        here, question = who.channels["c"], (user("may I keep it two more weeks"),)
+
+        async def start(declared: Tenant, name: str = "hash") -> tuple[list[str], Features]:
+            embedder = Counting()
+            classifier = Classifier(SystemClock(), embedder, KeptVectors(path, name))
+            prepared = await classifier.prepare({"t": declared})
+            embedded = embedder.asked.copy()
+            return embedded, await classifier.classify(question, declared, "c", here, prepared)
+
+        first, told = await start(who)
+        assert set(first) > {text for said in LIBRARY.values() for text in said}
+        assert await start(who) == ([], told)
+        assert (await start(later))[0] == ["where to park"]
+        assert (await start(later))[0] == []
+        assert (await start(who, "another"))[0] == first
+        path.write_bytes(path.read_bytes()[:-100])
+        assert await start(who) == (first, told)
+        assert await start(who) == ([], told)
+        shutil.rmtree(path.parent)
+        path.parent.write_text("no folder")
+        assert await start(who) == (first, told)
 
     run(main())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.live import trimtab
+from support.live import indexed_example
 from support.markdown import Session
 
 
@@ -16,10 +16,9 @@ from support.markdown import Session
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example with its indexes built, and with deadlines that the busiest machine keeps."""
     workspace = tmp_path_factory.mktemp("ready") / "workspace"
-    trimtab("init", str(workspace))
+    indexed_example(workspace)
     for tenant in (workspace / "tenants").glob("*.yaml"):
         tenant.write_text(tenant.read_text().replace("percentile:", "deadline_ms: 60000, percentile:"))
-    trimtab("index", "build", "--workspace", str(workspace))
     return workspace
 
 

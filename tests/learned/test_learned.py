@@ -21,6 +21,7 @@ from trimtab.controlplane.registry import Workspace, load
 from trimtab.core.clock import SystemClock
 from trimtab.dataplane.admission import Gates
 from trimtab.dataplane.admission.tier import TierState
+from trimtab.dataplane.inference import Governor
 from trimtab.foundations.podmodel import Fit
 from trimtab.foundations.store import Disk
 from trimtab.foundations.store.line import frame
@@ -35,7 +36,8 @@ from trimtab.surfaces.learned import (
     UnusableError,
     declarations,
     decode,
-    known,
+    read,
+    tiers,
     write,
     write_measured,
 )
@@ -64,6 +66,10 @@ def file_of(wall_ns: int, **models: TierState) -> bytes:
     return disk.files()[PATH.name]
 
 
+def tiers_of(folder: Path, declared: dict[str, str], disk: Disk) -> dict[str, TierState]:
+    return tiers(read(folder, disk), declared)
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
@@ -77,7 +83,7 @@ def test_what_is_written_is_read(seed: int, count: int, outputs: int, wall_ns: i
     one = state(seed, count, outputs)
     data = file_of(wall_ns, small=one)
     assert decode(data) == File(wall_ns=wall_ns, models={"small": Known("s1", one)})
-    assert known(PATH.parent, DECLARED, files(w0000=data)) == {"small": one}
+    assert tiers_of(PATH.parent, DECLARED, files(w0000=data)) == {"small": one}
 
 
 def test_a_file_that_is_cut_anywhere_is_ignored() -> None:
@@ -86,7 +92,7 @@ def test_a_file_that_is_cut_anywhere_is_ignored() -> None:
     for length in range(len(data)):
         with pytest.raises(UnusableError, match="damaged"):
             decode(data[:length])
-    assert known(PATH.parent, DECLARED, files(w0000=data[:-1], w0001=file_of(1, small=other))) == {"small": other}
+    assert tiers_of(PATH.parent, DECLARED, files(w0000=data[:-1], w0001=file_of(1, small=other))) == {"small": other}
 
 
 @settings(max_examples=200, deadline=None)
@@ -111,7 +117,7 @@ def test_a_file_with_a_changed_byte_is_ignored(data: st.DataObject) -> None:
 def test_what_says_something_else_is_ignored_with_one_line(
     body: bytes, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert known(PATH.parent, DECLARED, files(w0000=frame(body))) == {}
+    assert tiers_of(PATH.parent, DECLARED, files(w0000=frame(body))) == {}
     [line] = said(caplog)
     assert why in line
     assert "w0000.json" in line
@@ -121,11 +127,11 @@ def test_a_model_that_is_declared_otherwise_is_ignored_with_one_line(caplog: pyt
     """The others of its file are not; nobody is told of one that is declared no more."""
     one, two = state(1), state(2)
     disk = files(w0000=file_of(1, small=one, medium=two))
-    assert known(PATH.parent, DECLARED | {"small": "s2"}, disk) == {"medium": two}
+    assert tiers_of(PATH.parent, DECLARED | {"small": "s2"}, disk) == {"medium": two}
     [line] = said(caplog)
     assert "small" in line
     caplog.clear()
-    assert known(PATH.parent, {"medium": "m1"}, disk) == {"medium": two}
+    assert tiers_of(PATH.parent, {"medium": "m1"}, disk) == {"medium": two}
     assert said(caplog) == []
 
 
@@ -134,25 +140,25 @@ def test_the_newest_that_knows_a_model_counts() -> None:
     answers; what was measured earlier is not used."""
     one, two, three = state(1), state(2), state(3)
     disk = files(w0000=file_of(5, small=one), w0001=file_of(4, small=two, medium=two))
-    assert known(PATH.parent, DECLARED, disk) == {"small": one, "medium": two}
+    assert tiers_of(PATH.parent, DECLARED, disk) == {"small": one, "medium": two}
     measured = file_of(6, small=TierState(fit=three.fit))
-    assert known(PATH.parent, DECLARED, files(w0000=file_of(5, small=one), measured=measured)) == {
+    assert tiers_of(PATH.parent, DECLARED, files(w0000=file_of(5, small=one), measured=measured)) == {
         "small": msgspec.structs.replace(one, fit=three.fit)
     }
-    assert known(PATH.parent, DECLARED, files(w0000=file_of(7, small=one), measured=measured)) == {"small": one}
-    assert known(PATH.parent, DECLARED, files(measured=measured)) == {"small": TierState(fit=three.fit)}
+    assert tiers_of(PATH.parent, DECLARED, files(w0000=file_of(7, small=one), measured=measured)) == {"small": one}
+    assert tiers_of(PATH.parent, DECLARED, files(measured=measured)) == {"small": TierState(fit=three.fit)}
     assert MEASURED == "measured.json"
 
 
 def test_a_folder_that_is_not_there_or_refuses_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Not there: nothing to say. A refusing disk is said, by the file."""
-    assert known(tmp_path / "learned", DECLARED, Disk()) == {}
+    assert tiers_of(tmp_path / "learned", DECLARED, Disk()) == {}
     assert said(caplog) == []
     for at in (1, 2):
         caplog.clear()
         disk = files(w0000=file_of(1, small=state(1)))
         disk.at = at
-        assert known(PATH.parent, DECLARED, disk) == {}
+        assert tiers_of(PATH.parent, DECLARED, disk) == {}
         assert len(said(caplog)) == 1
 
 
@@ -183,6 +189,12 @@ def with_large(documents: dict[str, str]) -> None:
     )
 
 
+def with_setting(port: int) -> Edit:
+    """The model `small` has engines with another setting, too."""
+    terms = f'settings: {{quick: {{endpoint: "http://127.0.0.1:{port}/v1"}}}}'
+    return replaced("models.yaml", '{endpoint: "SMALL/v1",', f'{{endpoint: "SMALL/v1", {terms},')
+
+
 def test_what_decides_a_models_pace_decides_whether_it_is_the_same(tmp_path: Path) -> None:
     """Where it runs and how its engine is declared; not how many requests it is given at once."""
     base = declarations(workspace(tmp_path / "a"))
@@ -198,7 +210,7 @@ def test_what_decides_a_models_pace_decides_whether_it_is_the_same(tmp_path: Pat
 def test_what_was_measured_of_an_engine_is_of_each_model_on_it(tmp_path: Path) -> None:
     own, fit = workspace(tmp_path, with_engine(1)), state(1).fit
     assert write_measured(own, {"own": fit, "gone": fit}, 7) == ["small"]
-    assert known(tmp_path / FOLDER, declarations(own), Disk()) == {"small": TierState(fit=fit)}
+    assert tiers_of(tmp_path / FOLDER, declarations(own), Disk()) == {"small": TierState(fit=fit)}
     assert write_measured(workspace(tmp_path / "none"), {"own": fit}, 7) == []
 
 
@@ -212,7 +224,8 @@ class Process:
         self.own, self.disk = own, disk
         self.gates = Gates(clock())
         self.gates.resize({"small": (4, 1), "medium": (2, 1)})
-        self.learned = Learned(lambda: self.own, worker, self.gates, clock(), disk)
+        self.governor = Governor()
+        self.learned = Learned(lambda: self.own, worker, self.gates, self.governor, clock(), disk)
 
     def learn(self, seed: int, count: int, model: str = "small") -> None:
         gate = self.gates.of(model)
@@ -245,6 +258,35 @@ def test_what_is_learned_is_written_each_minute_and_at_the_end(tmp_path: Path) -
         assert second.gates.states() == first.gates.states()
         await second.learned.close()
         assert set(disk.files()) == {"w0000.json"}
+
+    run_virtual(main)
+
+
+def test_what_a_setting_gains_is_known_after_a_restart(tmp_path: Path) -> None:
+    """Without its certificate, which was of the process before; and not once the setting is declared otherwise."""
+
+    async def main() -> None:
+        disk = MemoryDisk()
+        first = Process(workspace(tmp_path / "a", with_setting(2)), disk)
+        await first.learned.begin()
+        settings = first.own.snapshot.release.models["small"].settings
+        for number in range(60):
+            on = number % 2 == 0
+            first.governor.observe(
+                "small", settings, "shop", 1, "quick" if on else None, ms=200 if on else 400, tokens=20
+            )
+        measured = first.governor.choose("small", settings, "shop", 1)
+        assert measured is not None
+        assert (measured.setting, measured.why, measured.certificate is None) == ("quick", "measured", False)
+        await first.learned.close()
+        assert disk.files() != {}
+        for number, how, why in ((2, "quick", "remembered"), (3, None, "exploring")):
+            then = Process(workspace(tmp_path / f"b{number}", with_setting(number)), disk)
+            await then.learned.begin()
+            found = [then.governor.choose("small", settings, "shop", 1) for _ in range(3)]
+            assert {(one.setting, one.why, one.certificate) for one in found if one is not None} >= {(how, why, None)}
+            assert any(one is not None and one.gain == 2 for one in found) == (number == 2)
+            await then.learned.close()
 
     run_virtual(main)
 

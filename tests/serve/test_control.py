@@ -14,6 +14,7 @@ import pytest
 
 from support.live import Live, live, patient_example, trimtab
 from support.serving import eventually
+from trimtab.surfaces.processes.priority import LEVEL
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -42,9 +43,15 @@ def taken_in(folder: Path) -> int:
     return int(msgspec.json.decode(trimtab("lake", "status", "--workspace", str(folder), "--json"))["rows"])
 
 
+def priorities(pid: int) -> set[int]:
+    """Of a process's threads (proc(5): `nice`)."""
+    found = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return {int(one.rsplit(")", 1)[1].split()[16]) for one in found}
+
+
 def test_an_alert_is_told_while_the_gateway_serves(tmp_path: Path) -> None:
     """A month's spend is over at the first request: the webhook hears of it. Killed before, control is started again;
-    requests are answered meanwhile. The lake takes in what is recorded."""
+    requests are answered meanwhile. The lake takes in what is recorded, behind all else."""
     folder, told = tmp_path / "ws", SimpleQueue[bytes]()
     patient_example(folder)
     settings = folder / "trimtab.yaml"
@@ -64,6 +71,7 @@ def test_an_alert_is_told_while_the_gateway_serves(tmp_path: Path) -> None:
             },
         }
         assert eventually(lambda: taken_in(folder) == 1)
+        assert priorities(control_pid(server)) == {0, LEVEL}  # the lake gives way, alerts do not
         (folder / "slo.yaml").write_bytes(msgspec.json.encode(document))
         body = msgspec.json.decode(told.get(timeout=60))
     webhook.shutdown()

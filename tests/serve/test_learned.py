@@ -23,7 +23,7 @@ from trimtab.core.clock import SystemClock
 from trimtab.foundations.podmodel import Fit, Pod
 from trimtab.foundations.store import Disk
 from trimtab.surfaces.doctor.measured import Measured
-from trimtab.surfaces.learned import FOLDER, declarations, known, write_measured
+from trimtab.surfaces.learned import FOLDER, declarations, read, tiers, write_measured
 
 PATIENT = replaced("tenants/shop.yaml", "e2e_ms: 4000", "e2e_ms: 60000, deadline_ms: 60000")
 
@@ -98,7 +98,7 @@ def test_what_the_doctor_measures_is_what_the_gateway_goes_by(tmp_path: Path) ->
             assert 0 <= error.median <= error.p90
     assert measured.kept == [one.engine for one in measured.engines if one.fitted.enough]  # models are named like them
     declared = declarations(load(workspace, SystemClock()))
-    found = known(workspace / FOLDER, declared, Disk())
+    found = tiers(read(workspace / FOLDER, Disk()), declared)
     assert list(found) == measured.kept
     for one in measured.engines:
         assert not one.fitted.enough or found[one.engine].fit.pod == one.fitted.pod

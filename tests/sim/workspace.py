@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -97,8 +97,8 @@ class Words:
     def count(self, text: str) -> int:
         return len(text.split())
 
-    def written(self, pieces: Sequence[str]) -> int:
-        return self.count("".join(pieces))
+    def written(self, text: str, pieces: int) -> int:
+        return self.count(text)
 
     def upper_bound(self, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> int | None:
         return prompt_bound(messages, extra)

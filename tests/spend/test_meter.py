@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from spend.world import HandClock, Purse, day, entry, in_memory
@@ -12,8 +10,8 @@ from trimtab.dataplane.spend import Meter
 from trimtab.surfaces.twin import run_virtual
 
 
-def characters(pieces: Sequence[str]) -> int:
-    return sum(map(len, pieces))
+def characters(text: str, pieces: int) -> int:
+    return len(text)
 
 
 CENT_A_TOKEN = Price(input=0, output=NANO // 100 * 1_000_000)
@@ -28,10 +26,8 @@ def test_only_what_is_not_paid_for_is_over(usd: float, over: int) -> None:
         purse = Purse(in_memory(HandClock()), entry(day(str(usd))))
         lease = await purse.lease(0.2)
         meter = Meter(lease, CENT_A_TOKEN, prompt=0, spent=0, most=100, count=characters)
-        produced = ["x" * 10]
-        assert await meter.over(produced) == 0
-        produced.append("x" * 490)
-        assert await meter.over(produced) == over
+        assert await meter.over("x" * 10, 1) == 0
+        assert await meter.over("x" * 490, 1) == over
         assert lease.granted == int(usd * NANO)
 
     run_virtual(main)
@@ -43,9 +39,7 @@ def test_an_answer_that_heeds_no_cap_is_over_though_all_of_it_is_paid_for() -> N
     async def main() -> None:
         purse = Purse(in_memory(HandClock()), entry(day("1")))
         meter = Meter(await purse.lease(1), CENT_A_TOKEN, prompt=0, spent=0, most=100, count=characters)
-        produced = ["x" * 1600]
-        assert await meter.over(produced) == 0
-        produced.append("x")
-        assert await meter.over(produced) == 1
+        assert await meter.over("x" * 1600, 1) == 0
+        assert await meter.over("x", 1) == 1
 
     run_virtual(main)

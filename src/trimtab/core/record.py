@@ -199,10 +199,11 @@ class SettingRow(msgspec.Struct, kw_only=True):
     """Whose `settings`."""
     name: str | None
     """The setting; null: the model's own endpoints."""
-    why: Literal["measured", "measured for all", "neighbour", "exploring", "batch", "overhead"]
-    """What decided: the tenant's own measurements (with a certificate), those of all tenants, those at other numbers of
-    requests; or it was this request's turn to show what the other choice takes. Or too many requests ran (`batch`), or
-    the engine proposed too many tokens in vain (`overhead`)."""
+    why: Literal["measured", "remembered", "measured for all", "neighbour", "exploring", "batch", "overhead"]
+    """What decided: the tenant's own measurements (with a certificate), what was decided before the gateway started
+    anew, the measurements of all tenants, those at other numbers of requests; or it was this request's turn to show
+    what the other choice takes. Or too many requests ran (`batch`), or the engine proposed too many tokens in vain
+    (`overhead`)."""
     running: int
     """Requests of the model that ran, whatever their setting."""
     about: str

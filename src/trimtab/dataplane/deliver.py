@@ -165,7 +165,7 @@ async def _paid(run: Run, answering: Answering) -> list[Chunk | Text]:
     meter = run.meter
     if meter is None or not some or answering.is_whole:
         return some
-    over = await meter.over(answering.produced)
+    over = await meter.over(*answering.produced.fresh())
     if not over:
         return some
     run.cut = True

@@ -172,7 +172,7 @@ class Run:
     def note_written(self) -> None:
         """How much of the answer has come: the gate learns by it. Of a whole one nobody saw when it was written."""
         if self.ticket is not None and self.answering is not None and not self.answering.is_whole:
-            self.ticket.wrote(len(self.answering.produced))
+            self.ticket.wrote(self.answering.produced.pieces)
 
     def end_flight(self) -> None:
         flight, self.flight = self.flight, None

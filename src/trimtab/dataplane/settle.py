@@ -187,12 +187,12 @@ def count_usage(run: Run) -> None:
             prompt = sum(counter.count(part) + around for part in parts)
         completion = usage.completion
         if completion is None:
-            completion = counter.written(answering.produced)
+            completion = counter.written(answering.produced.text, answering.produced.pieces)
         usage = msgspec.structs.replace(usage, prompt=prompt, completion=completion, source=counter.source)
     elif isinstance(counter, RatioEstimator) and usage.prompt and run.before is None:
         counter.observe(sum(map(len, texts(run.sent))), usage.prompt)
         if usage.completion and not usage.reasoning:  # what was thought is billed, and not shown
-            counter.observe_answer(answering.produced, usage.completion)
+            counter.observe_answer(len(answering.produced.text), answering.produced.pieces, usage.completion)
     for row in run.record.attempts:
         if row.reason == "outrun" and row.usage is None:  # its prompt was read there, too
             row.usage = Usage(prompt=usage.prompt, completion=0, source="estimated")

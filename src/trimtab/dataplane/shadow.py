@@ -176,7 +176,7 @@ class Shadow:
             choices = [choice for event in some if isinstance(event, Chunk) for choice in event.choices]
             reasons = [str(choice["finish_reason"]) for choice in choices if choice.get("finish_reason")]
             row.finish_reason = reasons[-1] if reasons else row.finish_reason
-            ticket.wrote(len(self._answering.produced))
+            ticket.wrote(self._answering.produced.pieces)
         row.attempts[-1].outcome, row.status = "success", 200
         self.close()
 
@@ -213,7 +213,9 @@ class Shadow:
             return usage
         texts = [self._plan.variant.system or "", *settle.texts(self._sent)]
         prompt = usage.prompt if usage.prompt is not None else sum(counter.count(text) for text in texts if text)
-        completion = usage.completion if usage.completion is not None else counter.written(found.produced)
+        completion = usage.completion
+        if completion is None:
+            completion = counter.written(found.produced.text, found.produced.pieces)
         return msgspec.structs.replace(usage, prompt=prompt, completion=completion, source=counter.source)
 
 

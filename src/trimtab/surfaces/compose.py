@@ -29,6 +29,7 @@ from trimtab.dataplane.plane import DataPlane
 from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, resolve_secret
 from trimtab.foundations.embed import create_embedder
+from trimtab.surfaces import indexes
 from trimtab.surfaces.corpora import Corpora
 from trimtab.surfaces.credentials import Keyring
 from trimtab.surfaces.hints import hints
@@ -124,7 +125,7 @@ class LiveGateway:
         self._metrics = Metrics(counts, self._lag, self._parts, clock)
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
-        self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, clock)
+        self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, plane.governor, clock)
         self._keyring = Keyring(clock, plane.dialer)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
@@ -141,7 +142,7 @@ class LiveGateway:
         telemetry = workspace.settings.telemetry
         secret = secret_of(folder)
         embedder = create_embedder("nano", clock)
-        classifier = await clock.offload(Classifier, clock, embedder)
+        classifier = await clock.offload(Classifier, clock, embedder, indexes.labels(folder, embedder))
         prepared = await classifier.prepare(workspace.snapshot.tenancy.tenants)
         counts = Counts(lambda: declared(plane.configuration, embedder.name), clock)
         traces = open_traces(telemetry, folder, control.worker, clock, counts.exemplar)

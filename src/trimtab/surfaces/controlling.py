@@ -9,12 +9,15 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import TrimtabError
+from trimtab.surfaces.processes.priority import step_back
 
 DAY_S: Final = 86_400
 WATCH_S: Final = 60.0
@@ -85,16 +88,17 @@ class Controlling:
             return
         table, compacted_ns = open_lake(terms, self._workspace), clock.wall_ns()
         rows, staging = self._workspace / "var" / "records", self._workspace / STAGING
-        while True:
-            done = await asyncio.to_thread(lakes.ingest, rows, table, staging, source=terms.source)
-            for problem in done.damaged:
-                _log.warning("lake: left out, damaged: %s", problem)
-            if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
-                compacted_ns = clock.wall_ns()
-                await asyncio.to_thread(
-                    lakes.compact, table, keep_days=terms.keep_days, history_h=terms.history_h, now_ns=compacted_ns
-                )
-            await asyncio.sleep(terms.follow_s)
+        take = partial(lakes.ingest, rows, table, staging, source=terms.source)
+        join = partial(lakes.compact, table, keep_days=terms.keep_days, history_h=terms.history_h)
+        with ThreadPoolExecutor(1, "lake", initializer=step_back) as behind:
+            while True:
+                done = await asyncio.get_running_loop().run_in_executor(behind, take)
+                for problem in done.damaged:
+                    _log.warning("lake: left out, damaged: %s", problem)
+                if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
+                    compacted_ns = clock.wall_ns()
+                    await asyncio.get_running_loop().run_in_executor(behind, partial(join, now_ns=compacted_ns))
+                await asyncio.sleep(terms.follow_s)
 
 
 def _has(path: Path, words: bytes) -> bool:

@@ -13,10 +13,11 @@ import msgspec
 from trimtab.core.clock import Clock
 from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane.retrieval import CorpusError, Stored, build, corpus_id, load, read_corpus, save
-from trimtab.foundations.embed import Embedder
+from trimtab.foundations.embed import Embedder, KeptVectors
 
 CORPORA = "corpora"
 INDEXES = "var/index"
+LABELS = "var/index/labels.npz"
 State = Literal["ready", "stale", "absent", "damaged", "no corpus"]
 
 
@@ -30,6 +31,11 @@ class IndexStatus(msgspec.Struct, frozen=True, kw_only=True):
     languages: list[str]
     index: str | None
     detail: str | None = None
+
+
+def labels(workspace: Path, embedder: Embedder) -> KeptVectors:
+    """Vectors of what channels' intents are told by, over restarts."""
+    return KeptVectors(workspace / LABELS, embedder.name)
 
 
 def used(tenancy: Tenancy) -> list[str]:

@@ -41,7 +41,7 @@ async def open_plane(
 ) -> DataPlane:
     """The workspace's data plane with these tenants, and without replicas; builds indexes that are not there."""
     snapshot = msgspec.structs.replace(workspace.snapshot, tenancy=tenancy)
-    classifier = Classifier(clock, embedder)
+    classifier = Classifier(clock, embedder, indexes.labels(workspace.folder, embedder))
     counters = {name: RatioEstimator() for name in snapshot.release.models}
     corpora = {}
     for name in indexes.used(tenancy):

@@ -1,4 +1,4 @@
-"""What is known of models' pace, over restarts: small files in the workspace's `var/learned`.
+"""What is known of models' pace, and of what their settings gain, over restarts: small files in `var/learned`.
 
 Each gateway worker writes its own, `w0000.json`, every minute when something was learned and at a clean stop; `trimtab
 doctor --measure` writes `measured.json`. Who starts goes by the newest that knows a model. Measured coefficients come
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,10 @@ import msgspec
 from trimtab.controlplane.registry import Workspace
 from trimtab.core.clock import Clock
 from trimtab.core.errors import TrimtabError
+from trimtab.core.models import own_model, setting_model
 from trimtab.dataplane.admission import Gates
 from trimtab.dataplane.admission.tier import TierState
+from trimtab.dataplane.inference import Gain, Governor
 from trimtab.foundations.podmodel import FitState
 from trimtab.foundations.store import Disk
 from trimtab.foundations.store.line import frame, unframe
@@ -54,12 +56,21 @@ class Known(msgspec.Struct, frozen=True):
     state: TierState
 
 
+class Gained(msgspec.Struct, frozen=True):
+    """What was decided of one setting: `of` says as what it and its model were declared."""
+
+    of: str
+    decided: list[Gain]
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """What a file says. `wall_ns`: when it was written, since the Unix epoch."""
 
     version: int = VERSION
     wall_ns: int
     models: dict[str, Known]
+    gains: dict[str, Gained] = {}
+    """Of settings of engines, by `MODEL+SETTING`."""
 
 
 class _Version(msgspec.Struct):
@@ -74,11 +85,19 @@ class Learned:
     """
 
     def __init__(
-        self, workspace: Callable[[], Workspace], worker: int, gates: Gates, clock: Clock, disk: Disk | None = None
+        self,
+        workspace: Callable[[], Workspace],
+        worker: int,
+        gates: Gates,
+        governor: Governor,
+        clock: Clock,
+        disk: Disk | None = None,
     ) -> None:
-        self._workspace, self._gates, self._clock, self._disk = workspace, gates, clock, disk or Disk()
+        self._workspace, self._gates, self._governor = workspace, gates, governor
+        self._clock, self._disk = clock, disk or Disk()
         self._path = workspace().folder / FOLDER / f"w{worker:04d}.json"
         self._written: dict[str, Known] = {}
+        self._gains: dict[str, Gained] = {}
         """What is on the disk by now, or was before this process."""
         self._ended = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -86,8 +105,11 @@ class Learned:
 
     async def begin(self) -> None:
         declared = declarations(self._workspace())
-        found = await self._clock.offload(known, self._path.parent, declared, self._disk)
-        for model, state in found.items():
+        files = await self._clock.offload(read, self._path.parent, self._disk)
+        self._gains = gains(files, declared)
+        for one in self._gains.values():
+            self._governor.remember(one.decided)
+        for model, state in tiers(files, declared).items():
             try:
                 self._gates.restore({model: state})
             except ValueError:
@@ -122,16 +144,20 @@ class Learned:
             if model in declared and state.is_enough
         }
         kept |= learned
-        if kept == self._written:
+        gained = {name: one for name, one in self._gains.items() if one.of == _both(name, declared)}
+        for name, decided in _by_setting(self._governor.decided()).items():
+            if (of := _both(name, declared)) is not None:
+                gained[name] = Gained(of, decided)
+        if (kept, gained) == (self._written, self._gains):
             return
         try:
-            await self._clock.offload(write, self._path, kept, self._clock.wall_ns(), self._disk)
+            await self._clock.offload(write, self._path, kept, self._clock.wall_ns(), self._disk, gained)
         except (OSError, UnusableError) as error:
             if not self._failing:
                 _log.error("what is learned of models can't be kept in %s, a restart forgets it: %s", FOLDER, error)
             self._failing = True
         else:
-            self._written, self._failing = kept, False
+            self._written, self._gains, self._failing = kept, gained, False
 
 
 def declarations(workspace: Workspace) -> dict[str, str]:
@@ -144,16 +170,16 @@ def declarations(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def known(folder: Path, declared: Mapping[str, str], disk: Disk) -> dict[str, TierState]:
-    """What the files of the folder say of models that are declared so. What is ignored is said in the log."""
+def read(folder: Path, disk: Disk) -> list[tuple[str, File]]:
+    """The files of the folder by name, the newest last. What is ignored is said in the log."""
     files: list[tuple[int, str, File]] = []
     try:
         names = disk.names(folder)
     except FileNotFoundError:
-        return {}
+        return []
     except OSError as error:
         _log.warning("what was learned before is ignored: %s", error)
-        return {}
+        return []
     for name in sorted(names):
         if name.endswith(".json"):
             try:
@@ -162,14 +188,37 @@ def known(folder: Path, declared: Mapping[str, str], disk: Disk) -> dict[str, Ti
                 _log.warning("%s is ignored: %s", FOLDER / name, error)
             else:
                 files.append((file.wall_ns, name, file))
+    return [(name, file) for _, name, file in sorted(files, key=lambda one: one[:2])]
+
+
+def tiers(files: Iterable[tuple[str, File]], declared: Mapping[str, str]) -> dict[str, TierState]:
+    """What they say of models that are declared so."""
     found: dict[str, TierState] = {}
-    for _, name, file in sorted(files, key=lambda one: one[:2]):  # the newest last
+    for name, file in files:
         for model, one in file.models.items():
             if declared.get(model, one.of) != one.of:
                 _log.warning("%s is ignored for %s, which is declared otherwise by now", FOLDER / name, model)
             elif model in declared:
                 before = found.get(model) if name == MEASURED else None
                 found[model] = one.state if before is None else msgspec.structs.replace(before, fit=one.state.fit)
+    return found
+
+
+def gains(files: Iterable[tuple[str, File]], declared: Mapping[str, str]) -> dict[str, Gained]:
+    """What they say of settings that are declared so."""
+    return {name: one for _, file in files for name, one in file.gains.items() if one.of == _both(name, declared)}
+
+
+def _both(setting: str, declared: Mapping[str, str]) -> str | None:
+    """As what a setting and the model's own endpoints are declared; None: one of them is not."""
+    own, other = declared.get(setting), declared.get(own_model(setting))
+    return None if own is None or other is None else f"{own}{other}"
+
+
+def _by_setting(decided: Iterable[Gain]) -> dict[str, list[Gain]]:
+    found: dict[str, list[Gain]] = {}
+    for one in decided:
+        found.setdefault(setting_model(one.model, one.setting), []).append(one)
     return found
 
 
@@ -187,7 +236,9 @@ def decode(data: bytes) -> File:
         raise UnusableError("it is whole, and no such file") from error
 
 
-def write(path: Path, models: Mapping[str, Known], wall_ns: int, disk: Disk) -> None:
+def write(
+    path: Path, models: Mapping[str, Known], wall_ns: int, disk: Disk, gains: Mapping[str, Gained] | None = None
+) -> None:
     """Whole and durable, or as it was before. Raises OSError, and UnusableError for a file of a newer Trimtab, which is
     never written over."""
     try:
@@ -198,7 +249,7 @@ def write(path: Path, models: Mapping[str, Known], wall_ns: int, disk: Disk) -> 
         if error.newer:
             raise UnusableError(f"{path.name} was written by a newer Trimtab: {error}", newer=True) from None
     disk.make_folder(path.parent)
-    disk.put(path, frame(msgspec.json.encode(File(wall_ns=wall_ns, models=dict(models)))))
+    disk.put(path, frame(msgspec.json.encode(File(wall_ns=wall_ns, models=dict(models), gains=dict(gains or {})))))
 
 
 def write_measured(workspace: Workspace, engines: Mapping[str, FitState], wall_ns: int) -> list[str]:
@@ -220,12 +271,15 @@ __all__ = [
     "MEASURED",
     "VERSION",
     "File",
+    "Gained",
     "Known",
     "Learned",
     "UnusableError",
     "declarations",
     "decode",
-    "known",
+    "gains",
+    "read",
+    "tiers",
     "write",
     "write_measured",
 ]

@@ -32,6 +32,7 @@ from trimtab.dataplane.admission.bookings import Bookings
 from trimtab.dataplane.admission.foreign import Told
 from trimtab.dataplane.admission.queue import Entry, FairQueue, cost
 from trimtab.dataplane.admission.replica import STEP, Running
+from trimtab.dataplane.admission.room import endings_ms, endings_until, takes_ms
 from trimtab.dataplane.admission.shares import Shares
 from trimtab.dataplane.admission.tier import Foreseen, Look, Tier
 from trimtab.dataplane.admission.turn import Turn
@@ -241,9 +242,9 @@ class Gate:
             return LEAST_MS
         endings = 1
         if look.short in ("ttft", "itl", "e2e"):
-            endings = self.tier.endings_until(turn, self._clock.now_ns()) or self.used
+            endings = endings_until(self.tier, turn, self._clock.now_ns()) or self.used
         ahead = self._queue.ahead(turn.rank, turn.tenant) + len(self._promised)
-        ms = self.tier.endings_ms(endings + ahead, self._clock.now_ns())
+        ms = endings_ms(self.tier, endings + ahead, self._clock.now_ns())
         if ms is None:
             wait_ms = self.view().expected_wait_ms
             ms = UNKNOWN_MS if wait_ms is None else wait_ms
@@ -295,8 +296,8 @@ class Gate:
 
     def _interval_ns(self, turn: Turn, now_ns: int) -> float:
         """Between two who are let in while the tier is full (Little's law)."""
-        takes_ms = self.tier.takes_ms(turn.ask, now_ns) or self._service_ms or UNKNOWN_MS
-        return takes_ms * NS_PER_MS / max(1.0, self._busy)
+        each_ms = takes_ms(self.tier, turn.ask, now_ns) or self._service_ms or UNKNOWN_MS
+        return each_ms * NS_PER_MS / max(1.0, self._busy)
 
     def _may_probe(self, turn: Turn, look: Look, now_ns: int) -> bool:
         if look.short not in ("ttft", "itl", "e2e") or not look.idle:

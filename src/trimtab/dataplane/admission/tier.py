@@ -31,7 +31,6 @@ from trimtab.foundations.podmodel import (
     Predictor,
     Sample,
     Times,
-    decode_pass_ms,
     learned_at,
 )
 from trimtab.foundations.stats import Certificate, Level, Rate
@@ -147,6 +146,11 @@ class Tier:
         return len(self._replicas)
 
     @property
+    def places(self) -> Sequence[Replica]:
+        """The replicas themselves."""
+        return self._replicas
+
+    @property
     def known(self) -> tuple[Figure, ...]:
         """Figures of which enough passes were seen for a forecast to mean something. Prompts tell their pace first."""
         return known(*self.predictor.fit.samples)
@@ -226,9 +230,9 @@ class Tier:
         times = self.predictor.forecast(load, ask)
         told = {figure: times.of(figure) * self.predictor.ratio(figure, level) for figure in FIGURES}
         waited_ms = (now_ns - turn.at_ns) / NS_PER_MS
-        targets = _targets(turn)
+        targets = targets_of(turn)
         late = [one for one in known if told[one] + (waited_ms if one != "itl" else 0.0) > targets[one]]
-        waived = () if turn.strict or not late else tuple(one for one in late if one not in self._on_idle(turn)[1])
+        waived = () if turn.strict or not late else tuple(one for one in late if one not in self.on_idle(turn)[1])
         short: Short | None = next((one for one in late if one not in waived), None)
         if (
             short is None
@@ -273,67 +277,19 @@ class Tier:
 
     def can_keep(self, turn: Turn) -> bool:
         """Whether its targets could be kept if nothing else ran; also where nobody knows."""
-        return not self.is_ready or len(self._on_idle(turn)[1]) == len(FIGURES)
+        return not self.is_ready or len(self.on_idle(turn)[1]) == len(FIGURES)
 
     def latest_ns(self, turn: Turn) -> int | None:
         """Until when waiting makes sense: from then on even an idle tier would miss its targets. None: nobody knows."""
         if not self.is_ready:
             return None
-        level, (times, kept) = self.level(turn.latency.percentile), self._on_idle(turn)
+        level, (times, kept) = self.level(turn.latency.percentile), self.on_idle(turn)
         found = []
         dues: tuple[tuple[Figure, int], ...] = (("ttft", turn.first_due_ns), ("e2e", turn.due_ns))
         for figure, due_ns in dues:
             if turn.strict or figure in kept:
                 found.append(due_ns - int(times.of(figure) * self.predictor.ratio(figure, level) * NS_PER_MS))
         return min(found, default=None)
-
-    # --- when there will be room
-
-    def takes_ms(self, ask: Ask, now_ns: int) -> float | None:
-        """From its admission to its end, as it is now; None: nobody knows."""
-        return self.predictor.forecast(self._fewest(now_ns).load(now_ns), ask).e2e_ms if self.is_ready else None
-
-    def endings_ms(self, number: int, now_ns: int) -> float | None:
-        """Until so many of those who run now, and of those that follow them, have ended: as often as answers end, which
-        is not when the shortest is expected to. None: nobody knows."""
-        if not self.is_ready:
-            return None
-        pod = self.predictor.fit.pod
-        rests: list[float] = []
-        for place in self._replicas:
-            pass_ms = decode_pass_ms(pod, place.load(now_ns))
-            rests += [one.left(one.ask.output) * pass_ms for one in place.running]
-        if not any(rests):
-            return None
-        return number * 2 * sum(rests) / len(rests) ** 2  # who runs is half through, on average
-
-    def endings_until(self, turn: Turn, now_ns: int) -> int | None:
-        """How many of those who run must end for its own targets to be met; None: all would not do."""
-        load, running = self._fewest(now_ns).load(now_ns), sum(map(len, self._replicas))
-        level, targets = self.level(turn.latency.percentile), _targets(turn)
-        judged = {
-            figure: targets[figure] / self.predictor.ratio(figure, level)
-            for figure in FIGURES
-            if turn.strict or figure in self._on_idle(turn)[1]
-        }
-
-        def fits(ended: int) -> bool:
-            left = (running - ended) / running if running else 0.0
-            lighter = Load(
-                running=(load.running + load.coming) * left,
-                held=(load.held + load.coming_held) * left,
-                busy=load.busy * left,
-            )
-            times = self.predictor.forecast(lighter, turn.warmest)
-            return all(times.of(figure) <= target for figure, target in judged.items())
-
-        if not fits(running):
-            return None
-        low, high = 0, running
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(middle) else (middle + 1, high)
-        return low
 
     # --- what runs
 
@@ -417,19 +373,20 @@ class Tier:
             self._learned_ns[sample.prompt > 0] = now_ns
             self.predictor.fit.observe(sample)
 
-    def _fewest(self, now_ns: int) -> Replica:
+    def fewest(self, now_ns: int) -> Replica:
+        """Where the fewest run, others' requests counted."""
         return min(self._replicas, key=lambda one: one.crowd(now_ns))
 
     def _named(self, replica: str | None) -> Replica | None:
         return next((one for one in self._replicas if one.id == replica), None)
 
-    def _on_idle(self, turn: Turn) -> tuple[Times, tuple[Figure, ...]]:
+    def on_idle(self, turn: Turn) -> tuple[Times, tuple[Figure, ...]]:
         """What an idle tier would take, and the targets that it would keep at the contract's own percentile: what past
         misses have made of the level is left out, else a strict level would waive targets in place of keeping them."""
         last = self._alone
         if last is None or last[0] is not turn:
             times, level = self.predictor.forecast(Load(), turn.warmest), 1 - learned_at(turn.latency.percentile)
-            targets, ratio = _targets(turn), self.predictor.ratio
+            targets, ratio = targets_of(turn), self.predictor.ratio
             kept = tuple(one for one in FIGURES if times.of(one) * ratio(one, level) <= targets[one])
             last = self._alone = (turn, times, kept)
         return last[1], last[2]
@@ -446,7 +403,7 @@ def known(decode: float, prefill: float) -> tuple[Figure, ...]:
     return FIGURES if decode >= 2 * NEEDED else FIGURES[:1]
 
 
-def _targets(turn: Turn) -> dict[Figure, float]:
+def targets_of(turn: Turn) -> dict[Figure, float]:
     latency = turn.latency
     return {"ttft": latency.ttft_ms, "itl": latency.itl_ms, "e2e": latency.e2e_ms}
 

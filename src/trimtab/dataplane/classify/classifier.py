@@ -24,7 +24,7 @@ from trimtab.core.tenancy import Channel, Tenant
 from trimtab.dataplane.classify import complexity, cues, language, risk
 from trimtab.dataplane.classify.intents import DECIDES, Floats, IntentModel, examples
 from trimtab.dataplane.classify.text import Turn, last_turn
-from trimtab.foundations.embed import Embedder, Vectors, cleaned
+from trimtab.foundations.embed import Embedder, KeptVectors, Vectors, cleaned, digest
 
 Name = Literal["language", "intent", "complexity", "risk"]
 ALL: Final[frozenset[Name]] = frozenset({"language", "intent", "complexity", "risk"})
@@ -54,10 +54,10 @@ class _Open(NamedTuple):
 
 
 class Classifier:
-    """One for a process. `embedder` None: intents by spelling alone."""
+    """One for a process. `embedder` None: intents by spelling alone. `kept`: vectors of examples, over restarts."""
 
-    def __init__(self, clock: Clock, embedder: Embedder | None) -> None:
-        self._clock, self._embedder = clock, embedder
+    def __init__(self, clock: Clock, embedder: Embedder | None, kept: KeptVectors | None = None) -> None:
+        self._clock, self._embedder, self._kept = clock, embedder, kept
         self._language = language.LanguageModel()
         self._background = _background()
         self._vectors: dict[str, Vectors] = {}
@@ -182,14 +182,33 @@ class Classifier:
         if not texts or self._embedder is None:
             return None, None
         wanted = dict.fromkeys([*texts, *self._background])
-        new = [text for text in wanted if text not in self._vectors]
+        before = self._vectors or await self._recalled(wanted)
+        new = [text for text in wanted if text not in before]
         try:
             rows = await self._embedder.queries([excerpt(text) for text in new])
         except Exception as error:  # noqa: BLE001 - a configuration without embeddings still serves
             _log.exception("no embeddings: intents are told by spelling alone")
             return None, f"no embeddings: {error}"
-        known = {**self._vectors, **dict(zip(new, rows, strict=True))}
-        return {text: known[text] for text in wanted}, None
+        known = {**before, **dict(zip(new, rows, strict=True))}
+        found = {text: known[text] for text in wanted}
+        if new:
+            await self._keep(found)
+        return found, None
+
+    async def _recalled(self, texts: Iterable[str]) -> dict[str, Vectors]:
+        """Of these texts, what a process before this one has left."""
+        if self._kept is None:
+            return {}
+        kept = await self._clock.offload(self._kept.read)
+        return {text: kept[key] for text in texts if (key := digest(excerpt(text))) in kept}
+
+    async def _keep(self, vectors: Mapping[str, Vectors]) -> None:
+        if self._kept is None:
+            return
+        try:
+            await self._clock.offload(self._kept.write, {digest(excerpt(text)): row for text, row in vectors.items()})
+        except OSError as error:
+            _log.warning("vectors of examples can't be kept, the next start embeds them again: %s", error)
 
     def _fit(self, intents: Mapping[str, Sequence[str]], vectors: Mapping[str, Vectors] | None) -> IntentModel:
         short = {name: [excerpt(text) for text in said] for name, said in intents.items()}

@@ -11,7 +11,7 @@ from trimtab.dataplane.inference.dialects import WIRES, encode, unfit
 from trimtab.dataplane.inference.dialer import Dialer, Origin
 from trimtab.dataplane.inference.fleet import Fleet, Replica, ReplicaView
 from trimtab.dataplane.inference.generate import Hedge, Patience, generate
-from trimtab.dataplane.inference.governor import Chosen, Governor
+from trimtab.dataplane.inference.governor import Chosen, Gain, Governor
 from trimtab.dataplane.inference.hedges import HedgeBudget
 from trimtab.dataplane.inference.prefix import Prompt, prompt_of
 from trimtab.dataplane.inference.retries import RetryBudget, Tries
@@ -36,6 +36,7 @@ __all__ = [
     "Dialer",
     "Fault",
     "Fleet",
+    "Gain",
     "Governor",
     "Hedge",
     "HedgeBudget",

@@ -43,6 +43,7 @@ from trimtab.dataplane.inference.plain import PlainText
 from trimtab.dataplane.inference.slots import Lot, Sender, Slots, with_lot
 from trimtab.dataplane.inference.sse import EventParser
 from trimtab.dataplane.inference.usage import UsageReducer
+from trimtab.foundations.tokens import Produced
 
 MAX_ERROR_BYTES = 65536
 MAX_ANSWER_BYTES = 16 << 20
@@ -99,7 +100,7 @@ class Answering:
         self.stall_s: float | None = None
         """How long it may say nothing once it has begun; None: as long as the request may last. Comments and blank
         lines are nothing."""
-        self.produced: list[str] = []
+        self.produced = Produced()
         self.beside_usage: dict[str, Any] = {}
         """Other fields of the chunk that only told usage: they belong beside the usage that the caller gets."""
 
@@ -196,7 +197,7 @@ class Answering:
                 continue
             text = self._plain.read(event)
             if text is not None:
-                self.produced.append(text.content)
+                self.produced.add(text.content)
                 self._ready.append(text)
                 continue
             if event.strip() == b"[DONE]":
@@ -215,7 +216,7 @@ class Answering:
             return _object(data)
         except MalformedAnswer:
             self.skipped += 1
-            if self.skipped > MOST_SKIPPED or not self.produced:
+            if self.skipped > MOST_SKIPPED or not self.produced.pieces:
                 raise
             return None
 
@@ -251,7 +252,8 @@ class Answering:
 
     def _note(self, delta: dict[str, Any]) -> None:
         """Keep what was produced, for counting."""
-        self.produced += _said(delta)
+        for piece in _said(delta):
+            self.produced.add(piece)
 
     def _done(self) -> None:
         if len(self._finished) < self.plan.choices:

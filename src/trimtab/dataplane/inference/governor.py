@@ -7,14 +7,15 @@ many requests run (powers of two), as the time that an answer took for each of i
 
 A setting is compared with the model's own endpoints by two bets (`stats.Worse`): that it is faster, that it is slower.
 Whichever wins decides, with its certificate, and both begin anew, so that a change of traffic is found. Until then the
-tenant goes by what holds for all tenants together, then by the neighbouring numbers of requests (a gain does not grow
-with them), else requests alternate. A few go the other way for ever (`EVERY`), else nothing would be learned any more.
+tenant goes by what was decided before a restart, by what holds for all tenants together, or by the neighbouring numbers
+of requests (a gain does not grow with them), else requests alternate. A few go the other way for ever (`EVERY`), else
+nothing would be learned any more.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import log2
 from typing import Final, Literal
 
@@ -23,7 +24,7 @@ import msgspec
 from trimtab.core.models import Setting
 from trimtab.foundations.stats import Certificate, Seen, Worse
 
-Why = Literal["measured", "measured for all", "neighbour", "exploring", "batch", "overhead"]
+Why = Literal["measured", "remembered", "measured for all", "neighbour", "exploring", "batch", "overhead"]
 
 ALPHA: Final = 0.05
 """Probability that one decision is wrong."""
@@ -60,39 +61,58 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """Of the last decision; None where others' measurements, or none, decided."""
 
 
+class Gain(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided of a setting, as another process may go on with it: without the evidence, which was its own.
+
+    `tenant` empty: all of them; `at`: the power of two of the requests that run.
+    """
+
+    model: str
+    setting: str
+    tenant: str
+    at: int
+    faster: bool
+    gain: float | None
+
+
 class _Cell:
     """One setting beside the model's own endpoints, for one tenant or all, at one number of requests."""
 
-    __slots__ = ("certificate", "faster", "means", "middle", "slower", "standing", "turns")
+    __slots__ = ("certificate", "faster", "means", "middle", "remembered", "slower", "standing", "turns")
 
     def __init__(self) -> None:
         self.faster, self.slower = Worse(0.0), Worse(0.0)
         self.standing: bool | None = None
         self.certificate: Certificate | None = None
+        self.remembered: Gain | None = None
+        """What `standing` comes from, until something was decided here."""
         self.turns = 0
         self.middle: float | None = None
-        """log2 of ms a token of both; losses are octaves from it, cut at one either way."""
+        """log2 of ms a token of both; losses are octaves from it, cut at a half either way: gains are small, and who
+        took thrice as long says no more than who took half as long again."""
         self.means: dict[bool, float] = {}
         """log2 of ms a token, with the setting and without."""
 
     def observe(self, on: bool, octave: float) -> None:
         if self.middle is None:
             self.middle = octave
-        loss = min(max(0.5 + (octave - self.middle) / 2, 0.0), 1.0)
+        loss = min(max(0.5 + octave - self.middle, 0.0), 1.0)
         self.faster.observe(Seen("old" if on else "new", loss))
         self.slower.observe(Seen("new" if on else "old", loss))
         self.middle += WEIGHT * (octave - self.middle)
         self.means[on] = self.means.get(on, octave) + WEIGHT * (octave - self.means.get(on, octave))
         for test, found in ((self.faster, True), (self.slower, False)):
             if test.p_value <= ALPHA:
-                self.standing, self.certificate = found, test.certificate()
+                self.standing, self.certificate, self.remembered = found, test.certificate(), None
                 self.faster, self.slower = Worse(0.0), Worse(0.0)
                 return
 
     @property
     def gain(self) -> float | None:
         on, off = self.means.get(True), self.means.get(False)
-        return None if on is None or off is None else float(2 ** (off - on))
+        if on is None or off is None:
+            return self.remembered.gain if self.remembered is not None else None
+        return float(2 ** (off - on))
 
 
 class Governor:
@@ -150,6 +170,29 @@ class Governor:
         """An engine has told of all its answers since the last time: tokens proposed in vain for each one written."""
         self._waste((model, setting, ALL), wasted)
 
+    def decided(self) -> list[Gain]:
+        """All that stands, for whoever goes on with it."""
+        return [
+            Gain(
+                model=model,
+                setting=name,
+                tenant=tenant,
+                at=at,
+                faster=cell.standing,
+                gain=None if cell.gain is None else round(cell.gain, 1),
+            )
+            for (model, name, tenant, at), cell in self._cells.items()
+            if cell.standing is not None
+        ]
+
+    def remember(self, gains: Iterable[Gain]) -> None:
+        """Go by what was decided before, where nothing has been decided here. It is put to the test as often as what
+        holds for others."""
+        for one in gains:
+            cell = self._cell(one.model, one.setting, one.tenant, one.at)
+            if cell.standing is None:
+                cell.standing, cell.remembered = one.faster, one
+
     def wasted(self, model: str, setting: str, tenant: str) -> float | None:
         """Tokens proposed in vain for each one written, lately; None: nobody knows."""
         own = self._wasted.get((model, setting, tenant))
@@ -184,7 +227,7 @@ class Governor:
         for whose, why in ((tenant, own), (ALL, everybody)):
             found = self._cells.get((model, name, whose, at))
             if found is not None and found.standing is not None:
-                return found.standing, why
+                return found.standing, why if found.remembered is None else "remembered"
         for number in range(_bin(MOST_RUNNING) + 1):
             found = self._cells.get((model, name, ALL, number))
             if found is not None and found.standing is (number > at):

@@ -15,7 +15,7 @@ an answer of `RUNAWAY` bytes for each token that it may have is ended, about fou
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from trimtab.core.money import Price
@@ -69,28 +69,27 @@ class Meter:
     `most`: tokens that all its choices may have together."""
 
     def __init__(
-        self, lease: Lease, price: Price, *, prompt: int, spent: int, most: int, count: Callable[[Sequence[str]], int]
+        self, lease: Lease, price: Price, *, prompt: int, spent: int, most: int, count: Callable[[str, int], int]
     ) -> None:
         self._lease, self._price, self._count = lease, price, count
         self._prompt, self._spent, self._most = prompt, spent, most
-        self._read = self._counted = self._bytes = self._uncounted_bytes = 0
-        self._uncounted: list[str] = []
+        self._counted = self._bytes = self._uncounted_pieces = self._uncounted_bytes = 0
+        self._uncounted = ""
         self._leased = self._paid()
 
-    async def over(self, produced: Sequence[str]) -> int:
-        """By how many tokens what was produced so far exceeds what can be paid for; 0: it goes on. Raises
-        StoreLostError."""
-        new = produced[self._read :]
-        self._read = len(produced)
-        more = text_bytes("".join(new))
+    async def over(self, text: str, pieces: int) -> int:
+        """By how many tokens what was produced so far, with this now, exceeds what can be paid for; 0: it goes on.
+        Raises StoreLostError."""
+        more = text_bytes(text)
         self._bytes += more
         if not self.all_paid:
-            self._uncounted += new
+            self._uncounted += text
+            self._uncounted_pieces += pieces
             self._uncounted_bytes += more
             if self._counted + self._uncounted_bytes + STEP <= self._leased:
                 return 0
-            self._counted += max(self._count(self._uncounted), len(self._uncounted))
-            self._uncounted, self._uncounted_bytes = [], 0
+            self._counted += max(self._count(self._uncounted, self._uncounted_pieces), self._uncounted_pieces)
+            self._uncounted, self._uncounted_pieces, self._uncounted_bytes = "", 0, 0
             if self._counted + STEP > self._leased:
                 await self._grow(self._counted + STEP)
         if self.all_paid:
@@ -103,7 +102,7 @@ class Meter:
         return self._leased >= self._most
 
     def tokens(self, text: str) -> int:
-        return self._count([text])
+        return self._count(text, 1)
 
     async def _grow(self, tokens: int) -> None:
         """To the next whole step, or as far as there is money."""

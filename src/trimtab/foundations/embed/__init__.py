@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trimtab.foundations.embed.adapters.hashed import HashEmbedder
     from trimtab.foundations.embed.adapters.nano import NanoEmbedder
     from trimtab.foundations.embed.base import MAX_CHARACTERS, Embedder, Vectors, cleaned
+    from trimtab.foundations.embed.kept import KeptVectors, digest
     from trimtab.foundations.embed.ngrams import ngram_hashes
 
 NANO: Final = "multilingual-e5-small-q4"
@@ -39,6 +40,8 @@ __getattr__ = lazily(
         "Embedder": "base",
         "Vectors": "base",
         "cleaned": "base",
+        "KeptVectors": "kept",
+        "digest": "kept",
         "ngram_hashes": "ngrams",
     },
 )
@@ -49,9 +52,11 @@ __all__ = [
     "NANO",
     "Embedder",
     "HashEmbedder",
+    "KeptVectors",
     "NanoEmbedder",
     "Vectors",
     "cleaned",
     "create_embedder",
+    "digest",
     "ngram_hashes",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from trimtab.foundations.tokens.base import TokenCounter
 from trimtab.foundations.tokens.bound import prompt_bound, text_bytes
 from trimtab.foundations.tokens.gguf import GgufError
+from trimtab.foundations.tokens.produced import Produced
 from trimtab.foundations.tokens.ratio import RatioEstimator
 
 
@@ -17,4 +18,4 @@ def gguf_counter(path: Path) -> TokenCounter:
     return BpeCounter.from_gguf(path)
 
 
-__all__ = ["GgufError", "RatioEstimator", "TokenCounter", "gguf_counter", "prompt_bound", "text_bytes"]
+__all__ = ["GgufError", "Produced", "RatioEstimator", "TokenCounter", "gguf_counter", "prompt_bound", "text_bytes"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 
@@ -18,8 +18,8 @@ class TokenCounter(Protocol):
         """Tokens of `text` as the model would see it, special tokens written out in it included."""
         ...
 
-    def written(self, pieces: Sequence[str]) -> int:
-        """Tokens of an answer that came in these pieces."""
+    def written(self, text: str, pieces: int) -> int:
+        """Tokens of an answer that came in so many pieces."""
         ...
 
     def upper_bound(self, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> int | None:

@@ -6,7 +6,7 @@ A name that is not in the table is refused rather than guessed: a wrong split gi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -68,8 +68,8 @@ class BpeCounter:
     def count(self, text: str) -> int:
         return len(self.encode(text))
 
-    def written(self, pieces: Sequence[str]) -> int:
-        return self.count("".join(pieces))
+    def written(self, text: str, pieces: int) -> int:
+        return self.count(text)
 
     def upper_bound(self, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> int | None:
         return prompt_bound(messages, extra)

@@ -15,7 +15,7 @@ nearer so far is asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from trimtab.foundations.tokens.bound import prompt_bound
@@ -83,22 +83,22 @@ class RatioEstimator:
         """An upstream reported `tokens` for a prompt of so many characters."""
         self._asked.observe(characters, tokens)
 
-    def observe_answer(self, pieces: Sequence[str], tokens: int) -> None:
-        """And so many for an answer in these pieces."""
-        self._characters.observe(sum(map(len, pieces)), tokens)
-        if len(pieces) >= _FEWEST_PIECES:
-            self._pieces.observe(len(pieces), tokens)
+    def observe_answer(self, characters: int, pieces: int, tokens: int) -> None:
+        """And so many for an answer of so many characters in so many pieces."""
+        self._characters.observe(characters, tokens)
+        if pieces >= _FEWEST_PIECES:
+            self._pieces.observe(pieces, tokens)
 
     def count(self, text: str) -> int:
         """A guess; no text that is not empty has no token."""
         return self._asked.tokens(len(text))
 
-    def written(self, pieces: Sequence[str]) -> int:
+    def written(self, text: str, pieces: int) -> int:
         """A guess by what was nearer for the answers before."""
-        if self._pieces.error < self._characters.error and len(pieces) >= _FEWEST_PIECES:
-            return self._pieces.tokens(len(pieces))
+        if self._pieces.error < self._characters.error and pieces >= _FEWEST_PIECES:
+            return self._pieces.tokens(pieces)
         ratio = self._characters if self._characters.seen else self._asked
-        return ratio.tokens(sum(map(len, pieces)))
+        return ratio.tokens(len(text))
 
     def upper_bound(self, messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> int | None:
         return prompt_bound(messages, extra)

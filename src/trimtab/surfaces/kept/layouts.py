@@ -233,7 +233,7 @@ KINDS: Final = (
     ),
     Kind(
         file="var/learned/*.json",
-        holds="the pace of models",
+        holds="the pace of models, what their settings gain",
         version=learned.VERSION,
         where="`version`",
         newer="it is ignored",
