@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimtab.controlplane.registry.checks import (
     channels,
+    clouds,
     events,
     experiments,
     kept,
@@ -29,6 +30,7 @@ CHECKS = (
     *processes.CHECKS,
     *telemetry.CHECKS,
     *models.CHECKS,
+    *clouds.CHECKS,
     *channels.CHECKS,
     *tenants.CHECKS,
     *events.CHECKS,
