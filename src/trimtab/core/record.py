@@ -123,10 +123,18 @@ class Tokens(msgspec.Struct, kw_only=True):
     """Of these, from the provider's cache."""
     written: int | None = None
     """Of these, written to it."""
+    written_1h: int | None = None
+    """Of those written, the ones that are kept there for an hour."""
+    audio_in: int | None = None
+    """Of the prompt, audio."""
+    audio_cached: int | None = None
+    """Of the audio, from the provider's cache."""
     completion: int | None = None
     """The answer."""
     reasoning: int | None = None
     """Of these, reasoning."""
+    audio_out: int | None = None
+    """Of the answer, audio."""
     guard: int | None = None
     """Nothing fills it yet."""
     source: str | None = None
@@ -142,6 +150,9 @@ class CostRow(msgspec.Struct, kw_only=True):
     """Held on every budget."""
     settled_nanousd: int | None = None
     """What it came to; null: a model without a price was asked."""
+    unpriced: list[str] = []
+    """Kinds of tokens that were used, have no price of their own, and cost the dearest that applies: `written_1h`,
+    `audio_in`, `audio_out`."""
     baseline_nanousd: int | None = None
     """The same tokens by the channel's `baseline`; null: none is declared or priced."""
 

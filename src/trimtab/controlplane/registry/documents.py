@@ -174,13 +174,23 @@ class PriceDocument(Document, frozen=True):
     input_usd_per_mtok: Decimal | None = None
     """Price of a million tokens of prompt."""
     output_usd_per_mtok: Decimal | None = None
-    """Price of a million tokens of answer, reasoning included."""
+    """Price of a million tokens of answer."""
     cached_usd_per_mtok: Decimal | None = None
     """Price of a million tokens that the provider read from its prompt cache; unset, as input."""
     written_usd_per_mtok: Decimal | None = None
     """Price of a million tokens written to the provider's prompt cache; unset, as input."""
+    written_1h_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens that are kept there for an hour; unset, the dearest that input costs."""
+    audio_in_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of audio in the prompt; unset, the dearest that input costs."""
+    audio_cached_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of audio that the provider read from its prompt cache; unset, as audio in."""
+    reasoning_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of reasoning; unset, as output."""
+    audio_out_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of audio in the answer; unset, the dearest that output costs."""
     source: Literal["genai-prices"] | None = msgspec.field(name="from", default=None)
-    """Take the price from the genai-prices package at load, in place of the four above."""
+    """Take the price from the genai-prices package at load, in place of those above."""
     provider: str | None = None
     """With `from`: the provider's id in genai-prices."""
     model: str | None = None

@@ -22,7 +22,7 @@ from trimtab.core.contract import Contract
 from trimtab.core.decision import Allowed, Degradation, Effects, Plan, RuleTrace
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.experiments import Assigned
-from trimtab.core.models import Variant
+from trimtab.core.models import Variant, says_audio
 from trimtab.core.money import NANO, usd
 from trimtab.core.record import PlanRow
 from trimtab.core.request import Body, Message
@@ -146,6 +146,13 @@ def barred(variant: Variant, allowed: Allowed, contract: Contract) -> str | None
     return None
 
 
+def as_asked(variant: Variant, body: Body) -> Variant:
+    """With its price as this request can come to it: an answer that may be audio is reserved for as audio."""
+    if variant.price is None or not says_audio(variant.sampling, body.extra, variant.engine):
+        return variant
+    return msgspec.structs.replace(variant, price=msgspec.structs.replace(variant.price, spoken=True))
+
+
 def _leaves(variant: Variant, contract: Contract) -> bool:
     return contract.residency is not None and variant.region != contract.residency
 
@@ -153,6 +160,7 @@ def _leaves(variant: Variant, contract: Contract) -> bool:
 def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str, Effects]:
     """One variant's plan after the rules at `route`, or the reason why it can't be one."""
     body = question.body
+    variant = as_asked(variant, body)
     cap = min(variant.max_tokens, body.max_tokens or variant.max_tokens)
     passages = RETRIEVAL_TOKENS if question.index is not None else 0
     bound = bound_of(variant, question.messages, body) + passages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimtab.controlplane.registry.checks import (
     channels,
+    clouds,
     events,
     experiments,
     features,
@@ -30,6 +31,7 @@ CHECKS = (
     *processes.CHECKS,
     *telemetry.CHECKS,
     *models.CHECKS,
+    *clouds.CHECKS,
     *channels.CHECKS,
     *tenants.CHECKS,
     *events.CHECKS,
