@@ -239,6 +239,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         takes=bound.target.takes,
         place=bound.target.place,
         unfit=lambda variant: unfit(variant.dialect, body),
+        checked=bool(run.guards_out or bound.channel.guards.deny),
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,

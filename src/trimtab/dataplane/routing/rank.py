@@ -31,6 +31,7 @@ from trimtab.dataplane.routing.window import least_dropped, windowed
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _UNSAID = "has no words for "
+_HEARD = "would be heard past the checks on the way out"
 _ELSEWHERE = "residency"
 _NO_TIER, _FORBIDDEN, _QUALITY = "tier not allowed", "forbidden by policy", "quality"
 NOT_ASKED: Final = "not asked for"
@@ -63,6 +64,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """0 for what the caller asked for, more for what may stand in for it."""
     unfit: Callable[[Variant], str | None]
     """The field of the request that a variant's endpoint has no words for."""
+    checked: bool
+    """Whether the answer's text is looked at on its way out, which none that is heard can be."""
     left_nanousd: int | None
     index: str | None
     """Id of the channel's index, where there is one that may be used: plans are then RAG plans."""
@@ -130,6 +133,8 @@ def _excluded(variant: Variant, question: Question) -> str | None:
         return reason
     if (field := question.unfit(variant)) is not None:
         return f"{_UNSAID}{field}"
+    if question.checked and says_audio(variant.sampling, question.body.extra, variant.engine):
+        return _HEARD
     return None
 
 
@@ -300,6 +305,9 @@ def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
     if unsaid and len(unsaid) == len(reasons):
         message = f"no model that may answer takes {unsaid[0]}"
         return Refusal(code=Code.INVALID_REQUEST, message=message, param=unsaid[0])
+    if reasons == {_HEARD}:
+        message = "what is said on the way out is checked here, and audio can't be"
+        return Refusal(code=Code.UNSUPPORTED, message=message, param="modalities")
     named = ", ".join(f"{row.variant}: {row.outcome}" for row in left_out) or "no variant is declared"
     return Refusal(code=Code.NOTHING_ALLOWED, message=f"no plan is left ({named})")
 
