@@ -23,6 +23,17 @@ from trimtab.foundations.config.words import unwrap, wanted
 
 EXAMPLE = importlib.resources.files("trimtab.controlplane.registry") / "example"
 MORE_EXAMPLES: dict[tuple[str, str], Any] = {
+    ("FeaturesDocument", "every"): "5m",
+    ("FeaturesDocument", "stale"): "30m",
+    ("FeaturesDocument", "features"): {
+        "late": {"of": "channel", "value": "share", "holds": {"met.latency": False}, "window": "1h", "default": 0}
+    },
+    ("Feature", "column"): "tokens.completion",
+    ("Feature", "holds"): {"path": ["cache-exact", "cache-semantic"]},
+    ("Feature", "where"): {"status": 200},
+    ("Feature", "rows"): "verdict",
+    ("Feature", "default"): 0,
+    ("Feature", "min_rows"): 50,
     ("Server", "metrics_key"): "env:TRIMTAB_METRICS_KEY",
     ("Settings", "memory_limit_mib"): 2048,
     ("Telemetry", "headers"): {"authorization": "env:OTLP_AUTHORIZATION"},
@@ -59,6 +70,7 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("Model", "metrics"): "/metrics",
     ("Model", "kv_events"): "tcp://gpu-7:5557",
     ("Model", "kv_replay"): "tcp://gpu-7:5558",
+    ("Model", "aws"): {"by": "web-identity"},
     ("Model", "fallbacks"): ["medium"],
     ("Model", "prefill"): True,
     ("Model", "overflow"): {"for": ["eu"], "tokens_per_day": 500_000, "redact": ["email", "phone", "card", "iban"]},
@@ -72,6 +84,11 @@ MORE_EXAMPLES: dict[tuple[str, str], Any] = {
     ("VariantDoc", "quality"): {"value": 0.93, "lower": 0.9, "n": 252, "source": "golden set of 2026-11-25"},
     ("PriceDocument", "cached_usd_per_mtok"): "0.01",
     ("PriceDocument", "written_usd_per_mtok"): "0.03",
+    ("PriceDocument", "written_1h_usd_per_mtok"): "0.04",
+    ("PriceDocument", "audio_in_usd_per_mtok"): "10",
+    ("PriceDocument", "audio_cached_usd_per_mtok"): "0.3",
+    ("PriceDocument", "reasoning_usd_per_mtok"): "0.60",
+    ("PriceDocument", "audio_out_usd_per_mtok"): "20",
     ("PriceDocument", "from"): "genai-prices",
     ("PriceDocument", "provider"): "openai",
     ("PriceDocument", "model"): "gpt-4o-mini",
@@ -407,6 +424,7 @@ trimtab.yaml take effect at the next start.
 | `events.yaml` | when channels are of a higher priority class ([how](../how-to/raise-priority-for-an-event.md)) |
 | `experiments.yaml` | which sessions get another variant ([how](../how-to/split-traffic.md)) |
 | `slo.yaml` | objectives beyond those that channels declare, and who is told ([how](../how-to/hold-an-objective.md)) |
+| `features.yaml` | figures of past requests that policy reads ([how](../how-to/declare-a-feature.md)) |
 | `tenants/NAME.yaml` | who pays: keys, budgets, limits, channels with their targets |
 | `templates/LANG.yaml` | answers that no model makes |
 | `prompts/NAME.md` | system prompts of variants |

@@ -11,7 +11,7 @@ lock() {
     pyproject.toml "$@" -o "$out" --quiet
   printf '%s\n' "$model" >>"$out"
 }
-lock requirements.lock --extra build --extra kv-events --extra lake --extra otlp --extra rag --extra records \
-  --extra shared
-lock requirements-dev.lock --extra build --extra kv-events --extra lake --extra otlp --extra rag --extra records \
-  --extra shared --extra dev
+lock requirements.lock --extra bedrock --extra build --extra kv-events --extra lake --extra otlp --extra rag \
+  --extra records --extra shared --extra vertex
+lock requirements-dev.lock --extra bedrock --extra build --extra kv-events --extra lake --extra otlp --extra rag \
+  --extra records --extra shared --extra vertex --extra dev

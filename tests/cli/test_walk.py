@@ -63,6 +63,13 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     ("lake", "erase", "hr"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("lake", "status"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
     ("query", "SELECT 1"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1},
+    ("features", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("features", "at"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("features", "materialise"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("features", "drift"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("features", "join", os.devnull, "--out", os.devnull): {
+        "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 1,
+    },
     ("event", "list"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("event", "start", "sale", "--raise", "assistant=critical", "--for", "2h"): {
         "missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0,

@@ -366,3 +366,122 @@ def bytes_of(steps: Iterable[Step]) -> bytes:
             text = step.data.encode() if isinstance(step.data, str) else _json(step.data)
             found += b"data: " + text + b"\n\n"
     return found
+
+
+@dataclass(frozen=True)
+class Used:
+    """An answer of which every kind of token is told that its provider knows, and what it comes to at the prices of
+    `test_usage`."""
+
+    steps: list[Step]
+    nanousd: int
+
+
+def _openai_used(**usage: Any) -> list[Step]:
+    said = (_openai({"role": "assistant", "content": ""}), _openai({"content": "Hello"}), _openai({}, "stop"))
+    return plain(*said, _openai_usage(**usage), "[DONE]")
+
+
+_CREATED = {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 2}
+USED: dict[str, Used] = {
+    "openai": Used(
+        _openai_used(
+            prompt_tokens=12,
+            completion_tokens=9,
+            total_tokens=21,
+            prompt_tokens_details={"cached_tokens": 4, "cache_write_tokens": 2, "audio_tokens": 3},
+            completion_tokens_details={"reasoning_tokens": 2, "audio_tokens": 4},
+        ),
+        # 4 cached, 2 written, 3 heard and 3 read (what was cached is believed to be text, the dearer way)
+        4 * 100 + 2 * 1250 + 3 * 32_000 + 3 * 1000 + 3 * 4000 + 2 * 3000 + 4 * 64_000,
+    ),
+    "azure": Used(  # reasoning told beside the completion, as the total shows
+        _openai_used(
+            prompt_tokens=12,
+            completion_tokens=9,
+            total_tokens=23,
+            prompt_tokens_details={"cached_tokens": 4},
+            completion_tokens_details={"reasoning_tokens": 2},
+        ),
+        4 * 100 + 8 * 1000 + 9 * 4000 + 2 * 3000,
+    ),
+    "anthropic": Used(
+        typed(
+            {
+                "type": "message_start",
+                "message": {
+                    "usage": {
+                        "input_tokens": 6,
+                        "cache_read_input_tokens": 4,
+                        "cache_creation_input_tokens": 5,
+                        "cache_creation": _CREATED,
+                        "output_tokens": 1,
+                    },
+                },
+            },
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+            {"type": "message_stop"},
+        ),
+        6 * 1000 + 4 * 100 + 3 * 1250 + 2 * 2000 + 5 * 4000,
+    ),
+    "gemini": Used(
+        plain(
+            _gemini(
+                {"text": "Hello"},
+                finish="STOP",
+                usage={
+                    "promptTokenCount": 20,
+                    "cachedContentTokenCount": 8,
+                    "candidatesTokenCount": 7,
+                    "thoughtsTokenCount": 2,
+                    "promptTokensDetails": [
+                        {"modality": "TEXT", "tokenCount": 10},
+                        {"modality": "AUDIO", "tokenCount": 10},
+                    ],
+                    "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 6}],
+                    "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}],
+                },
+            )
+        ),
+        # 2 text and 6 audio cached, 4 audio and 8 text fresh; 2 of text, 2 of thought and 5 of audio said
+        2 * 100 + 6 * 2500 + 4 * 32_000 + 8 * 1000 + 2 * 4000 + 2 * 3000 + 5 * 64_000,
+    ),
+    "bedrock": Used(
+        frames(
+            ("messageStart", {"role": "assistant"}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello"}}),
+            ("messageStop", {"stopReason": "end_turn"}),
+            (
+                "metadata",
+                {
+                    "usage": {
+                        "inputTokens": 6,
+                        "cacheReadInputTokens": 4,
+                        "cacheWriteInputTokens": 5,
+                        "cacheDetails": [{"ttl": "5m", "inputTokens": 3}, {"ttl": "1h", "inputTokens": 2}],
+                        "outputTokens": 5,
+                    }
+                },
+            ),
+        ),
+        6 * 1000 + 4 * 100 + 3 * 1250 + 2 * 2000 + 5 * 4000,
+    ),
+    "responses": Used(
+        typed(
+            {"type": "response.output_text.delta", "output_index": 0, "delta": "Hello"},
+            {
+                "type": "response.completed",
+                "response": {
+                    "usage": {
+                        "input_tokens": 12,
+                        "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2},
+                        "output_tokens": 5,
+                        "output_tokens_details": {"reasoning_tokens": 2},
+                    }
+                },
+            },
+        ),
+        4 * 100 + 2 * 1250 + 6 * 1000 + 3 * 4000 + 2 * 3000,
+    ),
+}

@@ -48,6 +48,7 @@ SERVED = [
     "keep-data-in-a-region",
     "point-an-agent-at-it",
     "query-the-lake",
+    "declare-a-feature",
     "raise-priority-for-an-event",
     "set-budgets-and-limits",
     "split-traffic",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.gateway import Edit, Gateway, chat, replaced
+from support.gateway import OTHER_KEY, Edit, Gateway, chat, replaced
 from support.rawhttp import RawClient
 from support.upstream import (
     Cut,
@@ -193,6 +193,40 @@ def test_a_shadow_that_fails_or_hangs_is_told_by_its_row_alone(tmp_path: Path, s
     assert {row.attempts[0].reason for row in shadows} == {reason}
     assert {row.status for row in shadows} == {None}
     assert all((row.e2e_ms or 0) < 1000 for row in requests)
+
+
+def test_on_an_engine_of_tenants_a_shadow_keeps_to_its_own_slot(tmp_path: Path) -> None:
+    """The engine is told which slot each request gets: a shadow's is nobody else's, and goes on from its own prompt
+    alone. A tenant that needs one takes the shadow's, and then no shadow runs there, rather than drop what tenants
+    have in theirs."""
+    shared = replaced("models.yaml", "beside: {model: new", "beside: {model: small")
+    engine = replaced("models.yaml", "context: 8192, slots: 4,", "context: 8192, slots: 2, dialect: llamacpp,")
+    long = "word " * 300
+
+    async def main(gateway: Gateway, up: ScriptedUpstream, beside: ScriptedUpstream) -> None:
+        def told(nth: int) -> tuple[int, bool, bool]:
+            """Slot, whether it may go on from what is there, and whether it is the shadow's."""
+            body = up.requests[nth].json
+            return body["id_slot"], body["cache_prompt"], body["messages"][0]["role"] == "user"
+
+        for nth in range(2):
+            await gateway.ask(long, temperature=1)
+            await gateway.sink.reached(2 * nth + 2)
+        assert [told(nth) for nth in range(4)] == [
+            (0, False, False),
+            (1, False, True),
+            (0, True, False),
+            (1, True, True),
+        ]
+        async with RawClient(gateway.port) as client:
+            client.send(chat(long, key=OTHER_KEY, temperature=1))
+            assert (await client.answer()).status == 200
+        assert told(4) == (1, False, False)
+        await gateway.ask(long, temperature=1)
+        assert told(5) == (0, True, False)
+
+    requests, shadows = rows(served(tmp_path, main, shared, engine))
+    assert (len(requests), len(shadows)) == (4, 2)
 
 
 def test_no_shadow_where_no_slot_is_free(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from support.records import CLOCK
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.models import HealthTerms
+from trimtab.dataplane.inference import Fleet, Origin, Replica
 from trimtab.dataplane.inference.health import LEAST_WEIGHT, LONGEST_EJECTION_S, Health
 
 TERMS = HealthTerms(failures=3, eject_s=2.0, slow_start_s=10.0)
@@ -94,3 +96,26 @@ def test_each_ejection_in_a_row_lasts_twice_as_long_and_ends() -> None:
     assert (health.state(now), health.weight(now)) == ("well", 1.0)
     assert health.failed(now, at_once=True)
     assert health.until_ns() - now == 2 * NS_PER_S
+
+
+def test_who_joins_replicas_that_serve_begins_slowly() -> None:
+    """An engine that was started again has another address; one that is there from the start, or whose key alone is
+    another, is as warm as it was."""
+
+    def replica(name: str, port: int, key: str = "k") -> Replica:
+        origin = Origin("http", "127.0.0.1", port, True)
+        return Replica(id=name, model="m", origin=origin, path="/", headers=(("authorization", key),))
+
+    fleet = Fleet(CLOCK)
+
+    def states(*replicas: Replica) -> list[str]:
+        fleet.update({"m": replicas})
+        return [view.health for view in fleet.views()["m"]]
+
+    assert states(replica("a", 1)) == ["well"]
+    assert states(replica("a", 1), replica("b", 2)) == ["well", "slow"]
+    assert states(replica("b", 2)) == ["slow"]
+    assert states(replica("a", 3), replica("b", 2)) == ["slow", "slow"]
+    assert states(replica("a", 3, "another"), replica("b", 2)) == ["well", "slow"]
+    assert states() == []
+    assert states(replica("a", 4)) == ["well"], "nobody served meanwhile"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.dataplane.inference import Sender, prompt_of
-from trimtab.dataplane.inference.slots import NO_SLOT, Slots, with_lot
+from trimtab.dataplane.inference.slots import NO_SLOT, Lot, Slots, with_lot
 
 
 class Engine:
@@ -78,6 +78,42 @@ def test_a_conversation_finds_its_own_slot_and_leaves_others_theirs() -> None:
     assert asks("b", "one ", "again ") == (2, True)
     assert asks("c", "new ") == (0, False), "the one that was free for longest changes hands"
     assert asks("a", "two ", "more ", "still ") == (1, True)
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["take", "shadow", "end"]), st.integers(0, 5))),
+)
+@settings(max_examples=300)
+def test_a_shadow_neither_drops_nor_goes_on_from_what_a_tenant_has_left(
+    count: int, steps: list[tuple[str, str, int]]
+) -> None:
+    """Whatever runs: it gets a slot that nobody has used or a shadow of its tenant had, and nobody gets one that is
+    taken; a tenant that must take over a slot takes a shadow's first."""
+    slots = Slots(count)
+    held: dict[int, str] = {}
+    running: dict[int, Lot] = {}
+    for tenant, what, number in steps:
+        if what == "end" or len(running) == count:
+            if running:
+                slots.give_back(running.pop(sorted(running)[number % len(running)]))
+            continue
+        prompt = prompt_of(tenant, None, None, [{"role": "user", "content": "word " * 200 * number}])
+        sender = Sender(tenant, prompt, aside=what == "shadow")
+        free = set(range(count)) - running.keys()
+        left = {held.get(slot) for slot in free}
+        if what == "shadow" and not slots.has_spare(sender):
+            assert not left & {None, sender.owner}
+            continue
+        lot = slots.take(sender)
+        assert lot.slot in free
+        before = held.get(lot.slot)
+        if what == "shadow":
+            assert before in (None, sender.owner)
+        elif before not in (None, tenant) and not str(before).startswith("shadow/"):
+            assert not any(one is None or one == tenant or one.startswith("shadow/") for one in left)
+        assert not lot.reuse or before == sender.owner
+        held[lot.slot], running[lot.slot] = sender.owner, lot
 
 
 def test_gateways_of_one_engine_have_slots_of_their_own() -> None:

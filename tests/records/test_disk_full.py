@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from pipeline.test_resume import ANSWER, CONTINUE, PREFILL, cut_after, goes_on
 from support.aside import upstream_aside
-from support.gateway import OTHER_KEY, write_workspace
+from support.gateway import OTHER_KEY, Gateway, text_of, write_workspace
 from support.live import eventually, live, trimtab
+from support.records import CLOCK, FaultyDisk
 from support.scrape import parsed, value
-from support.upstream import openai
-from trimtab.controlplane.records import rows, verify
+from support.upstream import ScriptedUpstream, Seen, Step, openai
+from trimtab.controlplane.records import Journal, rows, verify
+from trimtab.surfaces.sinks import Sinks
+from trimtab.surfaces.twin import run_virtual
 
 ANY = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -54,3 +59,39 @@ def test_requests_go_on_while_the_disk_refuses_and_what_waited_is_written(tmp_pa
             kept = [row.id for row in rows(tmp_path / "var" / "records") if row.kind == "request"]
             assert kept == asked
     assert verify(tmp_path / "var" / "records").problems == []
+
+
+def test_a_broken_stream_is_gone_on_with_while_the_disk_is_full(tmp_path: Path) -> None:
+    """The disk fills as the next model is asked for the rest. The caller gets the whole answer; the record, with both
+    attempts and what both cost, waits, and is there once there is room."""
+    folder, disk = tmp_path / "records", FaultyDisk(at=1 << 30, times=1 << 40)
+    journal = Journal(folder, 0, CLOCK, disk=disk, group_s=0.001, retry_s=(0.001, 0.01))
+
+    def fills(seen: Seen) -> Iterable[Step]:
+        disk.at = disk.count + 1
+        return goes_on(seen)
+
+    async def main() -> None:
+        async with ScriptedUpstream(lambda _: cut_after(5)) as one, ScriptedUpstream(fills) as two:
+            async with Gateway(tmp_path / "ws", one.url, two.url, CONTINUE, PREFILL) as gateway:
+                gateway.plane.sink = Sinks(journal, gateway.plane.sink)
+                got = await gateway.ask("Explain", stream=True)
+                assert (got.status, got.whole, text_of(got.body)) == (200, True, ANSWER)
+                assert disk.failed.wait(10)
+                state = journal.state()
+                assert (state.durable, state.lost) == (0, 0)
+                assert gateway.settled_nanousd() == gateway.last.cost.settled_nanousd
+
+    run_virtual(main)
+    assert list(rows(folder)) == []
+    disk.healed.set()
+    assert journal.flush(10)
+    journal.close()
+    (record,) = rows(folder)
+    assert [(attempt.why, attempt.outcome) for attempt in record.attempts] == [
+        ("first", "dropped"),
+        ("continue", "success"),
+    ]
+    assert record.code is None
+    assert record.cost.settled_nanousd
+    assert verify(folder).problems == []

@@ -15,7 +15,7 @@ from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.keys import hash_key, key_id
 
 COMMERCE, SUPPORT, HR = "tenants/commerce.yaml", "tenants/support.yaml", "tenants/hr.yaml"
-EVENTS, EXPERIMENTS = "events.yaml", "experiments.yaml"
+EVENTS, EXPERIMENTS, FEATURES = "events.yaml", "experiments.yaml", "features.yaml"
 CALENDAR = """\
 - name: sale
   from: 2999-11-27T00:00:00+01:00
@@ -57,6 +57,37 @@ tones:
     second: {variant: small-beside, share: 0.3}
 """
 """Experiments without a fault."""
+FIGURES = """\
+every: 5m
+stale: 15m
+features:
+  cached:
+    of: tenant
+    value: share
+    holds: {path: [cache-exact, cache-semantic]}
+    window: 7d
+    default: 0
+  length:
+    of: channel
+    value: p95
+    column: tokens.completion
+    where: {status: 200}
+    window: 1h
+    default: 0
+  asked:
+    of: tier
+    value: count
+    window: 1h
+    default: 0
+  thumbs:
+    of: variant
+    value: mean
+    column: verdict.score
+    rows: verdict
+    window: 30d
+    default: 1
+"""
+"""Features without a fault."""
 ARMS = """\
   small-short: {model: small, prompt: brief, max_tokens: 64}
   small-beside: {model: small, prompt: brief, max_tokens: 32}
@@ -81,6 +112,17 @@ def far(dialect: str, field: str, words: str) -> Fault:
     """A model of another dialect, with a variant."""
     model = f"  far: {{endpoint: https://h/v1, dialect: {dialect}, tier: L, api_key: env:HOME}}"
     return Fault("models.yaml", "variants:\n", f"{model}\nvariants:\n  far-one: {{model: far}}\n", field, words)
+
+
+_AT_VERTEX = "endpoint: https://europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/{}/publishers/google"
+
+
+def cloud(dialect: str, fields: str, field: str, words: str) -> Fault:
+    """A model at a cloud, with a variant."""
+    at = "" if "endpoint" in fields else "endpoint: https://h/v1, "
+    model = f"  far: {{{at}dialect: {dialect}, tier: L, {fields}}}"
+    new = f"{model}\nvariants:\n  far-one: {{model: far}}\n"
+    return Fault("models.yaml", "variants:\n", new, f"models.far.{field}", words)
 
 
 def _told(lines: str, field: str, words: str, severity: str = "error") -> Fault:
@@ -113,6 +155,63 @@ FAULTS = {
         "demo: true\nrecords: {retention_days: 32}",
         "records.retention_days",
         "less than the month of a budget in tenants/commerce.yaml",
+    ),
+    "feature of nothing": Fault(
+        FEATURES, "tokens.completion", "tokens.complete", "features.length.column", "Did you mean tokens.completion?"
+    ),
+    "feature of a name": Fault(FEATURES, "tokens.completion", "route", "features.length.column", "route is no number"),
+    "feature of a verdict": Fault(
+        FEATURES, "tokens.completion", "verdict.score", "features.length.column", "Write rows: verdict"
+    ),
+    "feature of a request": Fault(
+        FEATURES, "verdict.score", "e2e_ms", "features.thumbs.column", "rows of kind verdict never have e2e_ms"
+    ),
+    "feature without column": Fault(
+        FEATURES, "    column: tokens.completion\n", "", "features.length", "p95 needs a column"
+    ),
+    "count of a column": Fault(
+        FEATURES, "value: count", "value: count\n    column: e2e_ms", "features.asked.column", "means nothing for count"
+    ),
+    "share of nothing": Fault(
+        FEATURES, "    holds: {path: [cache-exact, cache-semantic]}\n", "", "features.cached", "needs what must hold"
+    ),
+    "mean of what holds": Fault(
+        FEATURES, "value: share", "value: sum\n    column: e2e_ms", "features.cached.holds", "means nothing for sum"
+    ),
+    "feature that never holds": Fault(
+        FEATURES, "status: 200", 'status: "200"', "features.length.where.status", "Write a number"
+    ),
+    "feature where nothing is": Fault(
+        FEATURES, "status: 200", "state: 200", "features.length.where.state", "there is no column state"
+    ),
+    "half a count": Fault(
+        FEATURES,
+        "of: tier\n    value: count\n    window: 1h\n    default: 0",
+        "of: tier\n    value: count\n    window: 1h\n    default: 0.5",
+        "features.asked.default",
+        "is no whole number",
+    ),
+    "feature like a variable": Fault(
+        FEATURES, "  cached:", "  complexity:", "features.complexity", "is the name of a variable of policy"
+    ),
+    "feature beyond the lake": Fault(
+        "trimtab.yaml",
+        "demo: true",
+        "demo: true\nlake: {keep_days: 30}",
+        "features.thumbs.window",
+        "reaches beyond what the lake keeps: lake.keep_days is 30",
+        at=FEATURES,
+    ),
+    "lake of features": Fault(
+        "trimtab.yaml", "demo: true", "demo: true\nlake: {url: s3://b/p}", "lake.url", "is not a folder, and features"
+    ),
+    "features that age": Fault(FEATURES, "stale: 15m", "stale: 9m", "stale", "less than twice every (5m)"),
+    "feature nobody has": Fault(
+        "policy.yaml",
+        'when: "latency_e2e_ms < 800.0"',
+        'when: "feature_cashed < 0.5"',
+        "rules[3].when",
+        "Did you mean feature_cached?",
     ),
     "no store": Fault("trimtab.yaml", "url: memory", "url: postgres://h", "storage.url", "neither memory nor a URL"),
     "storeless": Fault("trimtab.yaml", "url: memory", "url: redis:///0", "storage.url", "names no host"),
@@ -346,6 +445,44 @@ FAULTS = {
     ),
     "version of Azure": far("azure", "models.far.dialect", "Write e.g. api_version"),
     "prefill of responses": far("responses, prefill: true", "models.far.prefill", "begin no assistant message"),
+    "signatures of others": cloud(
+        "openai", "aws: {by: instance, region: eu-west-1}", "aws", "signs requests to bedrock"
+    ),
+    "signed and by a key": cloud(
+        "bedrock", "aws: {by: instance, region: eu-west-1}, api_key: env:HOME", "aws", "in place of api_key"
+    ),
+    "signed for nowhere": cloud("bedrock", "aws: {by: instance}", "aws", "has no region"),
+    "signed with half a key": cloud(
+        "bedrock", "aws: {region: r, access_key: env:HOME}", "aws", "needs access_key and secret_key"
+    ),
+    "keys that are not read": cloud(
+        "bedrock",
+        "aws: {region: r, by: instance, secret_key: env:HOME}",
+        "aws",
+        "has keys that are not read by: instance",
+    ),
+    "a token service unencrypted": cloud(
+        "bedrock", "aws: {region: r, by: web-identity, sts: http://sts}", "aws.sts", "is not https"
+    ),
+    "a secret key itself": cloud(
+        "bedrock", "aws: {region: r, access_key: env:HOME, secret_key: hunter2}", "aws.secret_key", "a secret itself"
+    ),
+    "a project nowhere": cloud("vertex", "api_key: env:HOME", "endpoint", "names no project and location"),
+    "a location that another is asked for": cloud(
+        "vertex", f"api_key: env:HOME, {_AT_VERTEX.format('us-east4')}", "endpoint", "for the location us-east4"
+    ),
+    "a location out of the region": cloud(
+        "vertex", f"api_key: env:HOME, region: us, {_AT_VERTEX.format('europe-west4')}", "region", "is at europe-west4"
+    ),
+    "London": cloud(
+        "vertex",
+        f"api_key: env:HOME, region: eu, {_AT_VERTEX.format('europe-west2')}",
+        "region",
+        "is at europe-west2, and the model says region: eu",
+    ),
+    "everywhere": cloud(
+        "vertex", f"api_key: env:HOME, region: eu, {_AT_VERTEX.format('global')}", "region", "is at global"
+    ),
     "version of others": far("vllm, api_version: '1'", "models.far.api_version", "Delete the line"),
     "provider without a key": Fault(
         "models.yaml",
@@ -445,6 +582,24 @@ FAULTS = {
         "prices.yaml", "small:\n", "small:\n  from: genai-prices\n", "small", "either from: genai-prices, or"
     ),
     "stray provider": Fault("prices.yaml", "small:\n", "small:\n  provider: openai\n", "small", "only beside from"),
+    "an hour without a price": Fault(
+        "models.yaml",
+        "  small-brief:\n",
+        "  small-kept: {model: small, engine: {cache_control: {type: ephemeral, ttl: 1h}}}\n  small-brief:\n",
+        "small",
+        "small-kept asks for what is written to the prompt cache to be kept for an hour, which has no price",
+        "warning",
+        "prices.yaml",
+    ),
+    "an answer that is heard without a price": Fault(
+        "models.yaml",
+        "  small-brief:\n",
+        "  small-loud: {model: small, sampling: {modalities: [text, audio]}}\n  small-brief:\n",
+        "small",
+        "small-loud asks for an answer that is heard, which has no price",
+        "warning",
+        "prices.yaml",
+    ),
     "unknown at genai-prices": Fault(
         "prices.yaml",
         'small:\n  input_usd_per_mtok: "0.02"\n  output_usd_per_mtok: "0.08"\n',
@@ -710,6 +865,7 @@ def test_the_example_has_no_findings(tmp_path: Path) -> None:
     assert sandbox.problems() == []
     assert sandbox.write(EVENTS, CALENDAR).problems() == []
     assert splits(sandbox).problems() == []
+    assert sandbox.write(FEATURES, FIGURES).problems() == []
 
 
 def splits(sandbox: Sandbox) -> Sandbox:
@@ -720,7 +876,9 @@ def splits(sandbox: Sandbox) -> Sandbox:
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
     """The finding has the file, the line of the field, the severity, and words that help."""
-    sandbox = splits(Sandbox(tmp_path).write(EVENTS, CALENDAR)).replace(fault.file, fault.old, fault.new)
+    sandbox = splits(Sandbox(tmp_path).write(EVENTS, CALENDAR).write(FEATURES, FIGURES)).replace(
+        fault.file, fault.old, fault.new
+    )
     found = [str(problem) for problem in sandbox.problems()]
     file = fault.at or fault.file
     mine = [
@@ -736,6 +894,21 @@ def test_a_fault_is_found_where_it_is(tmp_path: Path, fault: Fault) -> None:
         last = fault.field.rsplit(".", 1)[-1].split("[")[0] if not fault.field.endswith("/v1/chat") else "/v1/chat"
         line = (sandbox.folder / file).read_text().splitlines()[(mine[0].line or 0) - 1]
         assert last in line or "[" in fault.field or last in ("endpoint", "ttft_ms"), (line, mine[0])
+
+
+def test_clouds_without_a_fault(tmp_path: Path) -> None:
+    """Bedrock by its region's endpoint, and Vertex in a location of the region that residency names."""
+    aws = "https://bedrock-runtime.eu-central-1.amazonaws.com"
+    at = "https://{0}-aiplatform.googleapis.com/v1/projects/p/locations/{0}/publishers/google"
+    models = f"""
+  signed: {{endpoint: "{aws}", dialect: bedrock, aws: {{by: instance}}, tier: L}}
+  tokens: {{endpoint: "{at.format("europe-west4")}", dialect: vertex, api_key: env:HOME, region: eu, tier: L}}
+  itself: {{endpoint: "{at.format("us-east4")}", dialect: vertex, api_key: env:HOME, region: us-east4, tier: L}}
+variants:
+"""
+    added = "".join(f"  of-{name}: {{model: {name}}}\n" for name in ("signed", "tokens", "itself"))
+    sandbox = Sandbox(tmp_path).replace("models.yaml", "variants:\n", models + added)
+    assert [str(one) for one in sandbox.problems() if "models." in str(one)] == []
 
 
 def test_what_is_kept_for_arms_is_nobody_elses(tmp_path: Path) -> None:
@@ -921,6 +1094,17 @@ def test_a_model_of_each_provider_has_a_price(provider: str, model: str) -> None
     assert all(problem.severity == "warning" for problem in problems)
     assert prices["far"].input > 0
     assert prices["far"].cached is not None
+
+
+def test_what_is_dearer_has_its_own_price() -> None:
+    """An hour in the cache, and sound: taken from genai-prices where it has them."""
+    at = 1_800_000_000 * 10**9
+    claude = PriceDocument(source="genai-prices", provider="aws", model="anthropic.claude-sonnet-4-5-20250929-v1:0")
+    gemini = PriceDocument(source="genai-prices", provider="google", model="gemini-2.5-flash")
+    prices, _ = compile_prices({"claude": claude, "gemini": gemini}, at)
+    assert prices["claude"].written_1h == 2 * prices["claude"].input
+    assert prices["gemini"].audio_in is not None
+    assert prices["gemini"].audio_in > prices["gemini"].input
 
 
 def test_two_providers_carry_what_one_does_not(tmp_path: Path) -> None:

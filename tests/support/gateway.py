@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +36,7 @@ from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.dataplane.spend import Level, Place
 from trimtab.foundations.embed import HashEmbedder
 from trimtab.foundations.tokens import RatioEstimator
+from trimtab.surfaces.credentials import Keyring
 from trimtab.surfaces.ladder import Ladder
 from trimtab.surfaces.lag import Lag
 from trimtab.surfaces.memory import Bound
@@ -193,8 +194,9 @@ class Gateway:
         memory: Sequence[Bound] = (),
         most_requests: int = MOST_REQUESTS,
         dialer: Dialer | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self._environ = folder, environ or {}
         self._upstreams = [url or f"http://127.0.0.1:{closed_port()}" for url in (small, medium)]
         self._edits = edits
         self._cache_bytes, self._metrics_key = cache_bytes, metrics_key
@@ -231,7 +233,9 @@ class Gateway:
             classifier=classifier,
             telemetry=telemetry,
         )
-        wiring.set_fleet(self.plane, replicas_of(workspace.snapshot.release.models, {}, self.folder))
+        self.keyring = Keyring(time, self.plane.dialer, self._environ)
+        found = replicas_of(workspace.snapshot.release.models, {}, self.folder, self.keyring)
+        wiring.set_fleet(self.plane, found)
         limits = HttpLimits(max_body_bytes=workspace.settings.server.max_body_bytes)
         journal = JournalState(seq=0, durable=0, waiting=0, lost=0, failing=None)
         parts = Parts(self.plane, lambda: journal, list, list, lambda: 0, lambda: 0)
@@ -253,6 +257,7 @@ class Gateway:
     ) -> None:
         await self.listener.close()
         await self.plane.aside.stop()
+        self.keyring.close()
         await self.plane.dialer.close()
         if self.traces is not None:
             await self.traces.close()

@@ -74,11 +74,16 @@ def compact(workspace: Path, as_json: bool) -> None:
 @json_option
 def erase(tenant: str, workspace: Path, as_json: bool) -> None:
     """Remove all rows of TENANT, from the lake's earlier versions as well. `_` are the rows of keys that were refused.
-    Records in var/records stay as they are."""
+    Records in var/records stay as they are. Published features of TENANT go as well, and those that were reckoned from
+    the rows of several tenants, which `trimtab features materialise` reckons anew from what is left."""
     with busy(f"Erasing {tenant}"):
         from trimtab.controlplane import lake as lakes
+        from trimtab.controlplane.registry import load
+        from trimtab.surfaces.features import erasing
 
-        files = lakes.erase(_open(workspace).table, tenant)
+        opened = _open(workspace)
+        with erasing(load(workspace), tenant):
+            files = lakes.erase(opened.table, tenant)
     if as_json:
         emit({"tenant": tenant, "files": files})
     else:

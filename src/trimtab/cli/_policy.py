@@ -22,7 +22,7 @@ from trimtab.cli._common import (
 from trimtab.cli._group import Group
 
 if TYPE_CHECKING:
-    from trimtab.dataplane.policy import PolicyDocument
+    from trimtab.dataplane.policy import PolicyDocument, Tables
 
 
 @click.group(cls=Group, default="show", short_help="Test, lint and show the policy.")
@@ -38,7 +38,7 @@ def test(workspace: Path, as_json: bool) -> None:
     with busy(f"Testing {workspace}"):
         from trimtab.dataplane.policy import run_tests
 
-        outcomes = run_tests(_read(workspace))
+        outcomes = run_tests(_read(workspace), _tables(workspace))
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if as_json:
         emit({"ok": not failed, "tests": outcomes})
@@ -84,7 +84,7 @@ def show(workspace: Path, variables: bool, as_json: bool) -> None:
     with busy(f"Reading {workspace}"):
         from trimtab.dataplane.policy import VARIABLES, VERSION, compile_policy, reference
 
-        compiled = None if variables else compile_policy(_read(need_workspace(workspace)))
+        compiled = None if variables else compile_policy(_read(need_workspace(workspace)), _tables(workspace))
     if compiled is None:
         if as_json:
             emit({"version": VERSION, "variables": {at: list(table.values()) for at, table in VARIABLES.items()}})
@@ -106,6 +106,14 @@ def _read(workspace: Path) -> PolicyDocument:
     from trimtab.controlplane.registry import read_policy
 
     return read_policy(workspace)
+
+
+def _tables(workspace: Path) -> Tables:
+    """What conditions may read there, its features included."""
+    from trimtab.controlplane.registry import read_features
+    from trimtab.dataplane.policy import tables_with
+
+    return tables_with(read_features(workspace).features)
 
 
 def _flow(then: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,9 @@ from trimtab.core.document import Document
 from trimtab.core.money import Price
 
 Tier = Literal["S", "M", "L"]
-Dialect = Literal["openai", "llamacpp", "vllm", "sglang", "azure", "anthropic", "gemini", "bedrock", "responses"]
+Dialect = Literal[
+    "openai", "llamacpp", "vllm", "sglang", "azure", "anthropic", "gemini", "vertex", "bedrock", "responses"
+]
 """How an endpoint speaks; `dataplane/inference/dialects` knows the differences."""
 
 # Values of documents, with the bounds that the loader and the JSON Schema check.
@@ -82,6 +85,43 @@ class Setting(Document, frozen=True):
         return [self.endpoint] if isinstance(self.endpoint, str) else self.endpoint
 
 
+class AwsTerms(Document, frozen=True):
+    """How requests to Bedrock are signed (SigV4). Needs the extra `bedrock`."""
+
+    by: Annotated[
+        Literal["keys", "profile", "web-identity", "container", "instance"], Meta(examples=["web-identity"])
+    ] = "keys"
+    """Where the keys come from: `keys`, the references below; `profile`, AWS's own files; `web-identity`, STS for the
+    token that a cluster gives its pods (IRSA); `container`, the role of an ECS task or an EKS pod; `instance`, that of
+    an EC2 machine. The last two are asked for at 169.254.x.x, where nothing else is ever sent. They are fetched anew
+    before they end."""
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$", examples=["eu-central-1"])] | None = None
+    """That the signature is for; unset, as the endpoint's name has it."""
+    access_key: Annotated[str, Meta(examples=["env:AWS_ACCESS_KEY_ID"])] | None = None
+    """With `by: keys`: by reference, `env:NAME` or `file:PATH`."""
+    secret_key: Annotated[str, Meta(examples=["env:AWS_SECRET_ACCESS_KEY"])] | None = None
+    """The same of the secret key."""
+    session_token: Annotated[str, Meta(examples=["env:AWS_SESSION_TOKEN"])] | None = None
+    """The same of the session token, for keys that end."""
+    profile: Annotated[str, Meta(examples=["bedrock"])] = "default"
+    """With `by: profile`: its name in `~/.aws/credentials` or `~/.aws/config`, read every 15 minutes. Programs that
+    would print keys are not run."""
+    role: Annotated[str, Meta(examples=["arn:aws:iam::123456789012:role/models"])] | None = None
+    """With `by: web-identity`: the role; unset, `AWS_ROLE_ARN`."""
+    token_file: Annotated[str, Meta(examples=["/var/run/secrets/eks.amazonaws.com/serviceaccount/token"])] | None = None
+    """With `by: web-identity`: where the token is; unset, `AWS_WEB_IDENTITY_TOKEN_FILE`."""
+    sts: Annotated[str, Meta(examples=["https://sts.eu-central-1.amazonaws.com"])] | None = None
+    """With `by: web-identity`: base URL of the token service; unset, AWS's of the region."""
+    sts_private: bool = False
+    """It is on a private network: a VPC endpoint."""
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Those that are set, by field."""
+        named = {name: getattr(self, name) for name in ("access_key", "secret_key", "session_token")}
+        return {name: value for name, value in named.items() if value is not None}
+
+
 class Model(Document, frozen=True):
     """A model and where it runs."""
 
@@ -94,15 +134,18 @@ class Model(Document, frozen=True):
     dialect: Dialect = "openai"
     """How the endpoint speaks: `openai` is chat completions, by whoever serves them (Ollama, Mistral, Groq, ...).
     `llamacpp` adds exact usage of streams that are cut, and grammars (`extractive`); `vllm` and `sglang` keep prefixes
-    apart by tenant. `azure`, `anthropic`, `gemini`, `bedrock` and `responses` are those providers' own; a request with
-    fields that they have no words for is not routed there."""
+    apart by tenant. `azure`, `anthropic`, `gemini`, `vertex`, `bedrock` and `responses` are those providers' own; a
+    request with fields that they have no words for is not routed there."""
     api_version: str | None = None
     """Of `dialect: azure`: the `api-version` that requests name. Unset for endpoints under `/openai/v1`."""
     upstream_name: str | None = None
     """The name that the endpoint knows the model by; unset, its name here."""
     api_key: str | list[str] | None = None
-    """The bearer token sent to the endpoint, by reference: `env:NAME` or `file:PATH`. A literal secret is refused.
+    """The bearer token sent to the endpoint, by reference: `env:NAME` or `file:PATH`. A literal secret is refused. Of
+    `dialect: vertex` it is the key file of a service account, and what is sent a token that is had for it.
     Several are spread over: each endpoint with each key is a replica of its own, with its own rests and health."""
+    aws: AwsTerms | None = None
+    """Of `dialect: bedrock`, in place of `api_key`: requests are signed."""
     private: bool = False
     """The endpoint is on a private network or on this machine. Unset, nothing is sent to such an address, whatever a
     name resolves to. Addresses where clouds serve credentials are refused either way."""
@@ -163,6 +206,18 @@ class Model(Document, frozen=True):
     @property
     def replays(self) -> list[str]:
         return [] if self.kv_replay is None else [self.kv_replay] if isinstance(self.kv_replay, str) else self.kv_replay
+
+
+def aws_region(host: str) -> str | None:
+    """The region in the name of one of Bedrock's own endpoints."""
+    found = re.fullmatch(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?", host)
+    return found[1] if found else None
+
+
+def vertex_location(path: str) -> str | None:
+    """The location in the path of one of Vertex AI's endpoints."""
+    found = re.fullmatch(r"/v1(?:beta1)?/projects/[^/]+/locations/([a-z0-9-]+)/publishers/[^/]+/?", path)
+    return found[1] if found else None
 
 
 def with_settings(models: Mapping[str, Model]) -> dict[str, Model]:
@@ -235,6 +290,19 @@ class VariantDoc(Document, frozen=True):
     """Its measured quality. Unset counts as 0: no channel with a least quality above 0 will use it."""
     note: str = ""
     """For people; nothing reads it."""
+
+
+def says_audio(*options: Mapping[str, Any]) -> bool:
+    """Whether fields of a request ask for an answer that is heard."""
+    asked = [one.get("modalities") for one in options]
+    return any(isinstance(modalities, list) and "audio" in modalities for modalities in asked)
+
+
+def says_an_hour(options: Any) -> bool:
+    """Whether fields of a request ask the provider's prompt cache to keep what is written for an hour."""
+    if isinstance(options, Mapping):
+        return options.get("ttl") == "1h" or any(says_an_hour(value) for value in options.values())
+    return isinstance(options, list) and any(says_an_hour(value) for value in options)
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,10 +126,18 @@ class Tokens(msgspec.Struct, kw_only=True):
     """Of these, from the provider's cache."""
     written: int | None = None
     """Of these, written to it."""
+    written_1h: int | None = None
+    """Of those written, the ones that are kept there for an hour."""
+    audio_in: int | None = None
+    """Of the prompt, audio."""
+    audio_cached: int | None = None
+    """Of the audio, from the provider's cache."""
     completion: int | None = None
     """The answer."""
     reasoning: int | None = None
     """Of these, reasoning."""
+    audio_out: int | None = None
+    """Of the answer, audio."""
     guard: int | None = None
     """Nothing fills it yet."""
     source: str | None = None
@@ -145,6 +153,9 @@ class CostRow(msgspec.Struct, kw_only=True):
     """Held on every budget."""
     settled_nanousd: int | None = None
     """What it came to; null: a model without a price was asked."""
+    unpriced: list[str] = []
+    """Kinds of tokens that were used, have no price of their own, and cost the dearest that applies: `written_1h`,
+    `audio_in`, `audio_out`."""
     baseline_nanousd: int | None = None
     """The same tokens by the channel's `baseline`; null: none is declared or priced."""
 
@@ -325,6 +336,21 @@ class GatewayRow(msgspec.Struct, kw_only=True):
     refused; null: the system does not tell."""
 
 
+class SeenFeature(msgspec.Struct, kw_only=True):
+    """What rules could read of one declared feature (`features.yaml`), when they looked."""
+
+    name: str
+    """As declared; rules read it as `feature_NAME`."""
+    definition: str
+    """Hash of what it was declared to be."""
+    key: str | None
+    """Whose: tenant, TENANT/CHANNEL, market, variant or tier; null: the request has none."""
+    value: float | None
+    """Null: unknown, or too old, so that rules saw its default."""
+    as_of_ns: int | None
+    """It was reckoned from what had ended before this, in nanoseconds since 1970; null: nothing was reckoned yet."""
+
+
 class TraceRow(msgspec.Struct, kw_only=True):
     """The request's place in a trace (W3C Trace Context)."""
 
@@ -393,6 +419,8 @@ class Record(msgspec.Struct, kw_only=True):
     """What the caller asked for."""
     features: Features | None = None
     """What the classifier said; null before classify."""
+    online: list[SeenFeature] = []
+    """Declared features that rules read; empty where no rule does."""
     rules: list[RuleTrace]
     """Every rule that was looked at, in order."""
     plans: list[PlanRow]

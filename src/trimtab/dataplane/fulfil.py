@@ -227,6 +227,7 @@ async def _admit(run: Run, plan: Plan, decision: Decision, shut: list[Shut]) -> 
             "tier_slots": view.slots,
             "tier_waiting": view.waiting,
             "expected_wait_ms": view.expected_wait_ms,
+            **run.lookup.of_plan(plan.variant, run.record),
         },
     )
     run.record.rules.extend(effects.trace)

@@ -41,7 +41,7 @@ async def reserve(run: Run, plan: Plan, bound: Bound) -> Plan | Refusal:
         fewest = min(plan.max_tokens, LEAST_OUTPUT)
         least = spent + price.most(plan.prompt_bound, fewest * plan.choices)
         expected = plan.max_tokens
-        if plan.variant.streams:
+        if _can_count(plan):
             expected = lengths.expected(bound.tenant.id, bound.name, plan.variant.name, plan.max_tokens)
         want = spent + price.most(plan.prompt_bound, max(fewest, expected) * plan.choices)
 
@@ -64,7 +64,7 @@ def _metered(run: Run, plan: Plan, lease: Lease, price: Price, spent: int) -> Pl
     run.record.cost.reserved_nanousd = lease.granted
     if lease.room is None:
         return plan  # nobody counts
-    reach = lease.granted - spent + (max(0, lease.room) if plan.variant.streams else 0)
+    reach = lease.granted - spent + (max(0, lease.room) if _can_count(plan) else 0)
     affordable = price.tokens_for(reach, plan.prompt_bound) // plan.choices
     if affordable < plan.max_tokens:
         plan = settle.capped(plan, max(1, affordable))
@@ -72,6 +72,11 @@ def _metered(run: Run, plan: Plan, lease: Lease, price: Price, spent: int) -> Pl
     most = plan.max_tokens * plan.choices
     run.meter = Meter(lease, price, prompt=plan.prompt_bound, spent=spent, most=most, count=count)
     return plan
+
+
+def _can_count(plan: Plan) -> bool:
+    """Whether what an answer uses can be counted while it is written; sound is told in tokens at its end alone."""
+    return plan.variant.streams and not (plan.variant.price is not None and plan.variant.price.spoken)
 
 
 async def money(

@@ -144,6 +144,7 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
         )
     with ledger.stage("decide"):  # 5
         run.values = request_values(bound, body, features, run.prompt_bound, request.head.route)
+        run.values |= run.lookup.of_request(record)
         allowed, trace = policy.allowed(snapshot.release.policy, run.values, bound.channel)
         record.rules.extend(trace)
         run.guards_out = allowed.guards_out
@@ -239,11 +240,13 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         takes=bound.target.takes,
         place=bound.target.place,
         unfit=lambda variant: unfit(variant.dialect, body),
+        checked=bool(run.guards_out or bound.channel.guards.deny),
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,
         fits_context=lambda variant: variant.model not in too_long,
         held=bound.target.held,
         assigned=bound.split,
+        about=lambda variant: run.lookup.of_plan(variant, run.record),
     )
     variants = tuple(run.configuration.catalogue.variants.values())
     ranked, refusal = routing.rank(variants, question, lambda own: rules.look("route", {**run.values, **own}))

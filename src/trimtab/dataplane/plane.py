@@ -20,6 +20,7 @@ from trimtab.dataplane.cache import AnswerCache
 from trimtab.dataplane.classify import Classifier, Name, Prepared
 from trimtab.dataplane.inference import Board, Choice, Dialer, Fleet, Governor, HedgeBudget, RetryBudget
 from trimtab.dataplane.ingress import Catalogue
+from trimtab.dataplane.online import NOTHING, Lookup, Online, Read
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
 from trimtab.dataplane.spend import Budgets, Lengths, Limiter, Pools, Store
@@ -72,10 +73,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """Intent models of the channels that declare intents."""
     need: frozenset[Name]
     """Features that policy reads at any stage, and the language, which templates and the cache ask for."""
+    reads: tuple[Read, ...]
+    """Declared features that policy reads."""
 
 
 class DataPlane:
-    """What `answer` works with. Only `configuration`, `draining` and the counts change after it was built."""
+    """What `answer` works with. Only `configuration`, `online`, `draining` and the counts change after it was built."""
 
     def __init__(
         self,
@@ -118,12 +121,19 @@ class DataPlane:
         self.aside = Aside()
         self.recorded: Callable[[str], Awaitable[Record | None]] = _unknown
         """The request row of exactly this id, once it is where rows go."""
+        self.online: Online = NOTHING
+        """The newest values of declared features; swapped whole."""
         self.draining = False
         self.requests = 0
         self.stages: dict[str, int] = {}
         """How many requests went through each stage since the start."""
         self.outcomes: dict[str, int] = {}
         """Requests by path, or by refusal code."""
+
+    def lookup(self, configuration: Configuration) -> Lookup:
+        """What a request that has this configuration sees of features from now on."""
+        stale_ns = configuration.snapshot.release.features.stale_ns
+        return Lookup(self.online, configuration.reads, stale_ns, self.clock.wall_ns() if configuration.reads else 0)
 
     def count(self, record: Record) -> None:
         """One request has ended."""

@@ -74,6 +74,7 @@ class Run:
         self.placeholders: tuple[tuple[str, str], ...] = ()
         self.guards_out: tuple[str, ...] = ()
         self.values: dict[str, Value | None] = {}
+        self.lookup = plane.lookup(plane.configuration)
         self.stored: Entry | None = None
         self.plan: Plan | None = None
         self.sent: tuple[Message, ...] = ()

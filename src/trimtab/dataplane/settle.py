@@ -44,6 +44,7 @@ def account(run: Run) -> None:
         if run.meter is not None:
             record.cost.reserved_nanousd = run.lease.granted
     record.cost.settled_nanousd = spent - run.drift_nanousd if _priced(run) else None
+    record.cost.unpriced = _unpriced(run)
     record.tokens = _tokens(run)
     record.cost.baseline_nanousd = _baseline(run)
     if run.bound is not None and run.charged_tokens:
@@ -207,12 +208,22 @@ def _together(first: Usage, then: Usage) -> Usage:
     written = None
     if first.completion is not None and then.completion is not None:
         written = first.completion + then.completion
-    return msgspec.structs.replace(first, completion=written, reasoning=None)
+    return msgspec.structs.replace(first, completion=written, reasoning=None, audio_out=None)
 
 
 def _priced(run: Run) -> bool:
     """Whether every attempt that was made has a price; a request that asked nobody cost 0 for certain."""
     return all(run.prices.get(attempt.variant or "") is not None for attempt in run.record.attempts)
+
+
+def _unpriced(run: Run) -> list[str]:
+    """Kinds of tokens that an attempt used and its model's price does not have, each once."""
+    found: dict[str, None] = {}
+    for attempt in run.record.attempts:
+        price = run.prices.get(attempt.variant or "")
+        if attempt.usage is not None and price is not None:
+            found |= dict.fromkeys(price.unpriced(attempt.usage))
+    return list(found)
 
 
 def tokens_of(usage: Usage) -> Tokens:
@@ -221,8 +232,12 @@ def tokens_of(usage: Usage) -> Tokens:
         prompt=usage.prompt,
         cached=usage.cached,
         written=usage.written,
+        written_1h=usage.written_1h,
+        audio_in=usage.audio_in,
+        audio_cached=usage.audio_cached,
         completion=usage.completion,
         reasoning=usage.reasoning,
+        audio_out=usage.audio_out,
         source=usage.source,
     )
 

@@ -61,7 +61,8 @@ class Shadow:
         self._plane, self._clock, self._configuration = run.plane, run.ledger.clock, run.configuration
         self._bound, self._allowed, self._body = decision.bound, decision.allowed, decision.body
         self._values, self._sent, self._sentences = run.values, run.sent, run.sentences
-        variant = run.configuration.catalogue.variants[assigned.arm.variant]
+        self._lookup = run.lookup
+        variant = routing.as_asked(run.configuration.catalogue.variants[assigned.arm.variant], decision.body)
         cap = min(variant.max_tokens, decision.body.max_tokens or variant.max_tokens)
         bound = routing.bound_of(variant, run.sent, decision.body)
         estimate = None if variant.price is None else variant.price.most(bound, cap * plan.choices)
@@ -131,6 +132,7 @@ class Shadow:
                 "projected_cost_usd": None if estimate is None else estimate / NANO,
                 "budget_left_usd": None,
                 "budget_usd": cap / NANO,
+                **self._lookup.of_plan(variant, None),
             },
         )
         forbidden = {f"tier:{variant.tier}", f"variant:{variant.name}"} & effects.forbid
@@ -160,11 +162,14 @@ class Shadow:
     async def _ask(self, replica: Replica) -> None:
         plan, row, ticket = self._plan, self._row, self._ticket
         assert ticket is not None
+        sender, slots = await self._sender(), self._plane.fleet.slots_of(replica)
+        if slots is not None and (sender is None or not slots.has_spare(sender, plan.choices)):
+            return  # what tenants have left in an engine's slots is theirs
         sentences = self._sentences if extracts(plan.variant, self._body) else ()
         data = encode(plan, self._sent, self._body, sentences, self._salt)
         row.attempts.append(Attempt(replica=replica.id, start_ms=0.0, outcome="dropped", variant=plan.variant.id))
         row.replica = replica.id
-        self._answering = Answering(plan, replica, self._plane.fleet, await self._sender())
+        self._answering = Answering(plan, replica, self._plane.fleet, sender)
         ticket.sent()
         ticket.begun_at(replica.id)
         await self._answering.begin(self._plane.dialer, data)
@@ -183,7 +188,8 @@ class Shadow:
         if not self._plane.fleet.has_slots(self.model):
             return None
         tools = self._body.extra.get("tools")
-        return Sender(tenant, await self._clock.offload(prompt_of, tenant, plan.variant.system, tools, self._sent))
+        prompt = await self._clock.offload(prompt_of, tenant, plan.variant.system, tools, self._sent)
+        return Sender(tenant, prompt, aside=True)
 
     def _account(self, why: str | None) -> None:
         """What it took and cost, into the row."""
@@ -200,6 +206,7 @@ class Shadow:
         row.tokens = settle.tokens_of(usage)
         price = self._plan.variant.price
         row.cost.settled_nanousd = None if price is None else rounded_up(price.units(usage))
+        row.cost.unpriced = [] if price is None else price.unpriced(usage)
 
     def _used(self, found: Answering) -> Usage:
         """As the upstream told it; what it did not tell is counted."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trimtab.core.features import NO_FEATURES, FeaturesDocument
 from trimtab.core.models import Model, Prices, Variant
 from trimtab.core.record import Snapshots
 from trimtab.core.tenancy import Tenancy
@@ -25,6 +26,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     templates: dict[str, dict[str, str]]
     """Template name to language (ISO 639-1) to text."""
+    features: FeaturesDocument = NO_FEATURES
+    """Figures of past requests, of which policy reads some."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -12,8 +12,9 @@ from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
 from trimtab.dataplane.classify import ALL, Classifier, Name, Prepared
 from trimtab.dataplane.inference import Dialer, Replica
 from trimtab.dataplane.ingress import Catalogue
+from trimtab.dataplane.online import reads
 from trimtab.dataplane.plane import Configuration, DataPlane
-from trimtab.dataplane.policy import VARIABLES, Policy
+from trimtab.dataplane.policy import Policy
 from trimtab.dataplane.retrieval import Corpus
 from trimtab.dataplane.snapshot import Snapshot
 from trimtab.dataplane.spend import MemoryStore, Store
@@ -79,6 +80,7 @@ def configure(
         corpora=corpora or {},
         prepared=prepared,
         need=_need(release.policy),
+        reads=reads(release.policy, release.features),
     )
 
 
@@ -103,5 +105,5 @@ def set_fleet(
 
 def _need(policy: Policy) -> frozenset[Name]:
     """Features that a rule reads, and the language, which templates and the cache ask for."""
-    read = frozenset().union(*(policy.reads(at) for at in VARIABLES))
+    read = frozenset().union(*(policy.reads(at) for at in policy.tables))
     return frozenset(name for name in ALL if name in read or name == "language")

@@ -11,13 +11,18 @@ _NEVER = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "100.100.100.200/32", 
 _METADATA = tuple(ip_network(text) for text in _NEVER)
 """Link-local, and where clouds serve credentials outside of it (AWS over IPv6, Alibaba, Oracle): never, whatever is
 declared."""
+SERVES_CREDENTIALS = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"})
+"""Of these, where AWS serves those of a machine's or a container's role."""
 _NAT64 = ip_network("64:ff9b::/96")
 _V4_COMPATIBLE = ip_network("::/96")
 
 
-def refusal(address: str, *, private: bool) -> str | None:
+def refusal(address: str, *, private: bool, metadata: bool = False) -> str | None:
     """Why this address is not connected to; None: it may be. `private`: the model is declared to be on our own
-    networks. Raises ValueError for a text that is no address."""
+    networks; `metadata`: our own credentials are declared to come from there. Raises ValueError for a text that is no
+    address."""
+    if metadata and address in SERVES_CREDENTIALS:
+        return None
     for one in _meant(ip_address(address.partition("%")[0])):
         if any(one.version == net.version and one in net for net in _METADATA):
             return f"{address} is link-local or serves a cloud's credentials"

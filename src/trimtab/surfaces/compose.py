@@ -32,6 +32,8 @@ from trimtab.foundations.config import Fingerprint, SecretError, fingerprint, re
 from trimtab.foundations.embed import create_embedder
 from trimtab.surfaces import indexes
 from trimtab.surfaces.corpora import Corpora
+from trimtab.surfaces.credentials import Keyring
+from trimtab.surfaces.following import Following
 from trimtab.surfaces.hints import hints
 from trimtab.surfaces.kv_listening import KvListening
 from trimtab.surfaces.ladder import BEGINS, HURRY_IDLE_S, Ladder, Step
@@ -129,6 +131,8 @@ class LiveGateway:
         self._workspace, self._journal, self._clock, self._control = workspace, journal, clock, control
         self._corpora = Corpora(workspace.folder, plane, clock)
         self._learned = Learned(lambda: self._workspace, control.worker, plane.gates, plane.governor, clock)
+        self._following = Following(workspace.folder, plane)
+        self._keyring = Keyring(clock, plane.dialer)
         self._engines: dict[str, EngineStatus] = {}
         self._seen: Fingerprint | None = None
         self._problems: list[str] = []
@@ -188,6 +192,7 @@ class LiveGateway:
         await kept.begin(plane)
         gateway._set_fleet()
         await gateway._learned.begin()
+        await gateway._following.begin()
         await gateway._corpora.load(workspace.snapshot.tenancy)
         return gateway
 
@@ -207,6 +212,7 @@ class LiveGateway:
         self._parts.front = lambda: (front.connections, front.active)
         path = socket_path(self._workspace.folder, worker)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._lag.watch())]
+        watchers.append(asyncio.create_task(self._following.watch()))
         try:
             await back.start_unix(path)
             await front.start(listen)
@@ -241,6 +247,7 @@ class LiveGateway:
     async def close(self) -> None:
         """Connections to upstreams, what was learned, then what waits: for the store, the collector and the disk."""
         await self.plane.aside.stop()
+        self._keyring.close()
         await self.plane.dialer.close()
         await self._learned.close()
         await self._kept.close()
@@ -349,7 +356,9 @@ class LiveGateway:
 
     def _set_fleet(self) -> None:
         try:
-            found = replicas_of(self.plane.configuration.catalogue.models, self._engines, self._workspace.folder)
+            found = replicas_of(
+                self.plane.configuration.catalogue.models, self._engines, self._workspace.folder, self._keyring
+            )
         except Exception:  # noqa: BLE001 - an engine's news must never end the gateway
             _log.exception("the fleet could not be set; the old one stays")
             return

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import TrimtabError
@@ -24,7 +22,10 @@ WATCH_S: Final = 60.0
 """From one look at the objectives to the next."""
 RETRY_S: Final = 5.0
 """From the end of a loop, or from having found nothing for it to do, to the next try."""
+BUSY_S: Final = 1.0
+"""Until what another process holds is tried again."""
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -33,12 +34,16 @@ class Controlling:
 
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
+        self._behind = ThreadPoolExecutor(1, "lake", initializer=step_back)
+        """What takes rows in: one of these at a time, behind whoever serves."""
 
     async def run(self) -> None:
-        await asyncio.gather(
-            self._forever("objectives", ("slo.yaml", b""), self._watch),
-            self._forever("lake", ("trimtab.yaml", b"follow_s"), self._lake),
-        )
+        with self._behind:
+            await asyncio.gather(
+                self._forever("objectives", ("slo.yaml", b""), self._watch),
+                self._forever("lake", ("trimtab.yaml", b"follow_s"), self._lake),
+                self._forever("features", ("features.yaml", b"features"), self._features),
+            )
 
     async def _forever(self, what: str, needs: tuple[str, bytes], loop: Callable[[], Awaitable[None]]) -> None:
         """Once the workspace has this file, with these bytes in it: that costs nothing to find out. A loop that ends by
@@ -60,12 +65,13 @@ class Controlling:
         """Objectives are counted, and receivers told."""
         from trimtab.core.clock import SystemClock
         from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
+        from trimtab.foundations.store import Disk
         from trimtab.surfaces.alerting import Watch
         from trimtab.surfaces.slo_state import LOCK
 
         dialer = Http1Dialer()
         try:
-            with _locked(self._workspace / LOCK, "watches the objectives of this workspace"):
+            with Disk().held(self._workspace / LOCK, "watches the objectives of this workspace"):
                 watching = Watch(self._workspace, SystemClock(), dialer)
                 while True:
                     _, found = await watching.step()
@@ -90,15 +96,42 @@ class Controlling:
         rows, staging = self._workspace / "var" / "records", self._workspace / STAGING
         take = partial(lakes.ingest, rows, table, staging, source=terms.source)
         join = partial(lakes.compact, table, keep_days=terms.keep_days, history_h=terms.history_h)
-        with ThreadPoolExecutor(1, "lake", initializer=step_back) as behind:
-            while True:
-                done = await asyncio.get_running_loop().run_in_executor(behind, take)
-                for problem in done.damaged:
-                    _log.warning("lake: left out, damaged: %s", problem)
+        while True:
+            done = await self._aside(take)
+            for problem in done.damaged:
+                _log.warning("lake: left out, damaged: %s", problem)
+            if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
+                compacted_ns = clock.wall_ns()
+                await self._aside(partial(join, now_ns=compacted_ns))
+            await asyncio.sleep(terms.follow_s)
+
+    async def _features(self) -> None:
+        """Values are published, each `every`; the documents are read anew before each time, the table kept small once a
+        day."""
+        from trimtab.controlplane.registry import load
+        from trimtab.core.clock import SystemClock
+        from trimtab.core.features import span_s
+        from trimtab.foundations.store.disk import BusyError
+        from trimtab.surfaces import features
+
+        clock = SystemClock()
+        compacted_ns = clock.wall_ns()
+        while True:
+            workspace = await self._aside(partial(load, self._workspace))
+            try:
+                done = await self._aside(partial(features.materialise, workspace, clock))
                 if clock.wall_ns() - compacted_ns > DAY_S * NS_PER_S:
                     compacted_ns = clock.wall_ns()
-                    await asyncio.get_running_loop().run_in_executor(behind, partial(join, now_ns=compacted_ns))
-                await asyncio.sleep(terms.follow_s)
+                    await self._aside(partial(features.compact, workspace, compacted_ns))
+            except BusyError:  # a command takes rows in, publishes or erases: that takes seconds
+                await asyncio.sleep(BUSY_S)
+                continue
+            for problem in done.damaged:
+                _log.warning("features: left out, damaged: %s", problem)
+            await asyncio.sleep(span_s(workspace.snapshot.release.features.every))
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._behind, work)
 
 
 def _has(path: Path, words: bytes) -> bool:
@@ -106,20 +139,6 @@ def _has(path: Path, words: bytes) -> bool:
         return words in path.read_bytes()
     except OSError:
         return False
-
-
-@contextmanager
-def _locked(path: Path, does: str) -> Iterator[None]:
-    """Raises BusyError while another process holds it."""
-    from trimtab.foundations.store import Disk
-
-    disk = Disk()
-    disk.make_folder(path.parent)
-    held = disk.lock(path, does)
-    try:
-        yield
-    finally:
-        os.close(held)
 
 
 __all__ = ["Controlling"]

@@ -75,6 +75,7 @@ class Metrics:
         yield from self._counts.pieces(exemplars)
         yield from self._parts.judged()
         yield from _workspace(self._parts)
+        yield from _features(self._parts.plane)
         yield from _models(self._parts.plane)
         yield from _engines(self._parts.engines())
         yield from _told(self._parts.plane)
@@ -145,6 +146,20 @@ def _models(plane: DataPlane) -> Iterator[str]:
     for model, replicas in fleet.items():
         for one in replicas:
             yield sample(f.IN_USE, (model, one.id), one.request_s)
+
+
+def _features(plane: DataPlane) -> Iterator[str]:
+    """Nothing of it where none are declared."""
+    declared, online = plane.configuration.snapshot.release.features, plane.online
+    yield f.FEATURES_AGE.head
+    if declared.features and online.as_of_ns is not None:
+        yield sample(f.FEATURES_AGE, (), (plane.clock.wall_ns() - online.as_of_ns) / NS_PER_S)
+    yield f.FEATURES_STALE.head
+    if declared.features:
+        yield sample(f.FEATURES_STALE, (), int(not online.is_fresh(plane.clock.wall_ns(), declared.stale_ns)))
+    yield f.FEATURE_VALUES.head
+    for name, one in declared.features.items():
+        yield sample(f.FEATURE_VALUES, (name,), len(online.values.get(one.definition, {})))
 
 
 def _engines(engines: Iterable[EngineStatus]) -> Iterator[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from trimtab.core.models import Model
-from trimtab.dataplane.inference import TELLING, WIRES, Origin, Replica
+from trimtab.dataplane.inference import TELLING, WIRES, Credential, Origin, Replica
 from trimtab.foundations.config import SecretError, resolve_secret
+from trimtab.surfaces.credentials import Keyring
 from trimtab.surfaces.processes import EngineStatus
 
 _CHAT = "/chat/completions"
@@ -17,10 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 def replicas_of(
-    models: Mapping[str, Model], engines: Mapping[str, EngineStatus], folder: Path
+    models: Mapping[str, Model], engines: Mapping[str, EngineStatus], folder: Path, keyring: Keyring | None = None
 ) -> dict[str, tuple[Replica, ...]]:
     """Replicas that can be asked now, by model; a model whose engine is not ready, or whose secret can't be read, has
-    none (the latter is said in the log)."""
+    none (the latter is said in the log). `keyring`: makes credentials that end; None: nobody has one."""
     found = {}
     for name, model in models.items():
         replicas = []
@@ -30,8 +31,10 @@ def replicas_of(
                 if engine.url is not None and engine.state == "ready":
                     replicas.append(_embedded(endpoint, name, model, engine))
             elif not endpoint.startswith("engine:"):
-                replicas += _remote(index, name, endpoint, model, folder)
+                replicas += _remote(index, name, endpoint, model, folder, keyring)
         found[name] = tuple(replicas)
+    if keyring is not None:
+        keyring.drop_unused()
     return found
 
 
@@ -51,7 +54,9 @@ def _embedded(endpoint: str, name: str, model: Model, engine: EngineStatus) -> R
     )
 
 
-def _remote(index: int, name: str, endpoint: str, model: Model, folder: Path) -> Iterator[Replica]:
+def _remote(
+    index: int, name: str, endpoint: str, model: Model, folder: Path, keyring: Keyring | None
+) -> Iterator[Replica]:
     """The endpoint once with each key: `MODEL/N`, or `MODEL/N#KEY` where there are several."""
     replica_id = f"{name}/{index}"
     slots = model.slots if model.dialect == "llamacpp" else 0
@@ -63,13 +68,17 @@ def _remote(index: int, name: str, endpoint: str, model: Model, folder: Path) ->
     events, replay = (_socket(found, index, model) for found in (model.publishers, model.replays))
     for number, reference in enumerate(model.api_keys or [None]):
         headers: tuple[tuple[str, str], ...] = ()
-        if reference is not None:
-            try:
-                secret = resolve_secret(reference, folder)
-            except SecretError as error:
-                _log.error("model %s can't be used with this key: %s", name, error)
-                continue
-            headers = _credential(model, secret.reveal())
+        credential: Credential | None = None
+        try:
+            if keyring is not None and model.dialect == "bedrock" and model.aws is not None:
+                credential = keyring.of_aws(endpoint, model, folder, name)
+            elif keyring is not None and reference is not None and model.dialect == "vertex":
+                credential = keyring.of_google(reference, model, folder, name)
+            elif reference is not None:
+                headers = _credential(model, resolve_secret(reference, folder).reveal())
+        except (SecretError, ValueError, ImportError) as error:
+            _log.error("model %s can't be used with this key: %s", name, error)
+            continue
         own_id = replica_id if len(model.api_keys) < 2 else f"{replica_id}#{number}"
         yield Replica(
             id=own_id,
@@ -77,6 +86,7 @@ def _remote(index: int, name: str, endpoint: str, model: Model, folder: Path) ->
             origin=origin,
             path=path,
             headers=headers,
+            credential=credential,
             health=model.health,
             region=model.region,
             approved=tuple(model.overflow.for_) if model.overflow is not None else (),

@@ -47,6 +47,25 @@ STORE_LOST = Family(
     unit="0 or 1",
     help="Whether the shared store of limits and budgets can't be reached; 0 where there is none.",
 )
+FEATURES_AGE = Family(
+    name="trimtab_features_age_seconds",
+    kind="gauge",
+    unit="seconds",
+    help="Since the instant that the published features were reckoned as of; absent while there are none.",
+)
+FEATURES_STALE = Family(
+    name="trimtab_features_stale",
+    kind="gauge",
+    unit="0 or 1",
+    help="Whether declared features are unknown to rules, because none are published or they are too old.",
+)
+FEATURE_VALUES = Family(
+    name="trimtab_feature_values",
+    kind="gauge",
+    unit="values",
+    help="Published values that serve, by feature: 0 where they were reckoned by another definition.",
+    labels=(Label("feature", "declared features"),),
+)
 DRAINING = Family(name="trimtab_draining", kind="gauge", unit="0 or 1", help="Whether the gateway is going down.")
 CONNECTIONS = Family(
     name="trimtab_connections",
@@ -325,6 +344,9 @@ AT_SCRAPE: Final = (
         WORKER_UP,
         PROBLEMS,
         STORE_LOST,
+        FEATURES_AGE,
+        FEATURES_STALE,
+        FEATURE_VALUES,
         DRAINING,
         CONNECTIONS,
         IN_FLIGHT,

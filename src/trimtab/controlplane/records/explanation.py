@@ -15,7 +15,7 @@ import msgspec
 from trimtab.core.contract import Contract
 from trimtab.core.errors import Code
 from trimtab.core.money import usd
-from trimtab.core.record import AdmissionRow, Attempt, Met, PlanRow, Record
+from trimtab.core.record import AdmissionRow, Attempt, Met, PlanRow, Record, SeenFeature
 
 UNKNOWN = "unknown"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,6 +111,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The contract's hash."""
     met: Met
     features: dict[str, Any]
+    online: list[SeenFeature]
+    """Figures of past requests, as its decision saw them."""
     rules: list[RuleLine]
     plans: list[PlanRow]
     admissions: list[AdmissionRow]
@@ -135,6 +137,7 @@ def explain(record: Record, later: Sequence[Record] = ()) -> Explanation:
         asked_of=record.contract.hash or None if record.contract else None,
         met=record.met,
         features=_features(record),
+        online=record.online,
         rules=[RuleLine(rule.at, rule.id, rule.hit, rule.values, rule.error) for rule in record.rules],
         plans=record.plans,
         admissions=record.admissions,
@@ -147,12 +150,17 @@ def explain(record: Record, later: Sequence[Record] = ()) -> Explanation:
     )
 
 
+def instant(wall_ns: int) -> str:
+    """RFC 3339, to the millisecond."""
+    return (_EPOCH + timedelta(microseconds=wall_ns // 1000)).isoformat(timespec="milliseconds")
+
+
 def _header(record: Record) -> Header:
     spec = next((code.value for code in Code if code.wire == record.code), None)
     return Header(
         id=record.id,
         kind=record.kind,
-        time=(_EPOCH + timedelta(microseconds=record.t_wall_ns // 1000)).isoformat(timespec="milliseconds"),
+        time=instant(record.t_wall_ns),
         tenant=record.tenant,
         channel=record.channel,
         route=record.route,

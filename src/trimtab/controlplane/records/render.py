@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trimtab.controlplane.records.explanation import UNKNOWN, Bar, Explanation, Header, Mark
+from trimtab.controlplane.records.explanation import UNKNOWN, Bar, Explanation, Header, Mark, instant
 
 WIDTH = 100
 _BAR = 44
@@ -24,6 +24,7 @@ def render(explanation: Explanation, console: Console) -> None:
         ("Time", _waterfall(explanation)),
         ("Contract", _contract(explanation)),
         ("Features", _features(explanation)),
+        ("Past requests", _online(explanation)),
         ("Rules", _rules(explanation)),
         ("Plans", _plans(explanation)),
         ("Admission", _admissions(explanation)),
@@ -164,6 +165,15 @@ def _features(explanation: Explanation) -> Table:
     for name, feature in explanation.features.items():
         value, confidence = (None, None) if feature is None else (feature.value, feature.confidence)
         table.add_row(name, text(value), text(confidence))
+    return table
+
+
+def _online(explanation: Explanation) -> Table:
+    table = _table("feature", "of", "value", "as of")
+    for one in explanation.online:
+        table.add_row(
+            one.name, text(one.key), text(one.value), text(None if one.as_of_ns is None else instant(one.as_of_ns))
+        )
     return table
 
 

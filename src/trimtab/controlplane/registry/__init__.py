@@ -12,6 +12,7 @@ from trimtab.controlplane.registry.budgets import (
     set_budget,
 )
 from trimtab.controlplane.registry.budgets import grant as grant_budget
+from trimtab.controlplane.registry.documents import FEATURES as FEATURES_FILE
 from trimtab.controlplane.registry.documents import PATTERNS, Engine, Lake, Server, Settings, Storage, no_workspace
 from trimtab.controlplane.registry.documents import POLICY as POLICY_FILE
 from trimtab.controlplane.registry.documents import SETTINGS as SETTINGS_FILE
@@ -27,10 +28,11 @@ from trimtab.controlplane.registry.keys import create as create_key
 from trimtab.controlplane.registry.keys import listed as list_keys
 from trimtab.controlplane.registry.keys import revoke as revoke_key
 from trimtab.controlplane.registry.keys import rotate as rotate_key
-from trimtab.controlplane.registry.load import Workspace, examine, load, read_policy
+from trimtab.controlplane.registry.load import Workspace, examine, load, read_features, read_policy
 from trimtab.controlplane.registry.signing import own_keys, own_public_key, signing_key
 
 __all__ = [
+    "FEATURES_FILE",
     "PATTERNS",
     "POLICY_FILE",
     "SECRET",
@@ -66,6 +68,7 @@ __all__ = [
     "no_workspace",
     "own_keys",
     "own_public_key",
+    "read_features",
     "read_policy",
     "record_erasure",
     "remove_budget",

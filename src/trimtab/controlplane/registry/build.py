@@ -10,10 +10,10 @@ from trimtab.controlplane.registry.documents import Documents
 from trimtab.controlplane.registry.timelines import channels_of, timelines
 from trimtab.core.canonical import digest
 from trimtab.core.experiments import Experiments, Split
-from trimtab.core.models import Model, Prices, Variant, VariantDoc, with_settings
+from trimtab.core.models import Model, Prices, Variant, VariantDoc, says_an_hour, with_settings
 from trimtab.core.money import LoosePrice, Price
 from trimtab.core.tenancy import Key, KeyEntry, Tenancy, Tenant
-from trimtab.dataplane.policy import PolicyDocument, compile_policy
+from trimtab.dataplane.policy import PolicyDocument, compile_policy, tables_with
 from trimtab.dataplane.snapshot import Release, Snapshot
 
 
@@ -58,13 +58,14 @@ def _accounts(tenant: Tenant) -> Tenant:
 
 
 def release(documents: Documents, prices: dict[str, Price]) -> Release:
-    """Variants with their prompts, models, aliases, policy and templates; `rel_` + 12 hex of them, without prices."""
+    """Variants with their prompts, models, aliases, policy, templates and features; `rel_` + 12 hex of them, without
+    prices."""
     declared = documents.models
     variants = {
         name: variant(name, document, declared.models[document.model], documents.prompts, prices.get(document.model))
         for name, document in declared.variants.items()
     }
-    templates = _by_name(documents.templates)
+    templates, features = _by_name(documents.templates), documents.features.features
     content = [
         declared.models,
         {name: one.id for name, one in variants.items()},
@@ -72,14 +73,16 @@ def release(documents: Documents, prices: dict[str, Price]) -> Release:
         declared.aliases,
         _rules(documents.policy),
         templates,
+        *([{name: [one.definition, one.default] for name, one in features.items()}] if features else []),
     ]
     return Release(
         id="rel_" + digest(content),
         variants=variants,
         models=with_settings(declared.models),
         aliases=declared.aliases,
-        policy=compile_policy(documents.policy),
+        policy=compile_policy(documents.policy, tables_with(features)),
         templates=templates,
+        features=documents.features,
     )
 
 
@@ -108,12 +111,15 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
         extractive=document.extractive,
         streams=model.streams,
         quality_lower=document.quality.lower if document.quality else 0.0,
-        price=_loose(price, model),
+        price=_loose(price, model, document),
         prompt_hash=digest(system) if system else "",
     )
 
 
-def _loose(price: Price | None, model: Model) -> Price | None:
+def _loose(price: Price | None, model: Model, document: VariantDoc) -> Price | None:
+    """As its requests can come to it: with what is written for an hour, and with the endpoint's overrun."""
+    if price is not None and says_an_hour([document.sampling, document.engine]):
+        price = msgspec.structs.replace(price, hourly=True)
     if price is None or not model.overrun_tokens:
         return price
     return LoosePrice(**msgspec.structs.asdict(price), overrun_tokens=model.overrun_tokens)

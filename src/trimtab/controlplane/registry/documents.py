@@ -13,6 +13,7 @@ from msgspec import Meta
 from trimtab.core.document import Document
 from trimtab.core.events import Event
 from trimtab.core.experiments import Experiment
+from trimtab.core.features import NO_FEATURES, FeaturesDocument
 from trimtab.core.models import Count, Model, ModelName, Slug, VariantDoc, VariantName
 from trimtab.core.objectives import NO_SLO, SloDocument
 from trimtab.core.telemetry import NO_TELEMETRY, Telemetry
@@ -173,13 +174,23 @@ class PriceDocument(Document, frozen=True):
     input_usd_per_mtok: Decimal | None = None
     """Price of a million tokens of prompt."""
     output_usd_per_mtok: Decimal | None = None
-    """Price of a million tokens of answer, reasoning included."""
+    """Price of a million tokens of answer."""
     cached_usd_per_mtok: Decimal | None = None
     """Price of a million tokens that the provider read from its prompt cache; unset, as input."""
     written_usd_per_mtok: Decimal | None = None
     """Price of a million tokens written to the provider's prompt cache; unset, as input."""
+    written_1h_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens that are kept there for an hour; unset, the dearest that input costs."""
+    audio_in_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of audio in the prompt; unset, the dearest that input costs."""
+    audio_cached_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of audio that the provider read from its prompt cache; unset, as audio in."""
+    reasoning_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of reasoning; unset, as output."""
+    audio_out_usd_per_mtok: Decimal | None = None
+    """Price of a million tokens of audio in the answer; unset, the dearest that output costs."""
     source: Literal["genai-prices"] | None = msgspec.field(name="from", default=None)
-    """Take the price from the genai-prices package at load, in place of the four above."""
+    """Take the price from the genai-prices package at load, in place of those above."""
     provider: str | None = None
     """With `from`: the provider's id in genai-prices."""
     model: str | None = None
@@ -195,7 +206,7 @@ TemplatesDocument = dict[
 ]
 
 SETTINGS, MODELS, PRICES, POLICY = "trimtab.yaml", "models.yaml", "prices.yaml", "policy.yaml"
-EVENTS, EXPERIMENTS, SLO = "events.yaml", "experiments.yaml", "slo.yaml"
+EVENTS, EXPERIMENTS, SLO, FEATURES = "events.yaml", "experiments.yaml", "slo.yaml", "features.yaml"
 """Documents that a workspace need not have."""
 PATTERNS = ("*.yaml", "tenants/*.yaml", "templates/*.yaml", "prompts/*.md", "corpora/*/**/*.md", "var/index/*/current")
 """What a change of makes a new configuration; for `foundations.config.fingerprint`."""
@@ -207,6 +218,7 @@ TYPES: Mapping[str, Any] = {
     "events": EventsDocument,
     "experiments": ExperimentsDocument,
     "slo": SloDocument,
+    "features": FeaturesDocument,
     "tenant": Tenant,
     "templates": TemplatesDocument,
 }
@@ -224,6 +236,7 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Event]
     experiments: dict[str, Experiment]
     slo: SloDocument
+    features: FeaturesDocument
     tenants: dict[str, Tenant]
     prompts: dict[str, str]
     templates: dict[str, dict[str, str]]
@@ -248,6 +261,8 @@ def read(folder: FilePath, instead: Mapping[str, str] | None = None) -> tuple[Do
     experiments = Reader(ExperimentsDocument)
     values["experiments"] = _one(texts, EXPERIMENTS, experiments, problems) if texts.has(EXPERIMENTS) else {}
     values["slo"] = _one(texts, SLO, Reader(SloDocument), problems) if texts.has(SLO) else NO_SLO
+    features = Reader(FeaturesDocument)
+    values["features"] = _one(texts, FEATURES, features, problems) if texts.has(FEATURES) else NO_FEATURES
     values["tenants"] = _each(texts, "tenants", Reader(Tenant), problems)
     values["templates"] = _each(texts, "templates", Reader(TemplatesDocument), problems)
     values["prompts"] = _prompts(folder, problems)
@@ -318,7 +333,7 @@ def _prompts(folder: FilePath, problems: list[Problem]) -> dict[str, str]:
 def _strays(folder: FilePath) -> list[Problem]:
     """Files that nothing reads, though they look as if: a document that never applies must not look applied."""
     problems = []
-    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS, EXPERIMENTS, SLO]
+    known = [SETTINGS, MODELS, PRICES, POLICY, EVENTS, EXPERIMENTS, SLO, FEATURES]
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if path.name not in known:
             problems.append(_stray(path.name, did_you_mean(path.name, known)))

@@ -24,6 +24,7 @@ FILES: Final = {
     "events": "events.yaml",
     "experiments": "experiments.yaml",
     "slo": "slo.yaml",
+    "features": "features.yaml",
     "tenant": "tenants/NAME.yaml",
     "templates": "templates/LANG.yaml",
 }

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path as FilePath
+from typing import TypeVar
 
 import msgspec
 
 from trimtab.controlplane.registry import build
 from trimtab.controlplane.registry.checks import cross_check
-from trimtab.controlplane.registry.documents import POLICY, Documents, Settings, read, text_of
+from trimtab.controlplane.registry.documents import FEATURES, POLICY, Documents, Settings, read, text_of
 from trimtab.controlplane.registry.prices import compile_prices
 from trimtab.core.clock import Clock, SystemClock
 from trimtab.core.errors import ConfigError
+from trimtab.core.features import NO_FEATURES, FeaturesDocument
 from trimtab.core.objectives import SloDocument
 from trimtab.dataplane.policy import PolicyDocument
 from trimtab.dataplane.snapshot import Snapshot
 from trimtab.foundations.config import DocumentError, Problem, Reader, compose, errors, locate, read_text
+
+T = TypeVar("T")
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +61,17 @@ def examine(
 
 def read_policy(folder: FilePath) -> PolicyDocument:
     """The policy document alone, unchecked but for its types. Raises ConfigError."""
+    return _alone(folder, POLICY, Reader(PolicyDocument))
+
+
+def read_features(folder: FilePath) -> FeaturesDocument:
+    """The features alone, as above; none where none are declared."""
+    return _alone(folder, FEATURES, Reader(FeaturesDocument)) if (folder / FEATURES).exists() else NO_FEATURES
+
+
+def _alone(folder: FilePath, file: str, reader: Reader[T]) -> T:
     try:
-        document, problems = Reader(PolicyDocument).read(read_text(folder / POLICY, POLICY), POLICY)
+        document, problems = reader.read(read_text(folder / file, file), file)
     except DocumentError as error:
         raise ConfigError([str(error.problem)]) from None
     if document is None:

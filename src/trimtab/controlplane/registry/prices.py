@@ -13,7 +13,18 @@ from trimtab.core.money import Price, nanousd
 from trimtab.foundations.config import Problem
 
 _OUT = 'Write e.g. input_usd_per_mtok: "0.15", output_usd_per_mtok: "0.60"'
-_MANUAL = ("input", "output", "cached", "written")
+_FIELDS = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cached": "cache_read_mtok",
+    "written": "cache_write_mtok",
+    "written_1h": "cache_write_1h_mtok",
+    "audio_in": "input_audio_mtok",
+    "audio_cached": "cache_audio_read_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "audio_out": "output_audio_mtok",
+}
+"""Kinds of tokens, and what genai-prices calls the price of each."""
 
 
 class PriceError(ValueError):
@@ -44,16 +55,18 @@ def _written(document: PriceDocument) -> Price:
         raise PriceError("provider and model are read only beside from: genai-prices", "Write from: genai-prices, too.")
     if document.input_usd_per_mtok is None or document.output_usd_per_mtok is None:
         raise PriceError("a price needs both directions", _OUT)
-    return Price(
-        input=nanousd(document.input_usd_per_mtok),
-        output=nanousd(document.output_usd_per_mtok),
-        cached=None if document.cached_usd_per_mtok is None else nanousd(document.cached_usd_per_mtok),
-        written=None if document.written_usd_per_mtok is None else nanousd(document.written_usd_per_mtok),
-    )
+    declared = {kind: _declared(document, kind) for kind in _FIELDS}
+    known: dict[str, Any] = {kind: nanousd(value) for kind, value in declared.items() if value is not None}
+    return Price(**known)
+
+
+def _declared(document: PriceDocument, kind: str) -> Decimal | None:
+    value: Decimal | None = getattr(document, f"{kind}_usd_per_mtok")
+    return value
 
 
 def _taken(document: PriceDocument, wall_ns: int) -> Price:
-    if any(getattr(document, f"{kind}_usd_per_mtok") is not None for kind in _MANUAL):
+    if any(_declared(document, kind) is not None for kind in _FIELDS):
         raise PriceError("is given twice", "Write either from: genai-prices, or the prices themselves.")
     options = _options(document, wall_ns)
     values = {key: _dearest(getattr(option, key) for option in options) for key in _FIELDS.values()}
@@ -61,9 +74,6 @@ def _taken(document: PriceDocument, wall_ns: int) -> Price:
         said = f"genai-prices has no price per token for {document.provider} {document.model}"
         raise PriceError(said, _OUT)
     return Price(**{kind: values[key] for kind, key in _FIELDS.items()})  # type: ignore[arg-type]  # checked above
-
-
-_FIELDS = {"input": "input_mtok", "output": "output_mtok", "cached": "cache_read_mtok", "written": "cache_write_mtok"}
 
 
 def _options(document: PriceDocument, wall_ns: int) -> list[Any]:

@@ -39,6 +39,7 @@ PROVIDERS: Final[Mapping[str | None, str]] = {
     "anthropic": "anthropic",
     "gemini": "gcp.gemini",
     "bedrock": "aws.bedrock",
+    "vertex": "gcp.vertex_ai",
     None: "trimtab",
 }
 """By dialect. Who speaks OpenAI's is called openai, as the conventions want it where nobody knows better; engines have

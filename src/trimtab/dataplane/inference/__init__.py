@@ -2,7 +2,10 @@
 
 from trimtab.dataplane.inference.answering import Answering, is_content, texts_of
 from trimtab.dataplane.inference.assemble import Assembler, pieces
+from trimtab.dataplane.inference.aws import AwsKeys
+from trimtab.dataplane.inference.aws import fetch as fetch_aws
 from trimtab.dataplane.inference.choice import Belief, Choice, Placed
+from trimtab.dataplane.inference.credentials import Credential, Lasting
 from trimtab.dataplane.inference.dialect import NOT_ALLOWED, SALTED, AttemptFailed, Fault, extracts, failed
 from trimtab.dataplane.inference.dialects import WIRES, encode, unfit
 from trimtab.dataplane.inference.dialer import Dialer, Origin
@@ -24,10 +27,12 @@ __all__ = [
     "Answering",
     "Assembler",
     "AttemptFailed",
+    "AwsKeys",
     "Belief",
     "Board",
     "Choice",
     "Chosen",
+    "Credential",
     "Dialer",
     "Fault",
     "Fleet",
@@ -35,6 +40,7 @@ __all__ = [
     "Governor",
     "Hedge",
     "HedgeBudget",
+    "Lasting",
     "Origin",
     "Patience",
     "Placed",
@@ -48,6 +54,7 @@ __all__ = [
     "encode",
     "extracts",
     "failed",
+    "fetch_aws",
     "generate",
     "is_content",
     "pieces",

@@ -11,6 +11,7 @@ An answer is whole when every choice has a finish reason and the body ended as H
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ import msgspec
 from trimtab.core.decision import Plan
 from trimtab.core.money import Usage
 from trimtab.core.request import Chunk, Text
+from trimtab.dataplane.inference.credentials import CredentialMissing
 from trimtab.dataplane.inference.dialect import (
     AttemptFailed,
     Fault,
@@ -48,7 +50,9 @@ MAX_ANSWER_BYTES = 16 << 20
 MOST_SKIPPED = 8
 """Events of one answer that are no JSON and may be left out; more, and it is no stream of chunks."""
 _CONTENT = ("content", "reasoning_content", "refusal", "tool_calls", "function_call", "audio")
+_SECRET = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-security-token")
 _decode = msgspec.json.decode
+_log = logging.getLogger(__name__)
 
 
 class Answering:
@@ -69,6 +73,8 @@ class Answering:
         self.plan, self.replica = plan, replica
         self._trace = trace
         """Headers that tell the upstream of the trace."""
+        self._secret: tuple[tuple[str, str], ...] = ()
+        """Headers that were sent and carry a credential."""
         self._fleet, self._sender = fleet, sender
         self._slots: Slots | None = None
         self._lot: Lot | None = None
@@ -120,9 +126,15 @@ class Answering:
 
     async def _send(self, dialer: Dialer, data: bytes) -> None:
         replica = self.replica
-        headers = [("content-type", "application/json"), ("accept", self._type), *replica.headers, *self._trace]
+        secret = replica.headers
+        if replica.credential is not None:
+            secret += await replica.credential.headers(replica.origin, replica.path, data)
+        self._secret = secret
+        headers = [("content-type", "application/json"), ("accept", self._type), *secret, *self._trace]
         answer = self._answer = await dialer.send(replica.origin, "POST", replica.path, headers, data)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if answer.status in (401, 403) and replica.credential is not None:
+            replica.credential.refused()
         if answer.status != 200:
             said = self._scrubbed(await answer.read_all(MAX_ERROR_BYTES))
             raise AttemptFailed(fault_of_status(answer.status, answer.headers, said))
@@ -331,6 +343,9 @@ class Answering:
 
     def _fault_of(self, error: UpstreamError) -> Fault:
         match error:
+            case CredentialMissing():
+                _log.warning("replica %s has no credential: %s", self.replica.id, error)
+                return failed("no credential", "there is no credential for the model's server", harm="eject")
             case ConnectFailed(refused=True):
                 return failed("egress", "the model's server is where nothing may be sent", harm="eject")
             case ConnectFailed():
@@ -345,8 +360,8 @@ class Answering:
 
     def _scrubbed(self, data: bytes) -> bytes:
         """An error's text without our credential, should the server repeat it."""
-        for name, value in self.replica.headers:
-            if name in ("authorization", "api-key", "x-api-key", "x-goog-api-key"):
+        for name, value in self._secret:
+            if name in _SECRET:
                 secret = value.removeprefix("Bearer ").encode()
                 data = data.replace(secret, b"***") if secret else data
         return data

@@ -41,6 +41,8 @@ _FILTER = re.compile(r"content.?(filter|policy|management)|responsibleai|safety"
 _NO_KEY = "API_KEY_INVALID"
 """What Google says with a 400."""
 _SECONDS = re.compile(r"(\d{1,5}(?:\.\d{1,9})?)s")
+_SKEW = re.compile(r"(Signature expired)|Signature not yet current|RequestTimeTooSkewed")
+"""What AWS says where a signature's time is more than five minutes from its own."""
 _RETRYABLE = frozenset({408, 409, 425, 429})
 
 
@@ -116,6 +118,10 @@ def fault_of_status(status: int, headers: Mapping[str, str], data: bytes) -> Fau
     error = error_object(data) or _of_amazon(headers, data)
     said = str(error.get("message", ""))[:500] if error else ""
     reason = f"http {status}"
+    if (skew := _SKEW.search(said)) is not None and status in (400, 403):
+        which = "behind" if skew[1] else "ahead of"
+        message = f"the model's server refused us: this machine's clock is {which} its own"
+        return _failed("retry", "clock skew", message, harm="eject")
     if status in (401, 402, 403) or _NO_KEY in _reasons(
         error or {}
     ):  # our credential or our account there: the caller can't mend it, another key may

@@ -48,6 +48,8 @@ class Origin(msgspec.Struct, frozen=True):
     port: int
     private: bool = False
     """It may be on a private network or on this machine: declared, or started by ourselves."""
+    metadata: bool = False
+    """A cloud serves credentials there, and a document says that ours come from it."""
 
     @classmethod
     def parse(cls, url: str, *, private: bool = False) -> Origin:
@@ -67,6 +69,12 @@ class Origin(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """`http://host:port`, the port always spelled out."""
         return f"{self.scheme}://{self.netloc}"
+
+    @property
+    def authority(self) -> str:
+        """As `Host` has it: without the scheme's own port, which is what signatures are made for."""
+        usual = {"http": 80, "https": 443}.get(self.scheme) == self.port
+        return self.netloc.rpartition(":")[0] if usual else self.netloc
 
     @property
     def netloc(self) -> str:

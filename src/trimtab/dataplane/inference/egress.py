@@ -23,7 +23,7 @@ async def addresses(origin: Origin) -> list[str]:
     else:
         hosts = await _resolved(origin)
     for host in hosts:
-        why = refusal(host, private=origin.private)
+        why = refusal(host, private=origin.private, metadata=origin.metadata)
         if why is not None:
             raise ConnectFailed(f"{origin.netloc}: {why}", refused=True)
     return hosts

@@ -10,6 +10,7 @@ import msgspec
 
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.models import Dialect, HealthTerms
+from trimtab.dataplane.inference.credentials import Credential
 from trimtab.dataplane.inference.dialect import Fault
 from trimtab.dataplane.inference.dialer import Answer, Origin, UpstreamError
 from trimtab.dataplane.inference.health import Health, State
@@ -47,6 +48,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     region: str | None = None
     approved: tuple[str, ...] = ()
     """Residencies whose requests may overflow to it."""
+    credential: Credential | None = None
+    """What makes the headers of each request, where no key that stays does."""
 
     def takes(self, residency: str | None, *, overflow: bool) -> bool:
         """Whether a request that must stay in `residency` may be sent here, as it is or (`overflow`) redacted. Asked
@@ -120,7 +123,11 @@ class Fleet:
 
     def update(self, models: Mapping[str, Sequence[Replica]]) -> None:
         """What is there now. Requests under way finish where they are. A replica with another address or other terms
-        begins with a clean slate."""
+        begins with a clean slate; one at an address that is new, where others of its model serve, slowly, since it is
+        cold."""
+        served = {
+            model: {replica.origin for replica in replicas} for model, replicas in self._models.items() if replicas
+        }
         before = {replica.id: replica for replicas in self._models.values() for replica in replicas}
         self._models = models
         known = {replica.id: replica for replicas in models.values() for replica in replicas}
@@ -131,7 +138,9 @@ class Fleet:
         self._health = {
             one: self._health[one] if one in kept else Health(replica.health) for one, replica in known.items()
         }
-
+        for one, replica in known.items():
+            if replica.origin not in served.get(replica.model, {replica.origin}):
+                self._health[one].begins_slow(self._clock.now_ns())
         self._slots = {
             one: self._slots[one] if one in kept else Slots(replica.slots, *self._share)
             for one, replica in known.items()

@@ -36,6 +36,10 @@ class Health:
         """Ejected since nobody is there or a probe said so: what a probe can take back."""
         self._slow_since_ns: int | None = None
 
+    def begins_slow(self, now_ns: int) -> None:
+        """It has just been started, where others serve already."""
+        self._slow_since_ns = now_ns
+
     def state(self, now_ns: int) -> State:
         if self._until_ns is not None:
             return "ejected" if now_ns < self._until_ns else "half-open"

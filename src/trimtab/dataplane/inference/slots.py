@@ -4,6 +4,10 @@ llama.cpp begins a prompt where the one before it in the same slot agrees with i
 to first token learns what others have asked (PROMPTPEEK, NDSS 2025). So the gateway says which slot a request gets, and
 lets the engine reuse what is there only where the last prompt of the slot was the same tenant's. A slot that changes
 hands is taken in from the first token on. Within a tenant the free slot whose last prompt agrees longest is taken.
+
+A shadow is nobody's request: it takes a slot that nobody has used, or that a shadow of the same tenant has, and none
+where there is neither. What a tenant's slot holds it neither goes on from nor drops, and its own is the first to be had
+by a tenant that finds no unused one.
 """
 
 from __future__ import annotations
@@ -26,10 +30,16 @@ NO_SLOT = Lot(None, False)
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Whose prompt it is."""
+    """Whose prompt it is. `aside`: a shadow's."""
 
     tenant: str
     prompt: Prompt
+    aside: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Who a slot is kept for; no tenant's name has a slash in it."""
+        return f"shadow/{self.tenant}" if self.aside else self.tenant
 
 
 class Slots:
@@ -57,19 +67,34 @@ class Slots:
         if sender is None or not self._free or choices > 1:
             self._astray += 1
             return NO_SLOT
-        tenant, blocks = sender.tenant, sender.prompt.blocks
-        own = [slot for slot in self._free if slot in self._last and self._last[slot][0] == tenant]
-        fresh = next((slot for slot in self._free if slot not in self._last), None)
+        owner, blocks = sender.owner, sender.prompt.blocks
+        own, fresh = self._own(owner), self._fresh()
         if own:
             slot = max(own, key=lambda one: _agree(self._last[one][1], blocks))
             if fresh is not None and not _agree(self._last[slot][1], blocks):
                 slot = fresh  # what the tenant's other conversations hold stays there
         else:
-            slot = fresh if fresh is not None else next(iter(self._free))
+            slot = fresh if fresh is not None else self._taken_over()
         reuse = slot in own and not self._astray
         del self._free[slot]
-        self._last[slot] = (tenant, blocks)
+        self._last[slot] = (owner, blocks)
         return Lot(slot, reuse)
+
+    def has_spare(self, sender: Sender, choices: int = 1) -> bool:
+        """Whether `take` would have a slot for this shadow that no tenant has anything in."""
+        return choices == 1 and (bool(self._own(sender.owner)) or self._fresh() is not None)
+
+    def _own(self, owner: str) -> list[int]:
+        return [slot for slot in self._free if slot in self._last and self._last[slot][0] == owner]
+
+    def _fresh(self) -> int | None:
+        """A slot in which nobody has anything that could be gone on from."""
+        return next((slot for slot in self._free if slot not in self._last), None)
+
+    def _taken_over(self) -> int:
+        """Of what others have left, a shadow's first, then what is free for longest."""
+        shadows = (slot for slot in self._free if self._last[slot][0].startswith("shadow/"))
+        return next(shadows, next(iter(self._free)))
 
     def give_back(self, lot: Lot) -> None:
         if lot.slot is not None:

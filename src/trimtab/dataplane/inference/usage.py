@@ -1,8 +1,9 @@
 """Usage as upstreams tell it, in one shape: a reducer that replaces field by field and never adds.
 
 Shapes seen: in a chunk with choices, in one with empty choices, in every chunk (cumulative), twice, never, `null`,
-with cached tokens inside `prompt_tokens_details` (OpenAI), beside it (DeepSeek), under `x_groq` (Groq); and llama.cpp's
-`timings`, which count per choice where its `usage` counts one choice only. Missing is unknown, not 0.
+with cached tokens inside `prompt_tokens_details` (OpenAI), beside it (DeepSeek), under `x_groq` (Groq); with reasoning
+beside the completion where it should be part of it (xAI); and llama.cpp's `timings`, which count per choice where its
+`usage` counts one choice only. Missing is unknown, not 0.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ class UsageReducer:
     """What one attempt has used, as far as its upstream has told."""
 
     __slots__ = (
-        *("_choices", "_dialect", "_predicted", "cached", "completion", "drafts", "prompt", "raw", "reasoning"),
-        "written",
+        *("_choices", "_dialect", "_predicted", "_total", "audio_cached", "audio_in", "audio_out", "cached"),
+        *("completion", "drafts", "prompt", "raw", "reasoning", "written", "written_1h"),
     )
 
     def __init__(self, dialect: str, choices: int) -> None:
@@ -29,8 +30,13 @@ class UsageReducer:
         self.prompt: int | None = None
         self.cached: int | None = None
         self.written: int | None = None
+        self.written_1h: int | None = None
+        self.audio_in: int | None = None
+        self.audio_cached: int | None = None
         self.completion: int | None = None
         self.reasoning: int | None = None
+        self.audio_out: int | None = None
+        self._total: int | None = None
         self.drafts: tuple[int, int] | None = None
         """Tokens that llama.cpp proposed for the answer, and accepted."""
 
@@ -50,13 +56,19 @@ class UsageReducer:
 
     def _usage(self, usage: dict[str, Any]) -> None:
         self.raw.update(usage)
-        prompt_details = _part(usage, "prompt_tokens_details")
+        prompt_details, said = _part(usage, "prompt_tokens_details"), _part(usage, "completion_tokens_details")
         self.prompt = _count(usage.get("prompt_tokens"), self.prompt)
         self.cached = _count(prompt_details.get("cached_tokens"), self.cached)
         self.cached = _count(usage.get("prompt_cache_hit_tokens"), self.cached)
         self.written = _count(prompt_details.get("cache_write_tokens"), self.written)
+        self.written_1h = _count(prompt_details.get("cache_write_1h_tokens"), self.written_1h)
+        self.audio_in = _count(prompt_details.get("audio_tokens"), self.audio_in)
+        held = _part(prompt_details, "cached_tokens_details")
+        self.audio_cached = _count(held.get("audio_tokens"), self.audio_cached)
         self.completion = _count(usage.get("completion_tokens"), self.completion)
-        self.reasoning = _count(_part(usage, "completion_tokens_details").get("reasoning_tokens"), self.reasoning)
+        self._total = _count(usage.get("total_tokens"), self._total)
+        self.reasoning = _count(said.get("reasoning_tokens"), self.reasoning)
+        self.audio_out = _count(said.get("audio_tokens"), self.audio_out)
         self.reasoning = _count(usage.get("reasoning_tokens"), self.reasoning)
 
     def _timings(self, timings: dict[str, Any], chunk: dict[str, Any]) -> None:
@@ -80,17 +92,32 @@ class UsageReducer:
         return self.prompt is not None and (self.completion is not None or bool(self._predicted))
 
     def result(self) -> Usage:
-        """As told; None for what was not."""
+        """As told; None for what was not. Where parts are more than their whole, the whole was told without them, so
+        that it is raised: what was used is never less than what was named."""
         completion = self.completion
         if self._predicted and (completion is None or self._choices > 1):
             completion = max(sum(self._predicted.values()), completion or 0)
+        if completion is not None and self._beside(completion):
+            completion += self.reasoning or 0
+        written = self.written_1h if self.written is None else _whole(self.written, self.written_1h)
+        cached, audio_in = _whole(self.cached, self.audio_cached), _whole(self.audio_in, self.audio_cached)
         return Usage(
-            prompt=self.prompt,
-            cached=self.cached,
-            written=self.written,
-            completion=completion,
+            prompt=_whole(self.prompt, (cached or 0) + (written or 0), audio_in),
+            cached=cached,
+            written=written,
+            written_1h=self.written_1h,
+            audio_in=audio_in,
+            audio_cached=self.audio_cached,
+            completion=_whole(completion, (self.reasoning or 0) + (self.audio_out or 0)),
             reasoning=self.reasoning,
+            audio_out=self.audio_out,
         )
+
+    def _beside(self, completion: int) -> bool:
+        """Whether reasoning was told beside the completion: the total says so, or it could not be part of it."""
+        if not self.reasoning or self.prompt is None:
+            return False
+        return self.reasoning > completion or self._total == self.prompt + completion + self.reasoning
 
 
 def wire(usage: Usage, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,18 +127,28 @@ def wire(usage: Usage, raw: Mapping[str, Any]) -> dict[str, Any]:
     if raw:
         return {**raw, **totals}
     body: dict[str, Any] = dict(totals)
-    details = {"cached_tokens": usage.cached, "cache_write_tokens": usage.written}
-    known = {name: value for name, value in details.items() if value is not None}
-    if known:
-        body["prompt_tokens_details"] = known
-    if usage.reasoning is not None:
-        body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    details = {
+        "cached_tokens": usage.cached,
+        "cache_write_tokens": usage.written,
+        "cache_write_1h_tokens": usage.written_1h,
+        "audio_tokens": usage.audio_in,
+    }
+    for name, parts in (
+        ("prompt_tokens_details", details),
+        ("completion_tokens_details", {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_out}),
+    ):
+        if known := {part: value for part, value in parts.items() if value is not None}:
+            body[name] = known
     return body
 
 
 def _part(usage: dict[str, Any], name: str) -> dict[str, Any]:
     part = usage.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _whole(whole: int | None, *parts: int | None) -> int | None:
+    return None if whole is None else max(whole, *(part or 0 for part in parts))
 
 
 def _count(value: Any, known: int | None) -> int | None:

@@ -7,11 +7,13 @@ from trimtab.dataplane.policy.variables import (
     CONSTANTS,
     VARIABLES,
     VERSION,
+    Tables,
     Value,
     Variable,
     contract_values,
     feature_values,
     known_by,
+    tables_with,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "PolicyError",
     "Rule",
     "RuleTest",
+    "Tables",
     "Then",
     "Value",
     "Variable",
@@ -40,4 +43,5 @@ __all__ = [
     "lint",
     "reference",
     "run_tests",
+    "tables_with",
 ]

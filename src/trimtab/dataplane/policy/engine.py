@@ -24,7 +24,7 @@ from trimtab.dataplane.policy.document import PolicyDocument, Rule
 from trimtab.dataplane.policy.expression import Condition, ConditionError, parse, raised_by_cel
 from trimtab.dataplane.policy.library import cel
 from trimtab.dataplane.policy.scope import Scope, scope_of
-from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Value, Variable, known_by
+from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Tables, Value, Variable, known_by
 
 if TYPE_CHECKING:
     from cel import Context
@@ -77,13 +77,13 @@ class Stage(msgspec.Struct, frozen=True):
 class Policy:
     """Immutable; made by `compile_policy`."""
 
-    __slots__ = ("_kept", "_scoped", "_scopes", "_stages", "document")
+    __slots__ = ("_kept", "_scoped", "_scopes", "_stages", "document", "tables")
 
-    def __init__(self, document: PolicyDocument, stages: Mapping[At, Stage]) -> None:
-        self.document = document
+    def __init__(self, document: PolicyDocument, stages: Mapping[At, Stage], tables: Tables) -> None:
+        self.document, self.tables = document, tables
         self._stages = stages
         self._scopes = {
-            at: tuple(VARIABLES[at][name] for name in sorted({name for one in stage.rules for name in one.scope}))
+            at: tuple(tables[at][name] for name in sorted({name for one in stage.rules for name in one.scope}))
             for at, stage in stages.items()
         }
         self._scoped: dict[At, dict[tuple[Value | None, ...], Stage]] = {at: {} for at in stages}
@@ -149,7 +149,7 @@ class Policy:
                 self._kept[at] = 0
             there = dict(zip([variable.name for variable in scopes], place, strict=True))
             rules = [one for one in self._stages[at].rules if _in_scope(one.scope, there)]
-            stage = scoped[place] = _stage(at, rules)
+            stage = scoped[place] = _stage(at, rules, self.tables)
         return stage
 
     def _look(self, at: At, stage: Stage, values: Mapping[str, Value | None]) -> Effects:
@@ -186,23 +186,24 @@ def _in_scope(scope: Scope, values: Mapping[str, Value | None]) -> bool:
     return all(values[name] is None or values[name] in texts for name, texts in scope.items())
 
 
-def compile_policy(document: PolicyDocument) -> Policy:
-    """Compile every condition. Raises PolicyError with each rule that can't run (syntax, unknown names, double ids)."""
+def compile_policy(document: PolicyDocument, tables: Tables = VARIABLES) -> Policy:
+    """Compile every condition; `tables`: what conditions may read, by stage. Raises PolicyError with each rule that
+    can\'t run (syntax, unknown names, double ids)."""
     problems: list[tuple[int, str]] = []
-    compiled: dict[At, list[CompiledRule]] = {at: [] for at in VARIABLES}
+    compiled: dict[At, list[CompiledRule]] = {at: [] for at in tables}
     seen: set[str] = set()
     for index, rule in enumerate(document.rules):
         if rule.id in seen:
             problems.append((index, f"the id {rule.id!r} is taken by another rule"))
         seen.add(rule.id)
         try:
-            condition = parse(rule.when, rule.at)
-            compiled[rule.at].append(CompiledRule(rule, condition, scope_of(rule.when, VARIABLES[rule.at])))
+            condition = parse(rule.when, rule.at, tables)
+            compiled[rule.at].append(CompiledRule(rule, condition, scope_of(rule.when, tables[rule.at])))
         except ConditionError as error:
             problems.append((index, str(error)))
     if problems:
         raise PolicyError(problems)
-    return Policy(document, {at: _stage(at, rules) for at, rules in compiled.items()})
+    return Policy(document, {at: _stage(at, rules, tables) for at, rules in compiled.items()}, tables)
 
 
 def allowed(
@@ -227,8 +228,8 @@ def allowed(
     return result, effects.trace
 
 
-def _stage(at: At, rules: list[CompiledRule]) -> Stage:
-    table = VARIABLES[at]
+def _stage(at: At, rules: list[CompiledRule], tables: Tables) -> Stage:
+    table = tables[at]
     names = {name for compiled in rules for name in compiled.condition.reads}
     constants = {name for compiled in rules for name in compiled.condition.constants}
     slots = []
@@ -331,9 +332,9 @@ def _combine(hits: list[tuple[Rule, bool]], trace: tuple[RuleTrace, ...]) -> Eff
     )
 
 
-def values_of(at: At, given: Mapping[str, Any]) -> dict[str, Value | None]:
+def values_of(at: At, given: Mapping[str, Any], tables: Tables = VARIABLES) -> dict[str, Value | None]:
     """A test's `given` as values: levels of risk by name. Raises ValueError naming what doesn't fit the table."""
-    table = VARIABLES[at]
+    table = tables[at]
     values: dict[str, Value | None] = {}
     for name, value in given.items():
         variable = table.get(name)

@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab.core.decision import At
 from trimtab.dataplane.policy.library import cel
-from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES
+from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Tables
 from trimtab.foundations.config import did_you_mean
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class Token(msgspec.Struct, frozen=True):
     text: str
 
 
-def parse(source: str, at: At) -> Condition:
-    """Compile. Raises ConditionError for syntax, length, or a name that this stage does not have."""
+def parse(source: str, at: At, tables: Tables = VARIABLES) -> Condition:
+    """Compile. `tables`: the variables of each stage. Raises ConditionError for syntax, length, or a name that this
+    stage does not have."""
     if len(source) > MAX_CHARS:
         raise ConditionError(f"the condition is longer than {MAX_CHARS} characters: write several rules")
     try:
@@ -65,10 +66,10 @@ def parse(source: str, at: At) -> Condition:
         said = _said(str(error))
         raise ConditionError(f"the condition is not CEL: {said}") from None
     names = set(references["variables"]) - _TYPES - _bound(source)
-    table = VARIABLES[at]
+    table = tables[at]
     for name in sorted(names - CONSTANTS.keys()):
         if name not in table:
-            raise ConditionError(_unknown(name, at))
+            raise ConditionError(_unknown(name, at, tables))
     return Condition(
         source=source,
         program=program,
@@ -103,11 +104,11 @@ def _bound(source: str) -> set[str]:
     }
 
 
-def _unknown(name: str, at: At) -> str:
-    elsewhere = [stage for stage, table in VARIABLES.items() if name in table]
+def _unknown(name: str, at: At, tables: Tables) -> str:
+    elsewhere = [stage for stage, table in tables.items() if name in table]
     if elsewhere:
         return f"{name} is known at {', '.join(elsewhere)} only, not at {at}"
-    return f"there is no variable {name} at {at}. {did_you_mean(name, [*VARIABLES[at], *CONSTANTS])}"
+    return f"there is no variable {name} at {at}. {did_you_mean(name, [*tables[at], *CONSTANTS])}"
 
 
 def _said(message: str) -> str:

@@ -12,7 +12,8 @@ from trimtab.dataplane.policy.cells import Cell, Cells, cells
 from trimtab.dataplane.policy.document import PolicyDocument, Rule, RuleTest
 from trimtab.dataplane.policy.engine import Policy, compile_policy, values_of
 from trimtab.dataplane.policy.expression import Condition, ConditionError, parse
-from trimtab.dataplane.policy.variables import VARIABLES, known_by, tables
+from trimtab.dataplane.policy.variables import VARIABLES, Tables, known_by
+from trimtab.dataplane.policy.variables import tables as variable_tables
 from trimtab.foundations.config import Path, Problem, did_you_mean
 
 EFFECTS: dict[At, frozenset[str]] = {
@@ -44,8 +45,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-def lint(document: PolicyDocument, names: Names, file: str = "policy.yaml") -> list[Problem]:
-    """Every finding, errors and warnings; lines are not filled in."""
+def lint(
+    document: PolicyDocument, names: Names, file: str = "policy.yaml", tables: Tables = VARIABLES
+) -> list[Problem]:
+    """Every finding, errors and warnings; lines are not filled in. `tables`: what conditions may read, by stage."""
     problems: list[Problem] = []
     conditions: dict[int, Condition] = {}
     seen: dict[str, int] = {}
@@ -56,29 +59,29 @@ def lint(document: PolicyDocument, names: Names, file: str = "policy.yaml") -> l
         seen.setdefault(rule.id, index)
         problems += _effects(rule, index, names, file)
         try:
-            conditions[index] = parse(rule.when, rule.at)
+            conditions[index] = parse(rule.when, rule.at, tables)
         except ConditionError as error:
             problems.append(_error(file, ("rules", index, "when"), str(error)))
             continue
-        problems += _fires(rule, conditions[index], index, file)
+        problems += _fires(rule, conditions[index], index, file, tables)
         problems += _untested(rule, index, file)
-    problems += _overlaps(document, conditions, file)
-    for outcome in run_tests(document):
+    problems += _overlaps(document, conditions, file, tables)
+    for outcome in run_tests(document, tables):
         if not outcome.passed:
             message = f'the test "{outcome.test}" fails: {outcome.message}'
             problems.append(_error(file, outcome.path, message, "Mend the test, or the condition."))
     return problems
 
 
-def run_tests(document: PolicyDocument) -> list[Outcome]:
+def run_tests(document: PolicyDocument, tables: Tables = VARIABLES) -> list[Outcome]:
     """Every test of every rule, each against its own rule alone. Rules that don't compile have no outcomes."""
     outcomes = []
     for index, rule in enumerate(document.rules):
         try:
-            condition = parse(rule.when, rule.at)
+            condition = parse(rule.when, rule.at, tables)
         except ConditionError:
             continue
-        policy = compile_policy(PolicyDocument(rules=[rule]))
+        policy = compile_policy(PolicyDocument(rules=[rule]), tables)
         for position, test in enumerate(rule.tests):
             message = _fails(policy, rule, condition, test)
             path: Path = ("rules", index, "tests", position)
@@ -94,10 +97,10 @@ def describe(cell: Cell) -> str:
 def _fails(policy: Policy, rule: Rule, condition: Condition, test: RuleTest) -> str:
     """Why the test fails; blank if it holds."""
     try:
-        values = values_of(rule.at, test.given)
+        values = values_of(rule.at, test.given, policy.tables)
     except ValueError as error:
         return str(error)
-    table = VARIABLES[rule.at]
+    table = policy.tables[rule.at]
     for name in condition.reads:
         if not known_by(name, table) and table[name].unknown is None and name not in values:
             return f"it does not give {name}, which the condition reads and which is always known"
@@ -155,11 +158,11 @@ def _named(entry: str, path: Path, names: Names, file: str) -> Iterator[Problem]
 # Conditions.
 
 
-def _fires(rule: Rule, condition: Condition, index: int, file: str) -> Iterator[Problem]:
+def _fires(rule: Rule, condition: Condition, index: int, file: str, tables: Tables) -> Iterator[Problem]:
     """Runs the rule on every cell: it must give a bool on each, hit on some, and not on all."""
     path = ("rules", index, "when")
-    space = cells([rule.when], condition.reads, VARIABLES[rule.at])
-    policy = compile_policy(PolicyDocument(rules=[rule]))
+    space = cells([rule.when], condition.reads, tables[rule.at])
+    policy = compile_policy(PolicyDocument(rules=[rule]), tables)
     hits = misses = 0
     for cell in space:
         trace = policy.trace(rule.at, cell)[0]
@@ -200,7 +203,9 @@ def _has_test(rule: Rule, wanted: bool) -> bool:
     return any(test.hit is wanted for test in rule.tests)
 
 
-def _overlaps(document: PolicyDocument, conditions: dict[int, Condition], file: str) -> Iterator[Problem]:
+def _overlaps(
+    document: PolicyDocument, conditions: dict[int, Condition], file: str, tables: Tables
+) -> Iterator[Problem]:
     """Two answers at equal priority for one request: which wins is decided by the ids, which nobody means."""
     answering = [index for index in conditions if document.rules[index].then.answer]
     pairs = (
@@ -211,7 +216,7 @@ def _overlaps(document: PolicyDocument, conditions: dict[int, Condition], file: 
     )
     for first, second in islice(pairs, _MAX_PAIRS):
         rules = [document.rules[first], document.rules[second]]
-        both = _both_hit(rules, [conditions[first], conditions[second]])
+        both = _both_hit(rules, [conditions[first], conditions[second]], tables)
         if both is not None:
             winner = min(rule.id for rule in rules)
             message = f"answers like {rules[0].id} at the same priority, with {describe(both) or 'any values'}"
@@ -223,13 +228,13 @@ def _rank(rule: Rule) -> tuple[At, int]:
     return rule.at, rule.priority
 
 
-def _both_hit(rules: list[Rule], conditions: Iterable[Condition]) -> Cell | None:
+def _both_hit(rules: list[Rule], conditions: Iterable[Condition], tables: Tables) -> Cell | None:
     at = rules[0].at
     reads = {name for condition in conditions for name in condition.reads}
-    policy = compile_policy(PolicyDocument(rules=rules)) if rules[0].id != rules[1].id else None
+    policy = compile_policy(PolicyDocument(rules=rules), tables) if rules[0].id != rules[1].id else None
     if policy is None:
         return None
-    for cell in cells([rule.when for rule in rules], reads, VARIABLES[at]):
+    for cell in cells([rule.when for rule in rules], reads, tables[at]):
         if all(trace.hit for trace in policy.trace(at, cell)):
             return cell
     return None
@@ -237,6 +242,6 @@ def _both_hit(rules: list[Rule], conditions: Iterable[Condition]) -> Cell | None
 
 def reference() -> str:
     """What conditions may read and do, as Markdown; generated for `policy show` and the documentation."""
-    lines = [tables(), "", "Effects by stage:", ""]
+    lines = [variable_tables(), "", "Effects by stage:", ""]
     lines += [f"- {at}: {', '.join(sorted(effects))}" for at, effects in EFFECTS.items()]
     return "\n".join(lines) + "\n"

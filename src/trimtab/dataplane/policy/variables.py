@@ -15,6 +15,7 @@ import msgspec
 
 from trimtab.core.contract import Contract
 from trimtab.core.decision import At, Features
+from trimtab.core.features import OF_PLANS, PREFIX, Feature
 from trimtab.core.money import NANO
 
 VERSION = 1
@@ -119,7 +120,8 @@ def _with_has(variables: Iterable[Variable]) -> Mapping[str, Variable]:
     return MappingProxyType(table)
 
 
-VARIABLES: Mapping[At, Mapping[str, Variable]] = MappingProxyType(
+Tables: TypeAlias = Mapping[At, Mapping[str, Variable]]
+VARIABLES: Tables = MappingProxyType(
     {
         "decide": _with_has(_request()),
         "route": _with_has([*_request(), *_route()]),
@@ -127,6 +129,27 @@ VARIABLES: Mapping[At, Mapping[str, Variable]] = MappingProxyType(
         "guard_out": _with_has([*_request(), *_guard_out()]),
     }
 )
+
+_OF_PLANS: tuple[At, ...] = ("route", "admit")
+
+
+def tables_with(features: Mapping[str, Feature]) -> Tables:
+    """The tables of a workspace that declares these features: those of plans are known where a plan is looked at."""
+    if not features:
+        return VARIABLES
+    found: dict[At, Mapping[str, Variable]] = {}
+    for at, table in VARIABLES.items():
+        there = [_of(name, one) for name, one in features.items() if one.of not in OF_PLANS or at in _OF_PLANS]
+        found[at] = MappingProxyType({**table, **_with_has(there)})
+    return MappingProxyType(found)
+
+
+def _of(name: str, feature: Feature) -> Variable:
+    counts, share = feature.value == "count", feature.value == "share"
+    meaning = f"{feature.value} of {feature.column or 'rows'} by {feature.of} over {feature.window}"
+    default: Value = int(feature.default) if counts else feature.default
+    least, most = 0 if counts or share else None, 1 if share else None
+    return _v(PREFIX + name, "int" if counts else "double", meaning, unknown=default, least=least, most=most)
 
 
 def known_by(name: str, table: Mapping[str, Variable]) -> str | None:

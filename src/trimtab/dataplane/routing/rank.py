@@ -22,7 +22,7 @@ from trimtab.core.contract import Contract
 from trimtab.core.decision import Allowed, Degradation, Effects, Plan, RuleTrace
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.experiments import Assigned
-from trimtab.core.models import Variant
+from trimtab.core.models import Variant, says_audio
 from trimtab.core.money import NANO, usd
 from trimtab.core.record import PlanRow
 from trimtab.core.request import Body, Message
@@ -31,6 +31,7 @@ from trimtab.dataplane.routing.window import least_dropped, windowed
 from trimtab.foundations.tokens import prompt_bound, text_bytes
 
 _UNSAID = "has no words for "
+_HEARD = "would be heard past the checks on the way out"
 _ELSEWHERE = "residency"
 _NO_TIER, _FORBIDDEN, _QUALITY = "tier not allowed", "forbidden by policy", "quality"
 NOT_ASKED: Final = "not asked for"
@@ -44,7 +45,8 @@ RETRIEVAL_TOKENS = 640
 """Of passages in a prompt; halved where money is short, down to LEAST_RETRIEVAL: one short passage."""
 LEAST_RETRIEVAL = 160
 
-Look = Callable[[Mapping[str, bool | int | float | str | list[str] | None]], Effects]
+Value = bool | int | float | str | list[str]
+Look = Callable[[Mapping[str, Value | None]], Effects]
 """The policy's rules at `route`, for one plan's values."""
 
 
@@ -62,6 +64,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """0 for what the caller asked for, more for what may stand in for it."""
     unfit: Callable[[Variant], str | None]
     """The field of the request that a variant's endpoint has no words for."""
+    checked: bool
+    """Whether the answer's text is looked at on its way out, which none that is heard can be."""
     left_nanousd: int | None
     index: str | None
     """Id of the channel's index, where there is one that may be used: plans are then RAG plans."""
@@ -70,6 +74,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Variants that are kept for experiments."""
     assigned: Assigned | None = None
     """The session's place in the channel's experiment."""
+    about: Callable[[Variant], Mapping[str, Value | None]] = lambda _: {}
+    """What rules may read of a variant beyond its plan's cost."""
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -127,6 +133,8 @@ def _excluded(variant: Variant, question: Question) -> str | None:
         return reason
     if (field := question.unfit(variant)) is not None:
         return f"{_UNSAID}{field}"
+    if question.checked and says_audio(variant.sampling, question.body.extra, variant.engine):
+        return _HEARD
     return None
 
 
@@ -143,6 +151,13 @@ def barred(variant: Variant, allowed: Allowed, contract: Contract) -> str | None
     return None
 
 
+def as_asked(variant: Variant, body: Body) -> Variant:
+    """With its price as this request can come to it: an answer that may be audio is reserved for as audio."""
+    if variant.price is None or not says_audio(variant.sampling, body.extra, variant.engine):
+        return variant
+    return msgspec.structs.replace(variant, price=msgspec.structs.replace(variant.price, spoken=True))
+
+
 def _leaves(variant: Variant, contract: Contract) -> bool:
     return contract.residency is not None and variant.region != contract.residency
 
@@ -150,6 +165,7 @@ def _leaves(variant: Variant, contract: Contract) -> bool:
 def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str, Effects]:
     """One variant's plan after the rules at `route`, or the reason why it can't be one."""
     body = question.body
+    variant = as_asked(variant, body)
     cap = min(variant.max_tokens, body.max_tokens or variant.max_tokens)
     passages = RETRIEVAL_TOKENS if question.index is not None else 0
     bound = bound_of(variant, question.messages, body) + passages
@@ -219,14 +235,13 @@ def _money(question: Question) -> int:
     return cap if question.left_nanousd is None else min(cap, question.left_nanousd)
 
 
-def _values(
-    variant: Variant, projected: int | None, money: int, question: Question
-) -> dict[str, bool | int | float | str | list[str] | None]:
+def _values(variant: Variant, projected: int | None, money: int, question: Question) -> dict[str, Value | None]:
     left = question.left_nanousd
     return {
         "projected_cost_usd": None if projected is None else projected / NANO,
         "budget_left_usd": None if left is None else left / NANO,
         "budget_usd": money / NANO,
+        **question.about(variant),
     }
 
 
@@ -290,6 +305,9 @@ def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
     if unsaid and len(unsaid) == len(reasons):
         message = f"no model that may answer takes {unsaid[0]}"
         return Refusal(code=Code.INVALID_REQUEST, message=message, param=unsaid[0])
+    if reasons == {_HEARD}:
+        message = "what is said on the way out is checked here, and audio can't be"
+        return Refusal(code=Code.UNSUPPORTED, message=message, param="modalities")
     named = ", ".join(f"{row.variant}: {row.outcome}" for row in left_out) or "no variant is declared"
     return Refusal(code=Code.NOTHING_ALLOWED, message=f"no plan is left ({named})")
 

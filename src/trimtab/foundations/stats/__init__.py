@@ -8,6 +8,7 @@ from trimtab.foundations.stats.betting import EProcess, EProcessState
 from trimtab.foundations.stats.binomial import Share, ShareState, at_most, lower, upper
 from trimtab.foundations.stats.control import Choice, certify, expected
 from trimtab.foundations.stats.detector import Detector, DetectorState
+from trimtab.foundations.stats.distance import distance
 from trimtab.foundations.stats.level import Level
 from trimtab.foundations.stats.pairs import Arm, Seen
 from trimtab.foundations.stats.quantile import Quantile, QuantileState
@@ -54,6 +55,7 @@ __all__ = [
     "WorseState",
     "at_most",
     "certify",
+    "distance",
     "expected",
     "lower",
     "upper",

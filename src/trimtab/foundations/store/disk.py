@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trimtab.core.errors import TrimtabError
@@ -34,6 +36,16 @@ class Disk:
             os.close(fd)
             raise BusyError(f"{path}: another process {doing}; stop it first") from None
         return fd
+
+    @contextmanager
+    def held(self, path: Path, doing: str) -> Iterator[None]:
+        """As `lock`, for as long as the block runs; the folder is made where there is none."""
+        self.make_folder(path.parent)
+        fd = self.lock(path, doing)
+        try:
+            yield
+        finally:
+            os.close(fd)
 
     def names(self, folder: Path) -> list[str]:
         """Names in the folder, in no order."""

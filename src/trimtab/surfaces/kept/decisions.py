@@ -20,11 +20,12 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from trimtab.core.decision import Allowed, At, RuleTrace
+from trimtab.core.features import OF_PLANS, PREFIX
 from trimtab.core.models import Variant
 from trimtab.core.record import PlanRow, Record
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane import policy, routing
-from trimtab.dataplane.policy import VARIABLES, Value, contract_values, feature_values, known_by
+from trimtab.dataplane.policy import Tables, Value, contract_values, feature_values, known_by
 from trimtab.dataplane.snapshot import Snapshot
 
 _BODY = frozenset({"has_tools", "has_format", "n", "prompt_tokens", "turns"})
@@ -72,7 +73,7 @@ class _Again:
     def __init__(self, row: Record, channel: Channel, snapshot: Snapshot) -> None:
         self._row, self._channel, self._policy = row, channel, snapshot.release.policy
         self._variants = snapshot.release.variants
-        self._base = _values(row, channel)
+        self._base = _values(row, channel, snapshot)
         self.untold: list[str] = []
 
     @property
@@ -86,7 +87,7 @@ class _Again:
         values = dict(self._base)
         for trace in self._row.rules:
             if trace.at == "decide":
-                values |= _read(trace)
+                values |= _read(trace, self._policy.tables)
         missing = self._missing(values)
         if missing:
             self.untold.append(f"what is allowed rests on {', '.join(missing)}")
@@ -106,8 +107,10 @@ class _Again:
                 if then.hit:
                     yield f"rule {then.id} hit, and is gone"
                 continue
-            values = self._base | _read(then)
-            missing = [name for name in rule.condition.reads if name in _unknowable(then.at) and name not in values]
+            values = self._base | _read(then, self._policy.tables)
+            table, unknowable = self._policy.tables[then.at], _unknowable(then.at, self._policy.tables)
+            reads = dict.fromkeys(known_by(name, table) or name for name in rule.condition.reads)
+            missing = [name for name in reads if name in unknowable and name not in values]
             if missing:
                 self.untold.append(f"rule {then.id} reads {', '.join(missing)}")
                 continue
@@ -164,19 +167,22 @@ class _Again:
             yield f"plans were {', '.join(then)}, and now are {', '.join(now)}"
 
     def _missing(self, values: Mapping[str, Value | None]) -> list[str]:
-        return sorted(self._policy.reads("decide") & _BODY - values.keys())
+        return sorted(self._policy.reads("decide") & _unknowable("decide", self._policy.tables) - values.keys())
 
 
-def _unknowable(at: At) -> frozenset[str]:
+def _unknowable(at: At, tables: Tables) -> frozenset[str]:
     """What a rule there may read, and a row has only where a rule read it then."""
-    return _BODY | (VARIABLES[at].keys() - VARIABLES["decide"].keys())
+    of_features = {name for name in tables[at] if name.startswith(PREFIX)}
+    return _BODY | of_features | (tables[at].keys() - tables["decide"].keys())
 
 
-def _values(row: Record, channel: Channel) -> dict[str, Value | None]:
+def _values(row: Record, channel: Channel, snapshot: Snapshot) -> dict[str, Value | None]:
     """What every rule may read, as far as the row has it."""
     contract, features = row.contract, row.features
     assert contract is not None
     assert features is not None
+    declared = snapshot.release.features.features
+    same = {(name, one.definition) for name, one in declared.items() if one.of not in OF_PLANS}
     return {
         "tenant": row.tenant,
         "channel": row.channel,
@@ -187,18 +193,16 @@ def _values(row: Record, channel: Channel) -> dict[str, Value | None]:
         "stream": row.stream,
         "cache_unclassified": channel.cache.unclassified == "allow",
         **feature_values(features),
+        **{PREFIX + one.name: one.value for one in row.online if (one.name, one.definition) in same},
     }
 
 
-def _read(trace: RuleTrace) -> dict[str, Value]:
-    """What a rule read, without what stood for the unknown."""
-    table = VARIABLES[trace.at]
+def _read(trace: RuleTrace, tables: Tables) -> dict[str, Value | None]:
+    """What a rule read; None where something stood for the unknown."""
+    table = tables[trace.at]
     unknown = {about for name, value in trace.values.items() if (about := known_by(name, table)) and value is False}
-    return {
-        name: value
-        for name, value in trace.values.items()
-        if name not in unknown and name in table and not known_by(name, table)
-    }
+    known = {name: value for name, value in trace.values.items() if name in table and not known_by(name, table)}
+    return known | dict.fromkeys(unknown)
 
 
 def _hits(hit: bool) -> str:

@@ -26,7 +26,7 @@ from trimtab.core.errors import NewerVersionError, TrimtabError
 from trimtab.dataplane.spend import LINE_VERSION, Kept
 from trimtab.foundations.store import Disk, Journal
 from trimtab.foundations.store.line import unframe
-from trimtab.surfaces import learned, slo_state
+from trimtab.surfaces import features, learned, slo_state
 from trimtab.surfaces.kept.contents import MONEY, RECORDS
 from trimtab.surfaces.server.ask import NotRunningError, ask
 
@@ -172,6 +172,13 @@ def _slo(workspace: Path) -> Iterator[tuple[str, int]]:
         yield from _seen(slo_state.FILE, slo_state.version_of(path.read_bytes()), slo_state.VERSION)
 
 
+def _features(workspace: Path) -> Iterator[tuple[str, int]]:
+    try:
+        yield str(features.FILE), features.read(workspace).version
+    except (FileNotFoundError, features.FeaturesError):  # a damaged one is made anew
+        return
+
+
 def _seen(file: str, version: int, known: int) -> Iterator[tuple[str, int]]:
     if version > known:
         raise NewerVersionError(file, version, known)
@@ -244,6 +251,21 @@ KINDS: Final = (
         holds="records as a Delta table",
         version=None,
         where="its log names the protocol; a column that is new is null before",
+        newer="delta-rs refuses a protocol that it does not know",
+    ),
+    Kind(
+        file=str(features.FILE),
+        holds="the newest values of features",
+        version=features.VERSION,
+        where="`version`",
+        newer="it is not read, and not written over: features are unknown",
+        seen=_features,
+    ),
+    Kind(
+        file="var/lake-features/**",
+        holds="every value of a feature that was published, as a Delta table",
+        version=None,
+        where="its log names the protocol",
         newer="delta-rs refuses a protocol that it does not know",
     ),
     Kind(file="var/secret", holds="32 random bytes", version=None, where="nothing to read in it", newer="-"),

@@ -152,7 +152,13 @@ def send_error(reply: HttpReply, refusal: Refusal, headers: Headers, record: str
 def usage_of(usage: Usage) -> dict[str, Any]:
     """Anthropic's usage object."""
     cached, written = usage.cached or 0, usage.written or 0
-    known = {} if usage.reasoning is None else {"output_tokens_details": {"thinking_tokens": usage.reasoning}}
+    known: dict[str, Any] = {}
+    if usage.reasoning is not None:
+        known["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    if usage.written_1h is not None:
+        hour = min(usage.written_1h, written)
+        split = {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
+        known["cache_creation"] = split
     return {
         "input_tokens": max((usage.prompt or 0) - cached - written, 0),
         "cache_creation_input_tokens": written,

@@ -7,7 +7,6 @@ or not at all; two that append from one mark can't both succeed.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,13 +58,8 @@ class Table:
         Appends need no lock, their marks exclude each other. But delta-rs 1.6 lets two compactions of one version both
         commit, which doubles rows, and files that are being written are not in the log for `sweep` to spare.
         """
-        disk = Disk()
-        disk.make_folder(self._lock.parent)
-        held = disk.lock(self._lock, doing)
-        try:
+        with Disk().held(self._lock, doing):
             yield
-        finally:
-            os.close(held)
 
     def files(self) -> list[str]:
         """Of the newest version. Raises NoLakeError."""
@@ -107,6 +101,21 @@ class Table:
                 storage_options=self.place.options,
                 writer_properties=_written("SNAPPY"),  # a writer of ZSTD takes twice the memory, for each column
                 commit_properties=CommitProperties(app_transactions=transactions),
+            )
+        )
+
+    def add(self, rows: Any) -> None:
+        """Rows (an Arrow stream, with the partitions) of a table that has no marks, in one commit; their values are not
+        in the log."""
+        _told(
+            lambda: write_deltalake(
+                self.place.url,
+                rows,
+                mode="append",
+                schema_mode="merge",
+                partition_by=list(PARTITIONS),
+                configuration=None if self.exists else {"delta.dataSkippingNumIndexedCols": "0"},
+                storage_options=self.place.options,
             )
         )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from trimtab.controlplane.registry.checks import (
     channels,
+    clouds,
     events,
     experiments,
+    features,
     kept,
     lake,
     models,
@@ -29,11 +31,13 @@ CHECKS = (
     *processes.CHECKS,
     *telemetry.CHECKS,
     *models.CHECKS,
+    *clouds.CHECKS,
     *channels.CHECKS,
     *tenants.CHECKS,
     *events.CHECKS,
     *experiments.CHECKS,
     *objectives.CHECKS,
+    *features.CHECKS,
     *texts.CHECKS,
 )
 

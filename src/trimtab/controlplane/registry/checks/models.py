@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from trimtab.controlplane.registry.checks.view import Found, View, absent, error, warning
+from trimtab.controlplane.registry.checks.view import Found, View, absent, error, referenced, warning
 from trimtab.controlplane.registry.documents import MODELS, PRICES, Engine
-from trimtab.core.models import Model, own_model, setting_of, with_settings
+from trimtab.core.models import Model, own_model, says_an_hour, says_audio, setting_of, with_settings
 from trimtab.dataplane.guard import CHECKS_IN
 from trimtab.foundations.addresses import host_port, refusal
-from trimtab.foundations.config import Path, SecretError, did_you_mean, is_reference, resolve_secret
+from trimtab.foundations.config import Path, did_you_mean
 from trimtab.foundations.embed import NANO
 
 # Fields of a request that move caps, slots, tenancy or egress, or that the gateway writes itself.
@@ -22,7 +22,7 @@ RESERVED = frozenset(
 )
 
 
-KEYED = frozenset({"azure", "anthropic", "gemini", "bedrock", "responses"})
+KEYED = frozenset({"azure", "anthropic", "gemini", "vertex", "bedrock", "responses"})
 """Dialects of providers that answer nobody without a key."""
 TELLING = frozenset({"vllm", "sglang", "llamacpp"})
 """Dialects of engines whose metrics are read (`dataplane/inference/signals.py`)."""
@@ -98,7 +98,7 @@ def _remote(endpoint: str, model: Model, path: Path) -> Found:
     if model.dialect == "responses" and model.prefill:
         hint = "Delete the line, or write dialect: openai."
         yield error(MODELS, (*path[:2], "prefill"), "responses begin no assistant message", hint)
-    if model.dialect in KEYED and not model.api_keys:
+    if model.dialect in KEYED and not model.api_keys and model.aws is None:
         yield warning(MODELS, (*path[:2], "dialect"), f"{model.dialect} endpoints want an api_key", "Write one.")
     if url.scheme not in ("http", "https") or not host:
         yield error(MODELS, path, "is neither engine:NAME nor an http(s) base URL", example)
@@ -145,16 +145,7 @@ def api_keys(view: View) -> Found:
         for reference in sorted({one for one in model.api_keys if model.api_keys.count(one) > 1}):
             yield error(MODELS, path, f"{reference} is listed more than once", "List each key once.")
         for reference in model.api_keys:
-            if not is_reference(reference):
-                hint = (
-                    "Write api_key: env:NAME or api_key: file:PATH, and have this key replaced: it may have been seen."
-                )
-                yield error(MODELS, path, "holds a secret itself, or a reference that can't be read", hint)
-                continue
-            try:
-                resolve_secret(reference, view.documents.folder)
-            except SecretError as problem:
-                yield warning(MODELS, path, str(problem), "The gateway needs it at its start.")
+            yield from referenced(MODELS, path, reference, view.documents.folder)
 
 
 def signals(view: View) -> Found:
@@ -263,6 +254,22 @@ def variants(view: View) -> Found:
                 yield error(MODELS, (*path, part, key), "is set by the gateway alone", hint)
 
 
+def unpriced(view: View) -> Found:
+    """A variant that asks for what its model's price has no word for is charged the dearest that applies, and that may
+    be less than it costs."""
+    for name, variant in view.documents.models.variants.items():
+        price, options = view.prices.get(variant.model), (variant.sampling, variant.engine)
+        asked = (
+            ("an answer that is heard", "audio_out", says_audio(*options)),
+            ("what is written to the prompt cache to be kept for an hour", "written_1h", says_an_hour(list(options))),
+        )
+        for what, kind, is_asked in asked:
+            if price is not None and is_asked and getattr(price, kind) is None:
+                message = f"{name} asks for {what}, which has no price here: the dearest that applies counts"
+                hint = f"Write {kind}_usd_per_mtok, and the others beside it."
+                yield warning(PRICES, (variant.model,), message, hint)
+
+
 def names(view: View) -> Found:
     """Callers may send models, variants, aliases and tier:X as `model`: none may hide another."""
     declared = view.documents.models
@@ -313,5 +320,5 @@ def tiers(view: View) -> Iterable[str]:
 
 CHECKS = (
     *(endpoints, settings, shared_endpoints, api_keys, signals, overflow, fallbacks, variants, names, idle_models),
-    prices,
+    *(prices, unpriced),
 )

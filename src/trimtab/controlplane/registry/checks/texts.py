@@ -9,7 +9,7 @@ from trimtab.controlplane.registry.checks.models import tiers
 from trimtab.controlplane.registry.checks.view import Found, View, error, warning
 from trimtab.controlplane.registry.documents import POLICY, file_of
 from trimtab.dataplane.guard import CHECKS_OUT
-from trimtab.dataplane.policy import Names, lint
+from trimtab.dataplane.policy import Names, lint, tables_with
 from trimtab.foundations.config import Problem, did_you_mean, secret_shaped
 
 GROUNDED_TEMPLATES = ("quote", "out_of_scope")
@@ -86,7 +86,7 @@ def policy(view: View) -> Found:
         templates=frozenset(name for texts in view.documents.templates.values() for name in texts),
         guards=CHECKS_OUT,
     )
-    yield from lint(view.documents.policy, names, POLICY)
+    yield from lint(view.documents.policy, names, POLICY, tables_with(view.documents.features.features))
 
 
 def known_places(view: View) -> Found:

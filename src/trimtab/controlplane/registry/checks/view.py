@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from pathlib import Path as Folder
 
 import msgspec
 
@@ -11,7 +12,7 @@ from trimtab.controlplane.registry.documents import Documents, file_of
 from trimtab.core.models import Model, Tier, VariantDoc
 from trimtab.core.money import Price
 from trimtab.core.tenancy import Channel, Tenant
-from trimtab.foundations.config import Path, Problem, did_you_mean
+from trimtab.foundations.config import Path, Problem, SecretError, did_you_mean, is_reference, resolve_secret
 
 Found = Iterator[Problem]
 
@@ -77,3 +78,16 @@ def instant(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
+
+
+def referenced(file: str, path: Path, reference: str, folder: Folder) -> Found:
+    """A secret stands in a document by reference, and can be read."""
+    if not is_reference(reference):
+        name = path[-1]
+        hint = f"Write {name}: env:NAME or {name}: file:PATH, and have this key replaced: it may have been seen."
+        yield error(file, path, "holds a secret itself, or a reference that can't be read", hint)
+        return
+    try:
+        resolve_secret(reference, folder)
+    except SecretError as problem:
+        yield warning(file, path, str(problem), "The gateway needs it at its start.")

@@ -102,7 +102,7 @@ def _encode(origin: Origin, method: str, path: str, headers: Sequence[tuple[str,
         raise ValueError(f"{method!r} is no method for an upstream")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
         raise ValueError(f"{path!r} is no path")
-    lines = [f"{method} {path} HTTP/1.1", f"host: {origin.netloc}", "accept-encoding: identity"]
+    lines = [f"{method} {path} HTTP/1.1", f"host: {origin.authority}", "accept-encoding: identity"]
     lines.append(f"content-length: {len(body)}")
     for name, value in headers:
         if not name or name.lower() in _OURS or any(c in name for c in ": \t"):

@@ -12,7 +12,7 @@ from trimtab.dataplane.inference.dialects.anthropic import Anthropic
 from trimtab.dataplane.inference.dialects.base import Reader, Wire
 from trimtab.dataplane.inference.dialects.bedrock import Bedrock
 from trimtab.dataplane.inference.dialects.eventstream import FrameParser
-from trimtab.dataplane.inference.dialects.gemini import Gemini
+from trimtab.dataplane.inference.dialects.gemini import Gemini, Vertex
 from trimtab.dataplane.inference.dialects.responses import Responses
 
 WIRES: Final[Mapping[str, Wire]] = {
@@ -20,6 +20,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     "bedrock": Bedrock(),
     "gemini": Gemini(),
     "responses": Responses(),
+    "vertex": Vertex(),
 }
 """By `dialect`; the others are OpenAI's."""
 

@@ -24,6 +24,7 @@ _FINISH = {
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384}
 """Tokens of thought by effort. They are part of the answer's cap, of which LEAST_ANSWER is left for what is said."""
 LEAST_ANSWER = 256
+_KEPT = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
@@ -136,12 +137,24 @@ class Reader:
         for name in ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"):
             count = base.whole(usage.get(name))
             self._usage[name] = count if count is not None else self._usage.get(name)
+        kept = base.part(usage, "cache_creation")
+        for name in _KEPT:
+            count = base.whole(kept.get(name))
+            self._usage[name] = count if count is not None else self._usage.get(name)
         fresh, cached = self._usage.get("input_tokens"), self._usage.get("cache_read_input_tokens")
-        written = self._usage.get("cache_creation_input_tokens")
+        written, hour = self._written()
         prompt = None if fresh is None else fresh + (cached or 0) + (written or 0)
         # what message_start says of the output is of the answer's first tokens: one that is cut is counted here
         completion = self._usage.get("output_tokens") if event.get("type") == "message_delta" else None
-        return [base.usage_chunk(prompt, completion, cached=cached, written=written)] if usage else []
+        chunk = base.usage_chunk(prompt, completion, cached=cached, written=written, written_1h=hour)
+        return [chunk] if usage else []
+
+    def _written(self) -> tuple[int | None, int | None]:
+        """All that was written to its cache, and what of it is kept for an hour."""
+        written, short, hour = (self._usage.get(name) for name in ("cache_creation_input_tokens", *_KEPT))
+        if short is None and hour is None:
+            return written, None
+        return max(written or 0, (short or 0) + (hour or 0)), hour
 
 
 def _thinks(body: Body) -> bool:

@@ -196,7 +196,11 @@ def usage_chunk(
     *,
     cached: int | None = None,
     written: int | None = None,
+    written_1h: int | None = None,
     reasoning: int | None = None,
+    audio_in: int | None = None,
+    audio_cached: int | None = None,
+    audio_out: int | None = None,
 ) -> dict[str, Any]:
     """Usage in OpenAI's words: `prompt` and `completion` are totals, the others parts of them; None: not told."""
     told: dict[str, Any] = {}
@@ -204,11 +208,17 @@ def usage_chunk(
         told["prompt_tokens"] = prompt
     if completion is not None:
         told["completion_tokens"] = completion
-    parts = {"cached_tokens": cached, "cache_write_tokens": written}
-    if known := {name: value for name, value in parts.items() if value is not None}:
-        told["prompt_tokens_details"] = known
-    if reasoning is not None:
-        told["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    read: dict[str, Any] = {
+        "cached_tokens": cached,
+        "cache_write_tokens": written,
+        "cache_write_1h_tokens": written_1h,
+        "audio_tokens": audio_in,
+        "cached_tokens_details": None if audio_cached is None else {"audio_tokens": audio_cached},
+    }
+    said = {"reasoning_tokens": reasoning, "audio_tokens": audio_out}
+    for name, parts in (("prompt_tokens_details", read), ("completion_tokens_details", said)):
+        if known := {part: value for part, value in parts.items() if value is not None}:
+            told[name] = known
     return {"choices": [], "usage": told}
 
 

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's ConverseStream, by a bearer API key (FACTS 3). Requests are not signed (SigV4)."""
+"""Amazon Bedrock's ConverseStream, by a bearer API key or signed (`adapters/sigv4`) (FACTS 3)."""
 
 from __future__ import annotations
 
@@ -107,8 +107,17 @@ def _told(usage: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     fresh, cached = base.whole(usage.get("inputTokens")), base.whole(usage.get("cacheReadInputTokens"))
     written = base.whole(usage.get("cacheWriteInputTokens"))
-    prompt = None if fresh is None else fresh + (cached or 0) + (written or 0)
-    return [base.usage_chunk(prompt, base.whole(usage.get("outputTokens")), cached=cached, written=written)]
+    hour = _kept_for_an_hour(usage)
+    prompt = None if fresh is None else fresh + (cached or 0) + max(written or 0, hour or 0)
+    said = base.whole(usage.get("outputTokens"))
+    return [base.usage_chunk(prompt, said, cached=cached, written=written, written_1h=hour)]
+
+
+def _kept_for_an_hour(usage: dict[str, Any]) -> int | None:
+    """Of what was written to its cache, by `cacheDetails`; None: not told."""
+    details = usage.get("cacheDetails")
+    rows = [row for row in details if isinstance(row, dict)] if isinstance(details, list) else []
+    return sum(base.whole(row.get("inputTokens")) or 0 for row in rows if row.get("ttl") == "1h") if rows else None
 
 
 def _tool(function: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,15 @@ class Gemini:
         return Reader()
 
 
+class Vertex(Gemini):
+    """`dialect: vertex`: the same on Google Cloud, with tokens in place of keys (`adapters/service_account`); the
+    endpoint is the base URL, e.g. https://europe-west4-aiplatform.googleapis.com/v1/projects/P/locations/europe-west4
+    /publishers/google."""
+
+    def headers(self, secret: str) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
 class Reader:
     """Candidates to deltas. Usage is in nearly every event and cumulative; thoughts are billed beside them."""
 
@@ -137,7 +146,28 @@ def _told(usage: dict[str, Any]) -> list[dict[str, Any]]:
     prompt = base.whole(usage.get("promptTokenCount"))
     if prompt is not None:
         prompt += base.whole(usage.get("toolUsePromptTokenCount")) or 0
-    return [base.usage_chunk(prompt, completion, cached=cached, reasoning=thought)]
+    return [
+        base.usage_chunk(
+            prompt,
+            completion,
+            cached=cached,
+            reasoning=thought,
+            audio_in=_audio(usage, "promptTokensDetails", "toolUsePromptTokensDetails"),
+            audio_cached=_audio(usage, "cacheTokensDetails"),
+            audio_out=_audio(usage, "candidatesTokensDetails"),
+        )
+    ]
+
+
+def _audio(usage: dict[str, Any], *names: str) -> int | None:
+    """Tokens of sound, by modality; None: no part of it was."""
+    found = None
+    for name in names:
+        details = usage.get(name)
+        for row in details if isinstance(details, list) else ():
+            if isinstance(row, dict) and row.get("modality") == "AUDIO":
+                found = (found or 0) + (base.whole(row.get("tokenCount")) or 0)
+    return found
 
 
 def _declaration(function: dict[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,8 @@ def _told(usage: dict[str, Any]) -> list[dict[str, Any]]:
             cached=base.whole(read.get("cached_tokens")),
             written=base.whole(read.get("cache_write_tokens")),
             reasoning=base.whole(thought.get("reasoning_tokens")),
+            audio_in=base.whole(read.get("audio_tokens")),
+            audio_out=base.whole(thought.get("audio_tokens")),
         )
     ]
 
