@@ -162,6 +162,16 @@ TOOLS = Says(
     ),
     usage(60, 31),
 )
+SPACED = Says(
+    (message(None, "tool_calls", tool_calls=[_call(1, "fleet__close", _WEATHER)]),),
+    (
+        first(content=None),
+        delta(tool_calls=[{"index": 0, **_call(1, "fleet__close", "")}]),
+        _piece(0, _WEATHER),
+        last("tool_calls"),
+    ),
+    usage(60, 31),
+)
 ONE_TOOL = Says(
     (message(None, "stop", tool_calls=[_call(7, "weather", _WEATHER)]),),
     (first(content=None, tool_calls=[{"index": 0, **_call(7, "weather", "")}]), _piece(0, _WEATHER), last("stop")),

@@ -103,6 +103,36 @@ def test_tools(stage: Stage, streamed: bool) -> None:
     ]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_tools_of_a_namespace(stage: Stage, streamed: bool) -> None:
+    """The model knows them by both names; the caller gets them as it declared them, and sends them back so."""
+    long = "x" * 60
+    own = [{"type": "function", "name": name, "parameters": _PARAMETERS, "strict": False} for name in ("close", long)]
+    tools: list[Any] = [*TOOLS, {"type": "namespace", "name": "fleet", "description": "Of agents.", "tools": own}]
+    stage.plays(scripts.SPACED)
+    with client(stage) as ours:
+        if streamed:
+            with ours.responses.stream(**ASKED, tools=tools) as stream:
+                response: Any = stream.get_final_response()
+        else:
+            response = ours.responses.create(**ASKED, tools=tools)
+        (call,) = response.output
+        assert (call.type, call.name, call.namespace, call.call_id) == ("function_call", "close", "fleet", "call_1")
+        names = [one["function"]["name"] for one in stage.upstream.requests[-1].json["tools"]]
+        assert names[:3] == ["weather", "time", "fleet__close"]
+        assert len(names[3]) == 64
+        assert names[3].startswith("fleet__xxx")
+        sent = {name: value for name, value in call.to_dict().items() if name != "parsed_arguments"}
+        result = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
+        stage.plays(scripts.HELLO)
+        turns: list[Any] = [{"role": "user", "content": "Hello"}, sent, result]
+        ours.responses.create(model="auto", input=turns, tools=tools)
+        *_, assistant, _ = stage.upstream.requests[-1].json["messages"]
+        assert assistant["tool_calls"][0]["function"]["name"] == "fleet__close"
+        with pytest.raises(openai.BadRequestError, match="fleet__close"):
+            ours.responses.create(**ASKED, tools=[*tools, {**own[0], "name": "fleet__close"}])
+
+
 def test_reasoning_comes_in_clear_and_may_be_sent_back(stage: Stage) -> None:
     """An item of its own before the message."""
     stage.plays(scripts.UNKNOWN)

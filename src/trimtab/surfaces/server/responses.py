@@ -1,7 +1,7 @@
 """OpenAI's responses dialect on our side of the wire: a body in. What goes out is in `responses_out`.
 
     instructions, input     chat messages: calls join the assistant's turn, their outputs are messages of their own
-    tools, tool_choice      functions; tools that a provider runs are refused
+    tools, tool_choice      functions, those of a namespace by both names; tools that a provider runs are refused
     text, reasoning         `response_format`, `verbosity`, `reasoning_effort`
     max_output_tokens       `max_completion_tokens`
 
@@ -12,6 +12,7 @@ nothing was stored stands in the answer. Passed over: hints to a cache, earlier 
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -50,6 +51,8 @@ _ECHOED = (
 )
 """What an answer repeats of its request."""
 _ITEM_HARMLESS = frozenset({"id", "status", "phase"})
+_LONGEST = 64
+"""Characters of a function's name."""
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 _INCLUDED = frozenset({"reasoning.encrypted_content"})
 """May be asked for: reasoning comes in clear, so there is nothing encrypted to include."""
@@ -59,6 +62,8 @@ class Echo(msgspec.Struct):
     """What an answer repeats of its request, field by field as it was sent."""
 
     said: dict[str, Any] = msgspec.field(default_factory=dict)
+    spaces: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    """Namespace and name of functions, by what the model knows them as."""
 
 
 def parse(data: bytes, echo: Echo | None = None) -> Body | Refusal:
@@ -76,7 +81,7 @@ def _body(raw: dict[str, Any], size: int, echo: Echo) -> Body:
     if (top_p := fields.number(raw.pop("top_p", None), "top_p", 0, 1)) is not None:
         extra["top_p"] = top_p
     parallel = raw.pop("parallel_tool_calls", None)
-    if tools := _tools(raw.pop("tools", None)):
+    if tools := _tools(raw.pop("tools", None), echo.spaces):
         extra["tools"] = tools
         if parallel is not None:
             extra["parallel_tool_calls"] = fields.flag(parallel, "parallel_tool_calls")
@@ -164,7 +169,8 @@ def _message(item: dict[str, Any], where: str) -> Message:
 
 def _call(item: dict[str, Any], where: str) -> Message:
     arguments = translate.a_text(item.pop("arguments", None), f"{where}.arguments")
-    call = translate.call(item.pop("call_id", None), item.pop("name", None), arguments, where)
+    name = _known_as(item, where)
+    call = translate.call(item.pop("call_id", None), name, arguments, where)
     translate.nothing_left(item, f"{where}.", _ITEM_HARMLESS)
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
@@ -211,21 +217,66 @@ def _only_text(parts: list[dict[str, Any]], where: str) -> str:
 # --- options --------------------------------------------------------------------------------------------------------
 
 
-def _tools(value: Any) -> list[dict[str, Any]]:
+def _tools(value: Any, spaces: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
+    """Functions as chat declares them. `spaces` is told of those that are in a namespace."""
     if value is None:
         return []
-    found = []
+    found: list[dict[str, Any]] = []
     for index, given in enumerate(translate.a_list(value, "tools", 1024)):
         where = f"tools[{index}]"
         tool = translate.an_object(given, where)
-        kind = tool.pop("type", None)
-        if kind != "function":
-            raise unsupported(where, f"is of type {str(kind)[:64]!r}: only functions are supported")
-        name = translate.a_name(tool.pop("name", None), f"{where}.name")
-        about = (tool.pop("description", None), tool.pop("parameters", None), tool.pop("strict", None))
-        found.append(translate.function(name, *about, where))
-        translate.nothing_left(tool, f"{where}.")
+        if tool.get("type") != "namespace":
+            found.append(_function(tool, where))
+            continue
+        space = translate.a_name(tool.get("name"), f"{where}.name")
+        for number, own in enumerate(translate.a_list(tool.get("tools"), f"{where}.tools", 1024)):
+            at = f"{where}.tools[{number}]"
+            function = _function(translate.an_object(own, at), at)
+            name = function["function"]["name"]
+            flat = function["function"]["name"] = _flat(space, name)
+            spaces[flat] = (space, name)
+            found.append(function)
+        translate.nothing_left(tool, f"{where}.", {"type", "name", "description", "tools"})
+    _each_once(found)
     return found
+
+
+def _function(tool: dict[str, Any], where: str) -> dict[str, Any]:
+    kind = tool.pop("type", None)
+    if kind != "function":
+        raise unsupported(where, f"is of type {str(kind)[:64]!r}: only functions are supported")
+    name = translate.a_name(tool.pop("name", None), f"{where}.name")
+    about = (tool.pop("description", None), tool.pop("parameters", None), tool.pop("strict", None))
+    made = translate.function(name, *about, where)
+    translate.nothing_left(tool, f"{where}.")
+    return made
+
+
+def _each_once(tools: list[dict[str, Any]]) -> None:
+    """A name that two functions have would not tell which of them is called."""
+    seen = set[str]()
+    for one in tools:
+        name = one["function"]["name"]
+        if name in seen:
+            raise InvalidError("tools", f"has two functions that are {name!r} to the model")
+        seen.add(name)
+
+
+def _flat(space: str, name: str) -> str:
+    """What a namespace's function is called where there are no namespaces; what is longer than providers take ends by a
+    digest."""
+    flat = f"{space}__{name}"
+    if len(flat) <= _LONGEST:
+        return flat
+    return f"{flat[: _LONGEST - 9]}_{blake2b(flat.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
+
+
+def _known_as(item: dict[str, Any], where: str) -> Any:
+    """The name of a call or a choice, as the model knows it."""
+    name, space = item.pop("name", None), item.pop("namespace", None)
+    if space is None:
+        return name
+    return _flat(translate.a_name(space, f"{where}.namespace"), translate.a_name(name, f"{where}.name"))
 
 
 def _tool_choice(value: Any) -> Any:
@@ -234,7 +285,10 @@ def _tool_choice(value: Any) -> Any:
     choice = translate.an_object(value, "tool_choice")
     if choice.get("type") != "function":
         raise unsupported("tool_choice", f"of type {str(choice.get('type'))[:64]!r} is not supported")
-    return {"type": "function", "function": {"name": translate.a_name(choice.get("name"), "tool_choice.name")}}
+    return {
+        "type": "function",
+        "function": {"name": translate.a_name(_known_as(choice, "tool_choice"), "tool_choice.name")},
+    }
 
 
 def _text(value: Any) -> dict[str, Any]:

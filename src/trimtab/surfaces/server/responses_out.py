@@ -103,7 +103,7 @@ class ResponsesReply(BlockReply):
             return [opened, self._event("response.content_part.added", part)]
         status = self._status(block)
         closed = {**item, "item": self._item(block, status)}
-        done = {**self._at(block), **_done(block)}
+        done = {**self._at(block), **(self._named(block) if block.kind == "call" else {}), **_done(block)}
         events = [self._event(f"{delta}.done", done)]
         if block.kind != "call":
             part = {**self._at(block), "part": _part(block, block.text)}
@@ -128,11 +128,16 @@ class ResponsesReply(BlockReply):
         if block.kind == "call":
             call_id = block.call_id or f"call_{block.index}"
             arguments = "" if status == "in_progress" else _arguments(block)
-            return {"type": "function_call", **item, "call_id": call_id, "name": block.name, "arguments": arguments}
+            return {"type": "function_call", **item, "call_id": call_id, **self._named(block), "arguments": arguments}
         parts = [] if status == "in_progress" else [_part(block, block.text)]
         if block.kind == "thought":
             return {"type": "reasoning", **item, "summary": [], "content": parts}
         return {"type": "message", **item, "role": "assistant", "content": parts}
+
+    def _named(self, block: Block) -> dict[str, str]:
+        """The function that is called, as the caller declared it."""
+        space = self._echo.spaces.get(block.name)
+        return {"name": block.name} if space is None else {"name": space[1], "namespace": space[0]}
 
     def _last(self) -> bytes:
         events = self._steps(self._blocks.end())
@@ -200,6 +205,6 @@ def _arguments(block: Block) -> str:
 def _done(block: Block) -> dict[str, Any]:
     """What the event that ends a run of deltas says of it."""
     if block.kind == "call":
-        return {"name": block.name, "arguments": _arguments(block)}
+        return {"arguments": _arguments(block)}
     done = {_PARTS[block.kind][1]: block.text}
     return {**done, "logprobs": []} if block.kind == "text" else done
