@@ -107,8 +107,6 @@ def test_a_guarded_channel(stage: Stage, kind: str, script: str) -> None:
 
 _KEPT = "an entry keeps what was said and what counts; how the upstream fared then is not told again"
 _COUNTED = (
-    "prompt_tokens_details.audio_tokens",
-    "completion_tokens_details.audio_tokens",
     "completion_tokens_details.accepted_prediction_tokens",
     "completion_tokens_details.rejected_prediction_tokens",
 )

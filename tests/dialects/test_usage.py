@@ -95,6 +95,7 @@ def test_an_answer_that_may_be_heard_is_reserved_for_as_such(spoken: bool, tmp_p
         async with ScriptedUpstream(lambda _: PROVIDERS["openai"].text) as up:
             edits = [*speaks("openai", tmp_path), priced("audio_in", "audio_out")]
             edits.append(replaced("tenants/shop.yaml", 'max_per_request_usd: "0.05"', 'max_per_request_usd: "1"'))
+            edits.append(replaced("tenants/shop.yaml", 'checks_out: [deny], deny: ["secret sauce"]', "checks_out: []"))
             async with Gateway(tmp_path, up.url, None, *edits) as gateway:
                 fields: dict[str, Any] = {"modalities": ["text", "audio"]} if spoken else {}
                 fields |= {"model": "tier:S", "temperature": 1, "max_tokens": 150}

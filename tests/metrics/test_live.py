@@ -63,7 +63,7 @@ def test_they_are_within_one_percent(times_ms: list[float]) -> None:
     found = read(counts)
     for at in LIVE_QUANTILES:
         true = sorted(times_ms)[int(at * (len(times_ms) - 1))] / 1000
-        quantile = {"quantile": str(at)}
+        quantile = {"q": str(at)}
         assert value(found, E2E, **WEB, **quantile) == pytest.approx(true, rel=0.01)
         assert value(found, TTFT, **WEB, **quantile) == pytest.approx(true / 2, rel=0.01)
         assert value(found, ITL, tier="S", **quantile) == pytest.approx(true / 3, rel=0.01)
@@ -76,8 +76,8 @@ def test_what_is_older_than_the_window_is_in_none() -> None:
     counts.write(answered(e2e_ms=9000.0, ttft_ms=8000.0, itl=gaps(700.0)))
     clock.now += (LIVE_S - 61) * NS_PER_S
     found = read(counts)
-    assert value(found, E2E, quantile="0.99") == pytest.approx(9, rel=0.01)
-    assert value(found, ITL, quantile="0.99") == pytest.approx(0.7, rel=0.01)
+    assert value(found, E2E, q="0.99") == pytest.approx(9, rel=0.01)
+    assert value(found, ITL, q="0.99") == pytest.approx(0.7, rel=0.01)
     clock.now += 61 * NS_PER_S
     found = read(counts)
     assert [found[name].samples for name in (E2E, TTFT, ITL)] == [[], [], []]
@@ -91,10 +91,10 @@ def test_channels_and_tiers_are_apart() -> None:
     counts.write(answered(e2e_ms=300.0, ttft_ms=30.0, itl=gaps(3.0), channel="chat"))
     counts.write(answered(e2e_ms=900.0, ttft_ms=90.0, itl=gaps(9.0), channel="chat", tier="L"))
     found = read(counts)
-    assert value(found, E2E, **WEB, quantile="0.99") == pytest.approx(0.1, rel=0.01)
-    assert value(found, E2E, channel="chat", quantile="0.5") == pytest.approx(0.3, rel=0.01)
-    assert value(found, TTFT, channel="web", quantile="0.5") == pytest.approx(0.01, rel=0.01)
-    assert value(found, ITL, tier="L", quantile="0.5") == pytest.approx(0.009, rel=0.01)
+    assert value(found, E2E, **WEB, q="0.99") == pytest.approx(0.1, rel=0.01)
+    assert value(found, E2E, channel="chat", q="0.5") == pytest.approx(0.3, rel=0.01)
+    assert value(found, TTFT, channel="web", q="0.5") == pytest.approx(0.01, rel=0.01)
+    assert value(found, ITL, tier="L", q="0.5") == pytest.approx(0.009, rel=0.01)
     assert {one.labels["tier"] for one in found[ITL].samples} == {"S", "L"}
 
 
@@ -107,8 +107,8 @@ def test_only_what_was_answered_counts_and_only_a_model_s_own_stream() -> None:
     assert [found[name].samples for name in (E2E, TTFT, ITL)] == [[], [], []]
     counts.write(answered(e2e_ms=50.0, ttft_ms=5.0, itl=gaps(1.0), path="cache-exact"))
     found = read(counts)
-    assert value(found, E2E, quantile="0.5") == pytest.approx(0.05, rel=0.01)
-    assert value(found, TTFT, quantile="0.5") == pytest.approx(0.005, rel=0.01)
+    assert value(found, E2E, q="0.5") == pytest.approx(0.05, rel=0.01)
+    assert value(found, TTFT, q="0.5") == pytest.approx(0.005, rel=0.01)
     assert found[ITL].samples == []
     counts.write(answered(e2e_ms=70.0, channel="chat"))
     assert {one.labels["channel"] for one in read(counts)[TTFT].samples} == {"web"}
@@ -143,10 +143,10 @@ def test_a_gateway_shows_them(tmp_path: Path) -> None:
             await gateway.ask("Hello", stream=True, temperature=1)
             found = await scrape(gateway)
             (record,) = gateway.records
-        web = {"tenant": "shop", "channel": "web", "quantile": "0.5"}
+        web = {"tenant": "shop", "channel": "web", "q": "0.5"}
         assert value(found, E2E, **web) * 1000 == pytest.approx(record.e2e_ms, rel=0.01)
         assert value(found, TTFT, **web) * 1000 == pytest.approx(record.ttft_ms, rel=0.01)
         assert record.itl is not None
-        assert value(found, ITL, tier=record.tier, quantile="0.5") * 1000 == pytest.approx(record.itl.p95, rel=0.01)
+        assert value(found, ITL, tier=record.tier, q="0.5") * 1000 == pytest.approx(record.itl.p95, rel=0.01)
 
     asyncio.run(main())

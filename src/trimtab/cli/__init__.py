@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -99,7 +100,11 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the `trimtab` command."""
+    """Entry point of the `trimtab` command. The process is its own: what nobody waits for gives way to a gateway."""
+    if (sys.argv[1:] if args is None else args)[:1] == ["lake"]:
+        from trimtab.surfaces.processes.priority import step_back
+
+        step_back()
     cli.main(args)
 
 

@@ -122,9 +122,7 @@ def _open(workspace: Path) -> _Opened:
     """Raises ConfigError."""
     from trimtab.controlplane.registry import load
     from trimtab.surfaces.lake import open_lake
-    from trimtab.surfaces.processes.priority import step_back
 
-    step_back()
     settings = load(workspace).settings.lake
     return _Opened(settings, open_lake(settings, workspace))
 

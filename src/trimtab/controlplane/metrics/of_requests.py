@@ -22,7 +22,7 @@ TENANT = Label("tenant", "declared tenants")
 CHANNEL = Label("channel", "declared channels of the tenant")
 TIER = Label("tier", "S, M, L")
 VARIANT = Label("variant", "declared variants, by name, and the embedder")
-QUANTILE = Label("quantile", ", ".join(map(str, LIVE_QUANTILES)))
+QUANTILE = Label("q", ", ".join(map(str, LIVE_QUANTILES)))
 _LIVE = f"In the last {LIVE_S // 60} minutes, whose oldest leaves by the minute, within 1 %; nothing there, no series."
 _OWNER = (TENANT, CHANNEL)
 
@@ -104,8 +104,7 @@ OBJECTIVES = Family(
     name="trimtab_objective_events_total",
     kind="counter",
     unit="requests",
-    help="Requests that count for an objective of which no other metric tells: of one route, with a bound of its own, "
-    "of quality, cost and guards.",
+    help="Requests that count for an objective, of whatever kind but money.",
     labels=(Label("objective", "ids of the workspace's objectives"), Label("result", "good, bad")),
 )
 TOKENS = Family(

@@ -1,7 +1,7 @@
-"""Objectives of which no other metric tells, counted as their records are written: good and bad, by the objective's id.
+"""Objectives, counted as their records are written: good and bad, by the objective's id, both from 0.
 
-By the same judge as everywhere, so that rules over these counters and the records say the same. Series are as many as
-such objectives: a reload that drops one keeps its series until the next start.
+By the same judge as everywhere, so that rules over these counters and the records say the same. Series are twice as
+many as objectives: a reload that drops one keeps its series until the next start.
 """
 
 from __future__ import annotations
@@ -18,15 +18,6 @@ from trimtab.core.record import Record
 _log = logging.getLogger(__name__)
 
 
-def of_its_own(objective: Objective) -> bool:
-    """Whether it is counted here: what others count has no route, no bounds but theirs, and no later verdicts; and of
-    costs and guards it has more, or less, than what was answered."""
-    bounded = objective.ttft_ms is not None or objective.e2e_ms is not None
-    return not objective.is_money and (
-        objective.route is not None or bounded or objective.kind in ("quality", "guard", "cost")
-    )
-
-
 class Counted:
     """A RecordSink. One event loop."""
 
@@ -40,7 +31,7 @@ class Counted:
         """These count from now on."""
         self._places = {}
         for one in objectives:
-            if of_its_own(one):
+            if not one.is_money:
                 self._places.setdefault((one.tenant, one.channel), []).append(one)
                 self._counts.setdefault(one.id, [0, 0])
 
@@ -68,4 +59,4 @@ class Counted:
             yield sample(f.OBJECTIVES, (id, "good"), good) + sample(f.OBJECTIVES, (id, "bad"), bad)
 
 
-__all__ = ["Counted", "of_its_own"]
+__all__ = ["Counted"]

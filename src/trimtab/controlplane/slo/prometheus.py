@@ -1,8 +1,8 @@
 """The same objectives as Prometheus sees them: recording and alert rules from the metrics that a gateway has.
 
 What a rule can't say: the e-detector (so these pages know no allowance of false ones, which the records' have), months
-of the calendar (a range has a length: 30 days). What other metrics don't tell is counted for the objective itself
-(`counted.py`), from when its gateway has been told of it.
+of the calendar (a range has a length: 30 days). Shares are of what the gateway counts for each objective
+(`counted.py`), from when it has been told of it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from ruamel.yaml import YAML
 
 from trimtab.controlplane.metrics import of_gateway
 from trimtab.controlplane.metrics import of_requests as f
-from trimtab.controlplane.slo.counted import of_its_own
-from trimtab.controlplane.slo.judge import FAILED
 from trimtab.controlplane.slo.objectives import Objective
 from trimtab.controlplane.slo.window import HOUR_NS, Pair, bad_rate, pairs, short
 from trimtab.core.money import usd
@@ -30,16 +28,8 @@ def ratio(objective: Objective) -> tuple[str, str]:
     """(bad, total): selectors of counters. Raises ValueError for money."""
     if objective.is_money:
         raise ValueError(f"{objective.id} is money, and no share")
-    if of_its_own(objective):
-        mine = f'{f.OBJECTIVES.name}{{objective="{objective.id}"'
-        return f'{mine},result="bad"}}', f"{mine}}}"
-    whose = _whose(objective)
-    if objective.kind == "availability":
-        failed = "|".join(sorted(FAILED))
-        name = f.REQUESTS.name
-        return f'{name}{{{whose},code=~"{failed}"}}', f'{name}{{{whose},code=~"none|{failed}"}}'
-    term = f'{f.CONTRACT.name}{{{whose},term="latency"'
-    return f'{term},result="missed"}}', f"{term}}}"
+    mine = f'{f.OBJECTIVES.name}{{objective="{objective.id}"'
+    return f'{mine},result="bad"}}', f"{mine}}}"
 
 
 def rules(objectives: list[Objective], link: str | None = None) -> str:
@@ -83,9 +73,10 @@ def _pair_alert(objective: Objective, pair: Pair, link: str | None) -> dict[str,
 
 
 def _bad_share(objective: Objective, span: str) -> str:
-    """No bad request is no series: then it is 0; no request at all is no value."""
+    """Without a request it is no value. Both series are there from the start, at 0: what a series is born with would
+    be no increase of it, so that the first failures of all would not be seen."""
     bad, total = ratio(objective)
-    return f"(sum(rate({bad}[{span}])) or vector(0)) / sum(rate({total}[{span}]))"
+    return f"sum(rate({bad}[{span}])) / sum(rate({total}[{span}]))"
 
 
 def _spend_rules(objective: Objective, link: str | None) -> list[dict[str, Any]]:
