@@ -95,7 +95,7 @@ def area(known: Sequence[float], never: Sequence[float]) -> tuple[float, float]:
     places, others = _places(known, never), [1 - one for one in _places(never, known)]
     auc = sum(places) / len(places)
     variance = sum(sum((one - auc) ** 2 for one in each) / (len(each) - 1) / len(each) for each in (places, others))
-    return auc, float(auc + Z * variance**0.5)
+    return auc, min(1.0, float(auc + Z * variance**0.5))
 
 
 def _places(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
