@@ -39,6 +39,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("budget", "grant", "hr", "--usd", "0", "--until", "1h", "--reason", "x"),
     ("slo",),
     ("slo", "availability"),
+    ("slo", "gate"),
     ("slo", "export", "--openslo", os.devnull),
     ("slo", "watch", "--once"),
     ("lake",),

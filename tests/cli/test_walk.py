@@ -54,6 +54,7 @@ LEAVES: dict[tuple[str, ...], dict[str, int]] = {
     },
     ("budget", "history"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("slo", "show"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
+    ("slo", "gate"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("slo", "availability"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("slo", "export", "--openslo", os.devnull): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},
     ("slo", "watch", "--once"): {"missing": 1, "empty": 1, "stray": 1, "broken": 1, "good": 0},

@@ -336,7 +336,8 @@ def test_watching_tells_goes_on_after_a_restart_and_tells_the_end(tmp_path: Path
 
 
 def test_the_commands_tell_the_truth_by_exit_code(tmp_path: Path) -> None:
-    """show: 1 while something is overdrawn, with the amount below zero; watch --once: 1 where nobody could be told."""
+    """show: 1 while something is overdrawn, with the amount below zero; gate: 1 while that freezes changes; watch
+    --once: 1 where nobody could be told."""
     slo = "receivers: {hook: {kind: webhook, url: 'http://127.0.0.1:9/', channels: [hr/*]}}\n"
     folder = Sandbox(tmp_path).write("slo.yaml", slo).folder
     now = SystemClock().wall_ns()
@@ -349,6 +350,9 @@ def test_the_commands_tell_the_truth_by_exit_code(tmp_path: Path) -> None:
     other = CliRunner().invoke(cli, ["slo", "show", "--channel", "commerce/*", "--workspace", str(folder)])
     assert other.exit_code == 0
     assert "insufficient_data" in other.stdout
+    for glob, code, said in (("hr/*", 1, "frozen: -900.0%"), ("commerce/*", 0, "open: no objective")):
+        gated = CliRunner().invoke(cli, ["slo", "gate", "--channel", glob, "--workspace", str(folder)])
+        assert (gated.exit_code, gated.stdout.startswith(said)) == (code, True), gated.output
     watched = CliRunner().invoke(cli, ["slo", "watch", "--once", "--workspace", str(folder)])
     assert watched.exit_code == 1, watched.output
     assert "firing  hr/assistant: budget of latency burns (page)" in watched.stdout

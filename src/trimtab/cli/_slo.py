@@ -50,6 +50,31 @@ def show(workspace: Path, channel: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+@slo.command(short_help="Say whether changes may go out, or are frozen.")
+@workspace_option
+@click.option("--channel", metavar="GLOB", help="Of these channels only: TENANT/CHANNEL or CHANNEL, * is anything.")
+@json_option
+def gate(workspace: Path, channel: str | None, as_json: bool) -> None:
+    """Say whether changes of models, prompts and policy may go out: for a pipeline, before they are merged. What is left
+    of an objective's budget freezes them where it is below its `freeze_below`.
+
+    Exit code 1: frozen; the output says by which objectives.
+    """
+    with busy(f"Reading the records of {workspace}"):
+        read = _read(workspace, channel)
+        frozen = {one.objective.id: one.frozen for one in read.engine.at(read.now_ns) if one.frozen is not None}
+    if as_json:
+        emit({"at": read.now_ns, "frozen": frozen, "damaged": read.damaged})
+    else:
+        for why in frozen.values():
+            click.echo(f"frozen: {why}")
+        if not frozen:
+            click.echo("open: no objective freezes changes")
+        _tell_damage(read.damaged)
+    if frozen:
+        sys.exit(1)
+
+
 @slo.command(short_help="Write Prometheus rules, a Grafana dashboard, OpenSLO.")
 @workspace_option
 @click.option("--prometheus", metavar="FILE", type=click.Path(path_type=Path), help="Recording and alert rules (YAML).")
