@@ -55,8 +55,8 @@ def show(workspace: Path, channel: str | None, as_json: bool) -> None:
 @click.option("--channel", metavar="GLOB", help="Of these channels only: TENANT/CHANNEL or CHANNEL, * is anything.")
 @json_option
 def gate(workspace: Path, channel: str | None, as_json: bool) -> None:
-    """Say whether changes of models, prompts and policy may go out: for a pipeline, before they are merged. What is left
-    of an objective's budget freezes them where it is below its `freeze_below`.
+    """Say whether changes of models, prompts and policy may go out: for a pipeline, before they are merged. What is
+    left of an objective's budget freezes them where it is below its `freeze_below`.
 
     Exit code 1: frozen; the output says by which objectives.
     """
