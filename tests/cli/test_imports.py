@@ -61,3 +61,16 @@ def test_a_light_command_loads_no_heavy_library(words: tuple[str, ...], workspac
     loaded = set(done.stderr.rpartition("LOADED ")[2].split())
     assert "click" in loaded
     assert loaded & HEAVY <= LIGHT[words]
+
+
+EXTRAS = frozenset(
+    {"botocore", "cryptography", "deltalake", "duckdb", "faiss", "hiredis", "opentelemetry", "redis", "zmq"}
+)
+"""What only extras bring."""
+
+
+def test_a_gateway_and_its_control_need_no_extra() -> None:
+    """A plain `pip install` serves: what a workspace does not ask for is not imported."""
+    program = "import sys, trimtab.surfaces.compose, trimtab.surfaces.controlling; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not EXTRAS & {name.partition(".")[0] for name in done.stdout.split()}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
+from trimtab.controlplane import lake
 from trimtab.controlplane.features.reckon import MEMORY_MIB
 from trimtab.controlplane.features.words import said, spread
-from trimtab.controlplane.lake import ask
 from trimtab.core.features import Feature
 from trimtab.foundations.stats import Certificate, distance
 
@@ -81,7 +81,7 @@ def drift(
 
 
 def _counts(files: list[str], sql: str, memory_mib: int) -> _Counts:
-    return dict(ask(files, sql, rows=_ALL, memory_mib=memory_mib).rows)
+    return dict(lake.ask(files, sql, rows=_ALL, memory_mib=memory_mib).rows)
 
 
 def _moved(before: _Counts, after: _Counts) -> tuple[str, float, float] | None:

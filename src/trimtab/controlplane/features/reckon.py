@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from trimtab.controlplane import lake  # what of it needs DuckDB is loaded once it is used
 from trimtab.controlplane.features.words import Ask, at_points, of_all
-from trimtab.controlplane.lake import ask
 from trimtab.core.features import Feature
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def as_of(table: Table, feature: Feature, asks: Iterable[Ask], memory_mib: int =
     files, left = table.files(), iter(asks)
     while some := list(islice(left, BATCH)):
         unlike = list(dict.fromkeys(some))
-        found = ask(files, at_points(feature, unlike), rows=_ALL, memory_mib=memory_mib).rows
+        found = lake.ask(files, at_points(feature, unlike), rows=_ALL, memory_mib=memory_mib).rows
         by = {unlike[index]: Reckoned(unlike[index].key, n, _told(feature, n, value)) for index, n, value in found}
         yield from (by[one] for one in some)
 
 
 def of_all_keys(table: Table, feature: Feature, t_ns: int, memory_mib: int = MEMORY_MIB) -> list[Reckoned]:
     """Of every key whose value is known as of `t_ns`, those with most rows first. Raises LakeError."""
-    found = ask(table.files(), of_all(feature, t_ns), rows=_ALL, memory_mib=memory_mib).rows
+    found = lake.ask(table.files(), of_all(feature, t_ns), rows=_ALL, memory_mib=memory_mib).rows
     known = [Reckoned(key, n, value) for key, n, value in found if _told(feature, n, value) is not None]
     return sorted(known, key=lambda one: (-one.n, one.key))
 
