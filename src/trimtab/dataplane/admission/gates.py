@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trimtab.core.clock import Clock
-from trimtab.dataplane.admission.gate import Gate, GateView
+from trimtab.dataplane.admission.gate import Gate
+from trimtab.dataplane.admission.ticket import GateView
 from trimtab.dataplane.admission.tier import Tier, TierState
 from trimtab.foundations.podmodel import Fit, Predictor
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from trimtab.core.clock import NS_PER_MS
-from trimtab.core.record import Short
+from trimtab.core.rows import Short
 from trimtab.dataplane.admission.expected import OUTPUT, PROMPT, Expected
 from trimtab.dataplane.admission.foreign import Told, Typical
 from trimtab.dataplane.admission.replica import InTurn, Replica, Running
