@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
@@ -130,75 +131,76 @@ def sts(clock: Clock, lasts_s: int = 3600) -> Callable[[Seen], Iterable[Step]]:
     return script
 
 
+class Pod(NamedTuple):
+    token: Path
+    there: ScriptedUpstream
+    up: ScriptedUpstream
+    gateway: Gateway
+
+
 def of_session(seen: Seen) -> str | None:
     """The secret that belongs to a session's token."""
     token = seen.headers.get("x-amz-security-token", "")
     return f"secret/{token.removeprefix('session-')}+" if token.startswith("session-") else None
 
 
+@asynccontextmanager
+async def pod(folder: Path) -> AsyncIterator[Pod]:
+    """A gateway whose keys are of a role that STS gives for the token in a file."""
+    token = folder / "token"
+    token.write_text("the-pods-token\n")
+    environ = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/r", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with ScriptedUpstream(sts(loop.clock)) as there, ScriptedUpstream(bedrock(of_session)) as up:
+        edit = by(f'by: web-identity, sts: "{there.url}", sts_private: true')
+        async with Gateway(folder, up.url, None, edit, environ=environ) as gateway:
+            yield Pod(token, there, up, gateway)
+
+
 def test_a_pods_role_is_had_and_renewed_before_it_ends(tmp_path: Path) -> None:
     """STS gives keys for the token in the file. They are fetched before the first request and anew before they end, so
     that no request waits for them; if STS is away meanwhile they are used to their end, and then nothing is sent."""
-    token = tmp_path / "token"
-    token.write_text("the-pods-token\n")
-    environ = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/r", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        async with (
-            ScriptedUpstream(sts(loop.clock)) as there,
-            ScriptedUpstream(bedrock(of_session)) as up,
-        ):
-            edit = by(f'by: web-identity, sts: "{there.url}", sts_private: true')
-            async with Gateway(tmp_path, up.url, None, edit, environ=environ) as gateway:
+        async with pod(tmp_path) as (token, there, up, gateway):
 
-                async def sent() -> str:
-                    assert (await gateway.ask("Hi", model="tier:S", temperature=1)).status == 200
-                    return up.requests[-1].headers["x-amz-security-token"]
+            async def sent() -> str:
+                assert (await gateway.ask("Hi", model="tier:S", temperature=1)).status == 200
+                return up.requests[-1].headers["x-amz-security-token"]
 
-                await there.asked(1)
-                assert parse_qs(there.requests[0].body.decode())["RoleArn"] == ["arn:aws:iam::1:role/r"]
-                assert await sent() == await sent() == "session-0"
-                await asyncio.sleep(3600 - 300 - 5)
-                assert (await sent(), len(there.requests)) == ("session-0", 1)
-                await asyncio.sleep(10)
-                assert (await sent(), len(there.requests)) == ("session-1", 2)
-                token.write_text("revoked\n")
-                await asyncio.sleep(3600 - 20)
-                assert await sent() == "session-1"
-                tried = len(there.requests) - 2
-                assert 3 < tried < 20, "each failure is followed by a longer pause"
-                await asyncio.sleep(30)
-                asked = len(up.requests)
-                got = await gateway.ask("Hi", model="tier:S", temperature=1)
-                assert (got.status, len(up.requests)) == (502, asked)
-                assert gateway.last.attempts[0].reason == "no credential"
-                token.write_text("the-pods-token\n")
-                await asyncio.sleep(61)
-                assert (await sent()).startswith("session-")
+            await there.asked(1)
+            assert parse_qs(there.requests[0].body.decode())["RoleArn"] == ["arn:aws:iam::1:role/r"]
+            assert await sent() == await sent() == "session-0"
+            await asyncio.sleep(3600 - 300 - 5)
+            assert (await sent(), len(there.requests)) == ("session-0", 1)
+            await asyncio.sleep(10)
+            assert (await sent(), len(there.requests)) == ("session-1", 2)
+            token.write_text("revoked\n")
+            await asyncio.sleep(3600 - 20)
+            assert await sent() == "session-1"
+            tried = len(there.requests) - 2
+            assert 3 < tried < 20, "each failure is followed by a longer pause"
+            await asyncio.sleep(30)
+            asked = len(up.requests)
+            got = await gateway.ask("Hi", model="tier:S", temperature=1)
+            assert (got.status, len(up.requests)) == (502, asked)
+            assert gateway.last.attempts[0].reason == "no credential"
+            token.write_text("the-pods-token\n")
+            await asyncio.sleep(61)
+            assert (await sent()).startswith("session-")
 
     run_virtual(main)
 
 
 def test_ten_requests_before_the_keys_are_there_ask_once(tmp_path: Path) -> None:
     """They wait for the one fetch that is under way."""
-    token = tmp_path / "token"
-    token.write_text("the-pods-token")
-    environ = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/r", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        async with (
-            ScriptedUpstream(sts(loop.clock)) as there,
-            ScriptedUpstream(bedrock(of_session)) as up,
-        ):
-            edit = by(f'by: web-identity, sts: "{there.url}", sts_private: true')
-            async with Gateway(tmp_path, up.url, None, edit, environ=environ) as gateway:
-                asking = [gateway.ask(f"Hi {number}", model="tier:S", temperature=1) for number in range(10)]
-                assert {got.status for got in await asyncio.gather(*asking)} == {200}
-                assert len(there.requests) == 1
+        async with pod(tmp_path) as (_, there, _, gateway):
+            asking = [gateway.ask(f"Hi {number}", model="tier:S", temperature=1) for number in range(10)]
+            assert {got.status for got in await asyncio.gather(*asking)} == {200}
+            assert len(there.requests) == 1
 
     run_virtual(main)
 
