@@ -11,7 +11,8 @@ import msgspec
 from trimtab.controlplane.records import line as lines
 from trimtab.controlplane.records import segment
 from trimtab.core.clock import SystemClock
-from trimtab.core.record import CostRow, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import CostRow
 from trimtab.foundations.store.line import digest
 
 RECORD = Path(__file__).with_name("record.json")

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 from benchmarks.slo_paging.year import ALLOWED, DAY, Minute
 from trimtab.controlplane.slo import Engine, Objective, Window
 from trimtab.controlplane.slo.window import MINUTE_NS, bad_rate, pairs
-from trimtab.core.record import Met, blank
+from trimtab.core.record import blank
+from trimtab.core.rows import Met
 
 LOOK: Final = 30
 """Minutes from one look of ours to the next: an alarm lasts as long. Every 3 while an incident lasts untold."""

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from support.records import CLOCK, row
 from trimtab.cli._report import report
 from trimtab.controlplane.records import Journal
-from trimtab.core.record import CostRow, Met
+from trimtab.core.rows import CostRow, Met
 
 NOVEMBER = 1_793_491_200_000_000_000  # 2026-11-01T00:00:00Z
 

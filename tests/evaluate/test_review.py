@@ -29,7 +29,8 @@ from trimtab.controlplane.evaluate import (
     waiting,
 )
 from trimtab.controlplane.registry import audit, audit_rows
-from trimtab.core.record import Met, Record, VerdictRow
+from trimtab.core.record import Record
+from trimtab.core.rows import Met, VerdictRow
 
 ANN, BOB = "a" * 16, "b" * 16
 
@@ -191,7 +192,7 @@ def test_a_thumb_down_becomes_a_question_and_goes_with_its_subject(tmp_path: Pat
         assert "example" not in str(listed)
         assert len(desk.listed("--channel", "shop/*")) == 3
         text = desk.run("golden").stdout
-        assert "its channel keeps no text (`capture: redacted`)" in text
+        assert "its channel keeps no text: that takes `capture: redacted`" in text
         assert text.endswith("4 answers to review\n")
 
         refused = desk.run("golden", "accept", ann, "--true", "ann@example.org", code=1)

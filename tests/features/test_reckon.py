@@ -19,7 +19,8 @@ from support.lake import Pond
 from support.records import T0, row
 from trimtab.controlplane.features import Ask, as_of, of_all_keys
 from trimtab.core.features import Feature
-from trimtab.core.record import CostRow, Met, Record, Tokens, VerdictRow
+from trimtab.core.record import Record
+from trimtab.core.rows import CostRow, Met, Tokens, VerdictRow
 
 S = 10**9
 TENANTS, CHANNELS = ("a", "b"), ("x", "y")

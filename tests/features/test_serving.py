@@ -19,7 +19,8 @@ from support.upstream import ScriptedUpstream
 from trimtab.cli import cli
 from trimtab.controlplane.records.explanation import explain
 from trimtab.controlplane.registry import load
-from trimtab.core.record import Record, SeenFeature
+from trimtab.core.record import Record
+from trimtab.core.rows import SeenFeature
 from trimtab.surfaces import features
 from trimtab.surfaces.following import Following
 from trimtab.surfaces.kept.decisions import decide_anew

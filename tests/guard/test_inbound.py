@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.core.record import GuardRow
+from trimtab.core.rows import GuardRow
 from trimtab.dataplane.guard import CHECKS_IN, screen_in
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard._streams import chunk, content, sent
-from trimtab.core.record import GuardRow
+from trimtab.core.rows import GuardRow
 from trimtab.dataplane.guard import OutScreen
 
 DETECTORS = ["email", "phone", "card", "iban"]

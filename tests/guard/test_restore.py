@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard._streams import chunk, content, sent
-from trimtab.core.record import GuardRow
+from trimtab.core.rows import GuardRow
 from trimtab.dataplane.guard import OutScreen, screen_in
 
 VALUES = (("<EMAIL_1>", "joe@example.com"), ("<EMAIL_11>", 'o"k\\é@example.com'), ("<EMAIL_4>", "ann@example.com"))

@@ -20,7 +20,7 @@ from trimtab.controlplane.lake import Column, LakeError, intake
 from trimtab.controlplane.records import rows as read
 from trimtab.core.contract import Asked
 from trimtab.core.decision import Feature, Features, RuleTrace
-from trimtab.core.record import AdmissionRow, CertificateRow, Over, Tokens
+from trimtab.core.rows import AdmissionRow, CertificateRow, Over, Tokens
 
 DAY = 86_400 * 10**9
 MOOD = Column("mood", "VARCHAR", "'calm'")

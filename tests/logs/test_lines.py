@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from support.records import CLOCK, row
 from trimtab.core.errors import TrimtabError
-from trimtab.core.record import CostRow, Tokens, answering
+from trimtab.core.record import answering
+from trimtab.core.rows import CostRow, Tokens
 from trimtab.surfaces.logs import AccessLog, JsonLines, LogSettings, Output, TextLines
 
 HOSTILE = "a\r\nERROR b\x1b[2K\x9b31m\u2028c\u202ed\x00e"

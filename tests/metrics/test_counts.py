@@ -11,7 +11,7 @@ from support.records import CLOCK, row
 from support.scrape import parsed, value
 from trimtab.controlplane.metrics import Counts, Declared
 from trimtab.core.errors import Code
-from trimtab.core.record import Attempt, GuardRow
+from trimtab.core.rows import Attempt, GuardRow
 
 CHECKS = ("email", "phone", "card", "iban", "deny", "restore", "grounded")
 LATE = ("trimtab_contract_total", "trimtab_attempts_total", "trimtab_guard_hits_total", "trimtab_http_refused_total")

@@ -17,7 +17,7 @@ from support.upstream import ScriptedUpstream
 from trimtab.controlplane.metrics import Counts, Declared
 from trimtab.controlplane.metrics.of_requests import LIVE_QUANTILES, LIVE_S
 from trimtab.core.clock import NS_PER_S, SystemClock
-from trimtab.core.record import InterToken
+from trimtab.core.rows import InterToken
 
 E2E = "trimtab_live_request_duration_seconds"
 TTFT = "trimtab_live_time_to_first_token_seconds"

@@ -17,7 +17,8 @@ from trimtab.controlplane.records.render import render
 from trimtab.core.contract import Asked, Contract, Cost, Latency, Quality
 from trimtab.core.decision import Feature, Features, RuleTrace
 from trimtab.core.money import Usage
-from trimtab.core.record import Attempt, CostRow, GuardRow, InterToken, Met, PlanRow, Record, Snapshots, Tokens
+from trimtab.core.record import Record
+from trimtab.core.rows import Attempt, CostRow, GuardRow, InterToken, Met, PlanRow, Snapshots, Tokens
 
 CONTRACT = Contract(
     latency=Latency(ttft_ms=800, itl_ms=80, e2e_ms=4000, deadline_ms=12000),

@@ -17,7 +17,8 @@ from trimtab.cli import cli
 from trimtab.controlplane.records import Journal
 from trimtab.controlplane.records.predictions import Foreseen, foreseen
 from trimtab.core.outcome import learnt_ms, outcome_ms
-from trimtab.core.record import Attempt, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import Attempt
 from trimtab.foundations.stats import at_most
 
 

@@ -17,7 +17,8 @@ from trimtab.cli import cli
 from trimtab.controlplane.records import Journal, rows, segments
 from trimtab.controlplane.records.recheck import NotRecheckableError, Recheck, recheck
 from trimtab.core.outcome import epoch, learnt_ms, missed, ran_on
-from trimtab.core.record import AdmissionRow, CertificateRow, Certified, Met, Over, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import AdmissionRow, CertificateRow, Certified, Met, Over
 from trimtab.foundations.podmodel import FIGURES, Fit, Predictor, Times
 from trimtab.foundations.stats import Certificate, Rate
 

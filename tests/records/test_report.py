@@ -14,7 +14,8 @@ from trimtab.cli import cli
 from trimtab.controlplane.records import Journal
 from trimtab.controlplane.records.report import stage_times, summarise
 from trimtab.core.decision import Feature, Features
-from trimtab.core.record import CostRow, Met, Record, Tokens
+from trimtab.core.record import Record
+from trimtab.core.rows import CostRow, Met, Tokens
 
 NANO = st.integers(0, 10**12)
 ROWS = st.lists(

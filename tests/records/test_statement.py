@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.controlplane.records.statement import Entry, compared, digest, month_of, read, state, written
-from trimtab.core.record import CostRow, Record, blank
+from trimtab.core.record import Record, blank
+from trimtab.core.rows import CostRow
 
 NOVEMBER = 1_793_491_200_000_000_000  # 2026-11-01T00:00:00Z
 DAY = 86_400_000_000_000

@@ -25,7 +25,8 @@ from trimtab.controlplane.slo.notices import Notice, Told, notices, wants
 from trimtab.controlplane.slo.notify import email, pagerduty, slack, webhook
 from trimtab.core.clock import SystemClock
 from trimtab.core.objectives import Receiver
-from trimtab.core.record import Attempt, Met, Record, Snapshots
+from trimtab.core.record import Record
+from trimtab.core.rows import Attempt, Met, Snapshots
 from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
 from trimtab.surfaces.alerting import Watch
 from trimtab.surfaces.outbox import Outbox

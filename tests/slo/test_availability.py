@@ -23,7 +23,8 @@ from trimtab.controlplane.slo.judge import FAILED
 from trimtab.core.clock import NS_PER_S
 from trimtab.core.errors import Code
 from trimtab.core.models import Model
-from trimtab.core.record import ALIVE_S, Attempt, CostRow, GatewayRow, Record
+from trimtab.core.record import ALIVE_S, Record
+from trimtab.core.rows import Attempt, CostRow, GatewayRow
 from trimtab.surfaces.memory import Bound
 
 CODES = [None, *Code]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support.slo import DAY, HOUR, MINUTE, NOW, answer, failure, latency, paid, spend, traffic
 from trimtab.controlplane.slo import Engine, EngineState, Objective, Status
 from trimtab.controlplane.slo.forecast import empty_s
-from trimtab.core.record import GuardRow, Met, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import GuardRow, Met
 from trimtab.foundations.stats import lower
 
 

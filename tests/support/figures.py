@@ -8,7 +8,8 @@ from support.gateway import Edit, write_workspace
 from support.records import CLOCK, row
 from trimtab.controlplane.records import Journal
 from trimtab.controlplane.registry import Workspace, load
-from trimtab.core.record import Met, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import Met
 
 S = 10**9
 FEATURES = """

@@ -9,7 +9,8 @@ from pathlib import Path
 from trimtab.controlplane.records import Journal
 from trimtab.core.clock import SystemClock
 from trimtab.core.ids import ClockIds
-from trimtab.core.record import Attempt, CostRow, Record, Tokens, blank
+from trimtab.core.record import Record, blank
+from trimtab.core.rows import Attempt, CostRow, Tokens
 from trimtab.foundations.store import Disk
 
 CLOCK = SystemClock()

@@ -9,7 +9,8 @@ from support.records import row
 from trimtab.controlplane.slo import Objective, Window
 from trimtab.core.clock import NS_PER_S, SystemClock
 from trimtab.core.ids import ClockIds
-from trimtab.core.record import CostRow, Met, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import CostRow, Met
 
 MINUTE, HOUR, DAY = 60 * NS_PER_S, 3600 * NS_PER_S, 86_400 * NS_PER_S
 NOW = 20_800 * DAY + 12 * HOUR  # noon, UTC

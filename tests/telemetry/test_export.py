@@ -15,7 +15,7 @@ from support.scrape import scrape, value
 from support.upstream import Hang, Head, ScriptedUpstream, failure, sequence
 from trimtab.controlplane.telemetry import Sampler
 from trimtab.controlplane.telemetry.adapters.otlp import Encoder
-from trimtab.core.record import TraceRow
+from trimtab.core.rows import TraceRow
 from trimtab.core.telemetry import Telemetry
 from trimtab.dataplane.inference.adapters import Http1Dialer
 from trimtab.surfaces.traces import BATCH, GATHER_S, MOST_WAITING, PAUSES_S, SEND_S, Traces, collector

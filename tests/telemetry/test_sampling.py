@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from support.records import row
 from trimtab.controlplane.telemetry import Sampler
 from trimtab.controlplane.telemetry.sampling import LEAST
-from trimtab.core.record import Met, Record, TraceRow
+from trimtab.core.record import Record
+from trimtab.core.rows import Met, TraceRow
 from trimtab.core.telemetry import Telemetry
 from trimtab.surfaces.twin import VirtualLoop
 

@@ -13,7 +13,8 @@ from support.records import row
 from support.upstream import Delay, ScriptedUpstream, failure, sequence, stream, usage
 from trimtab.controlplane.telemetry import Span, spans
 from trimtab.core.money import Usage
-from trimtab.core.record import Attempt, GuardRow, Record, Tokens, TraceRow
+from trimtab.core.record import Record
+from trimtab.core.rows import Attempt, GuardRow, Tokens, TraceRow
 from trimtab.surfaces.twin import run_virtual
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

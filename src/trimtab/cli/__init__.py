@@ -101,7 +101,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the `trimtab` command. The process is its own: what nobody waits for gives way to a gateway."""
-    if (sys.argv[1:] if args is None else args)[:1] == ["lake"]:
+    if (sys.argv[1:] if args is None else args)[:1] in (["lake"], ["features"]):
         from trimtab.surfaces.processes.priority import step_back
 
         step_back()

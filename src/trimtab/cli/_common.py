@@ -15,7 +15,6 @@ import click
 if TYPE_CHECKING:
     from trimtab.foundations.config import Problem
 
-_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FIGURE = re.compile(r"-?[\d,.]+%?|-")
 _SETTINGS = "trimtab.yaml"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -123,6 +122,19 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")(function)
 
 
+def memory_option(function: F) -> F:
+    """`--memory`: what DuckDB may take."""
+    option = click.option(
+        "--memory",
+        default=1024,
+        show_default=True,
+        type=click.IntRange(min=64),
+        metavar="MIB",
+        help="The most that reading the lake may take.",
+    )
+    return option(function)
+
+
 def records_of(workspace: Path) -> Path:
     """The folder of records, once the running gateway, if there is one, has written down what it answered."""
     from contextlib import suppress
@@ -194,21 +206,14 @@ def tell_change(done: Change, named: Mapping[str, Any], said: str, workspace: Pa
     tell_taken_up(found)
 
 
-def span_s(text: str) -> int | None:
-    """`90s`, `30m`, `24h`, `7d` in seconds; None for what is none of these."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    return int(found[1]) * _SPAN_S[found[2]] if found else None
-
-
 def moment(text: str, option: str) -> str:
     """A time as documents write it, given as one or as a span from now. Raises click.BadParameter."""
-    from datetime import UTC, datetime
+    from datetime import datetime
 
-    from trimtab.core.clock import SystemClock
+    from trimtab.core.clock import NS_PER_S, SystemClock, instant_text, span_s
 
     if (span := span_s(text)) is not None:
-        now_s = SystemClock().wall_ns() // 1_000_000_000
-        return datetime.fromtimestamp(now_s + span, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return instant_text(SystemClock().wall_ns() + span * NS_PER_S)
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

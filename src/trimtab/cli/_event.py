@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import (
-    busy,
-    emit,
-    json_option,
-    moment,
-    span_s,
-    table,
-    tell_change,
-    unknown,
-    workspace_option,
-)
+from trimtab.cli._common import busy, emit, json_option, moment, table, tell_change, unknown, workspace_option
 from trimtab.cli._group import Group
+from trimtab.core.clock import span_s
 
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import EventChange

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import busy, counted, emit, json_option, span_s, table, unknown, workspace_option
+from trimtab.cli._common import busy, counted, emit, json_option, memory_option, table, unknown, workspace_option
 from trimtab.cli._group import Group
+from trimtab.core.clock import instant_text, span_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from trimtab.controlplane.registry import Workspace
     from trimtab.core.features import Feature
     from trimtab.surfaces.features import Published
-
-memory_option = click.option(
-    "--memory",
-    default=1024,
-    show_default=True,
-    type=click.IntRange(min=64),
-    metavar="MIB",
-    help="The most that reading the lake may take.",
-)
 
 
 @click.group(cls=Group, default="show", short_help="Figures of past requests: publish, look up, join.")
@@ -279,4 +270,4 @@ def _past(told: str, now_ns: int) -> int:
 
 
 def _time(ns: int | None) -> str | None:
-    return None if ns is None else datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if ns is None else instant_text(ns)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trimtab.cli._common import busy, counted, emit, inert, json_option, records_of, span_s, workspace_option
+from trimtab.cli._common import busy, counted, emit, inert, json_option, records_of, workspace_option
 from trimtab.cli._group import Group
+from trimtab.core.clock import span_s
 
 if TYPE_CHECKING:
     from trimtab.controlplane.evaluate import Question, Waiting
@@ -213,15 +214,15 @@ def _answered(texts: CapturedText) -> str | None:
 
 
 def _no_text(texts: Erased | None) -> str:
-    return "its channel keeps no text (`capture: redacted`)" if texts is None else "its text was erased"
+    return "its channel keeps no text: that takes `capture: redacted`" if texts is None else "its text was erased"
 
 
 def _tell(one: Waiting, texts: CapturedText | Erased | None) -> None:
-    from trimtab.cli._slo_text import moment
     from trimtab.core.captured import CapturedText
+    from trimtab.core.clock import instant_text
 
     said = ", ".join(name if score is None else f"{name} {score:g}" for name, score in sorted(one.said.items()))
-    click.echo(f"{one.record}  {one.tenant}/{one.channel}  {said}  {moment(one.at_ns)}")
+    click.echo(f"{one.record}  {one.tenant}/{one.channel}  {said}  {instant_text(one.at_ns)}")
     if isinstance(texts, CapturedText):
         for asked in _asked(texts):
             click.echo(f"  asked: {inert(asked)[:300]}")

@@ -12,7 +12,6 @@ from trimtab.cli._common import (
     emit,
     json_option,
     moment,
-    span_s,
     table,
     taken_up,
     tell_taken_up,
@@ -20,6 +19,7 @@ from trimtab.cli._common import (
     workspace_option,
 )
 from trimtab.cli._group import Group
+from trimtab.core.clock import span_s
 
 
 @click.group(cls=Group, default="list", short_help="Create, list, rotate and revoke API keys.")

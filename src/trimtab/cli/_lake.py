@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from trimtab.cli._common import begins, busy, counted, emit, json_option, records_of, span_s, workspace_option
+from trimtab.cli._common import begins, busy, counted, emit, json_option, records_of, workspace_option
 from trimtab.cli._group import Group
+from trimtab.core.clock import span_s
 
 if TYPE_CHECKING:
     from trimtab.controlplane.lake import Ingested, Table

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from trimtab.cli._common import busy, emit, json_option, table, workspace_option
+from trimtab.cli._common import busy, emit, json_option, memory_option, table, workspace_option
 
 
 @click.command(short_help="Ask the lake, in SQL.")
@@ -22,14 +22,7 @@ from trimtab.cli._common import busy, emit, json_option, table, workspace_option
 @workspace_option
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values with a head, for spreadsheets.")
 @click.option("--rows", default=1000, show_default=True, type=click.IntRange(min=1), help="Rows to show, at most.")
-@click.option(
-    "--memory",
-    default=1024,
-    show_default=True,
-    type=click.IntRange(min=64),
-    metavar="MIB",
-    help="The most it may take.",
-)
+@memory_option
 @json_option
 def query(sql: str, workspace: Path, as_csv: bool, rows: int, memory: int, as_json: bool) -> None:
     """Answer one question over view `records`: SQL of DuckDB, which may read the lake's table and nothing else.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trimtab.cli._common import busy, counted, emit, json_option, records_of, span_s, table, workspace_option
+from trimtab.cli._common import busy, counted, emit, json_option, records_of, table, workspace_option
+from trimtab.core.clock import span_s
 
 if TYPE_CHECKING:
     from trimtab.surfaces.kept.decisions import Decisions

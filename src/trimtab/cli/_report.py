@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from trimtab.controlplane.records.report import Line, Summary
     from trimtab.core.record import Record
-
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @click.command(short_help="Counts, latency, attainment, tokens and money from the records.")
@@ -234,13 +231,12 @@ def _since(text: str) -> int:
     """Wall nanoseconds from which rows count."""
     from datetime import UTC, datetime
 
-    from trimtab.core.clock import SystemClock
+    from trimtab.core.clock import NS_PER_S, SystemClock, span_s
 
     if text == "all":
         return 0
-    span = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if span:
-        return SystemClock().wall_ns() - int(span[1]) * _UNITS[span[2]] * 1_000_000_000
+    if (span := span_s(text)) is not None:
+        return SystemClock().wall_ns() - span * NS_PER_S
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trimtab.cli._common import any_workspace_option, busy, counted, emit, json_option
+from trimtab.core.clock import instant_text
 
 if TYPE_CHECKING:
     from trimtab.surfaces.kept.restore import Restored
@@ -47,7 +48,7 @@ def restore(file: Path, folder: Path | None, workspace: Path, close_periods: boo
 
 def _say(done: Restored, folder: Path) -> None:
     manifest, found = done.manifest, done.records
-    click.echo(f"{counted(len(manifest.members), 'file')} in {folder}, as of {_time(manifest.made_ns)}")
+    click.echo(f"{counted(len(manifest.members), 'file')} in {folder}, as of {instant_text(manifest.made_ns)}")
     click.echo(f"{found.rows:,} rows in {counted(found.segments, 'segment')}")
     for problem in done.problems:
         click.echo(f"damaged: {problem}")
@@ -56,12 +57,6 @@ def _say(done: Restored, folder: Path) -> None:
     if done.closed:
         click.echo(f"{counted(done.closed, 'budget')} closed until their periods end; trimtab budget grant opens one")
     click.echo("ok" if not done.problems else f"not ok: {counted(len(done.problems), 'problem')}")
-
-
-def _time(wall_ns: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _told(done: Restored, folder: Path) -> dict[str, object]:

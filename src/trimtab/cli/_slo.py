@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from trimtab.cli._common import begins, busy, emit, json_option, records_of, span_s, table, workspace_option
+from trimtab.cli._common import begins, busy, emit, json_option, records_of, table, workspace_option
 from trimtab.cli._group import Group
 from trimtab.cli._slo_availability import availability
+from trimtab.core.clock import span_s
 
 if TYPE_CHECKING:
     from trimtab.controlplane.slo import Engine, Objective
@@ -165,8 +166,7 @@ async def _watch(workspace: Path, seconds: int, once: bool, as_json: bool) -> in
     """0, or 1 where somebody could not be told."""
     import asyncio
 
-    from trimtab.cli._slo_text import moment
-    from trimtab.core.clock import SystemClock
+    from trimtab.core.clock import SystemClock, instant_text
     from trimtab.dataplane.inference.adapters.http1 import Http1Dialer
     from trimtab.foundations.store import Disk
     from trimtab.surfaces.alerting import Watch
@@ -185,7 +185,7 @@ async def _watch(workspace: Path, seconds: int, once: bool, as_json: bool) -> in
                 )
             else:
                 for notice in found:
-                    click.echo(f"{moment(notice.at_ns)}  {notice.state}  {notice.headline}")
+                    click.echo(f"{instant_text(notice.at_ns)}  {notice.state}  {notice.headline}")
             if once:
                 await watching.outbox.drain()
                 return 1 if watching.outbox.given_up else 0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from trimtab.cli._common import busy, emit, json_option, records_of, span_s, table, unknown, workspace_option
+from trimtab.cli._common import busy, emit, json_option, records_of, table, unknown, workspace_option
+from trimtab.core.clock import span_s
 
 if TYPE_CHECKING:
     from trimtab.controlplane.registry import Workspace

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from trimtab.cli._common import styled
+from trimtab.core.clock import instant_text
 
 if TYPE_CHECKING:
     from trimtab.controlplane.slo import Alert, Forecast, Status
@@ -48,7 +48,7 @@ def remarks(statuses: Iterable[Status], now_ns: int) -> Iterator[str]:
 
 def _alert(alert: Alert) -> str:
     found = alert.certificate
-    since = "" if alert.since_ns is None else f" since {moment(alert.since_ns)}"
+    since = "" if alert.since_ns is None else f" since {instant_text(alert.since_ns)}"
     return f"{alert.severity}{since}: {found.claim} ({found.method}, error {found.error:.2g})"
 
 
@@ -83,8 +83,3 @@ def span(ns: int) -> str:
         if seconds >= unit:
             return f"{seconds / unit:.1f}{name}"
     return f"{max(1, round(seconds / 60))}m"
-
-
-def moment(wall_ns: int) -> str:
-    """UTC, to the second."""
-    return datetime.fromtimestamp(wall_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

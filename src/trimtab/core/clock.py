@@ -5,6 +5,7 @@ Waiting is plain asyncio. A deadline is an absolute `now_ns` of the clock that m
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,6 +25,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def instant_ns(time: str) -> int:
     """RFC 3339, as documents write it, to wall nanoseconds. Raises ValueError for what is no time."""
     return (datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def instant_text(wall_ns: int) -> str:
+    """Wall nanoseconds as documents write them, in whole seconds: `2027-01-31T00:00:00Z`."""
+    return datetime.fromtimestamp(wall_ns // NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span_s(text: str) -> int | None:
+    """`90s`, `30m`, `24h`, `7d` in seconds; None for what is none of these."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    return int(found[1]) * _SPAN_S[found[2]] if found else None
 
 
 class Clock(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -11,6 +11,9 @@ from trimtab.core.models import OverflowTerms, Tier, Variant
 At = Literal["decide", "route", "admit", "guard_out"]
 Degradation = Literal["window", "retrieval", "tier"]
 Path = Literal["cache-exact", "cache-semantic", "direct", "rag", "template", "refused"]
+
+Value: TypeAlias = bool | int | float | str | list[str]
+"""What a policy's condition may read."""
 
 
 class Feature(msgspec.Struct, frozen=True):

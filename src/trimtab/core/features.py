@@ -11,6 +11,7 @@ from msgspec import Meta
 from msgspec import inspect as mi
 
 from trimtab.core.canonical import digest
+from trimtab.core.clock import NS_PER_S, span_s
 from trimtab.core.document import Document
 from trimtab.core.models import Count
 from trimtab.core.record import Record
@@ -44,7 +45,6 @@ _OF_VERDICTS: Final = (
 )
 """What a verdict's row has of the answer that it is about."""
 
-_UNITS_S: Final = {"m": 60, "h": 3600, "d": 86_400}
 Span = Annotated[
     str,
     Meta(pattern=r"^[1-9]\d{0,3}[mhd]$", description="a number of minutes, hours or days", examples=["7d"]),
@@ -82,7 +82,7 @@ class Feature(Document, frozen=True, kw_only=True):
 
     @property
     def window_ns(self) -> int:
-        return span_s(self.window) * 10**9
+        return (span_s(self.window) or 0) * NS_PER_S
 
     @property
     def definition(self) -> str:
@@ -102,16 +102,15 @@ class FeaturesDocument(Document, frozen=True, kw_only=True):
     """By name; policy reads `feature_NAME` and `has_feature_NAME`."""
 
     @property
+    def every_s(self) -> int:
+        return span_s(self.every) or 0
+
+    @property
     def stale_ns(self) -> int:
-        return span_s(self.stale) * 10**9
+        return (span_s(self.stale) or 0) * NS_PER_S
 
 
 NO_FEATURES: Final = FeaturesDocument()
-
-
-def span_s(text: str) -> int:
-    """`30m`, `6h`, `7d` in seconds."""
-    return int(text[:-1]) * _UNITS_S[text[-1]]
 
 
 @cache
@@ -157,6 +156,5 @@ __all__ = [
     "Feature",
     "FeaturesDocument",
     "columns",
-    "span_s",
     "stands_in",
 ]

@@ -10,7 +10,8 @@ from typing import Final
 
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.errors import Code
-from trimtab.core.record import Figure, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import Figure
 
 FIGURES: Final[tuple[Figure, ...]] = ("ttft", "itl", "e2e")
 _MODEL: Final = ("direct", "rag")

@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from trimtab.core.ids import ulid_bits
-from trimtab.core.record import Record, TraceRow
+from trimtab.core.record import Record
+from trimtab.core.rows import TraceRow
 from trimtab.core.telemetry import Telemetry
 
 MOST_MEMBERS: Final = 32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trimtab.core.decision import Plan
-from trimtab.core.record import ExperimentRow
+from trimtab.core.rows import ExperimentRow
 from trimtab.dataplane.ingress import Bound, Catalogue
 from trimtab.dataplane.run import Run
 

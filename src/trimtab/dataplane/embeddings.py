@@ -11,8 +11,8 @@ import msgspec
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Price, Usage, usd
 from trimtab.core.money import settle as rounded_up
-from trimtab.core.record import Attempt
 from trimtab.core.request import EmbeddingTerms
+from trimtab.core.rows import Attempt
 from trimtab.core.trace import span_id
 from trimtab.dataplane import deliver, hold, settle
 from trimtab.dataplane.admission import Turn

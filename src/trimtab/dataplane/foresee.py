@@ -11,7 +11,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.decision import Plan
 from trimtab.core.outcome import epoch, learnt_ms, missed
-from trimtab.core.record import AdmissionRow, CertificateRow, Over
+from trimtab.core.rows import AdmissionRow, CertificateRow, Over
 from trimtab.dataplane.admission import Gate, Refused, Ticket
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.run import Run

@@ -15,7 +15,7 @@ import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
-from trimtab.core.record import AdmissionRow, PlanRow, Short, Why
+from trimtab.core.rows import AdmissionRow, PlanRow, Short, Why
 from trimtab.dataplane import deliver, foresee, hold, overflow, place, routing, settle, shadow
 from trimtab.dataplane.admission import Refused, Ticket
 from trimtab.dataplane.deliver import NotAnswered

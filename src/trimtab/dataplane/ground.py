@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from trimtab.core.decision import Plan
-from trimtab.core.record import GuardRow
 from trimtab.core.request import Body
+from trimtab.core.rows import GuardRow
 from trimtab.dataplane.guard.grounded import Checker, Evidence, Quote, best_quote, in_scope, sentences
 from trimtab.dataplane.inference import extracts
 from trimtab.dataplane.retrieval import Hit, question_of

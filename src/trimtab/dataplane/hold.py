@@ -8,7 +8,7 @@ from trimtab.core.clock import NS_PER_MS, NS_PER_S
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.money import Price
-from trimtab.core.record import AdmissionRow
+from trimtab.core.rows import AdmissionRow
 from trimtab.dataplane import foresee, settle
 from trimtab.dataplane.admission import Gate, Refused, Ticket, Turn
 from trimtab.dataplane.inference import Hedge, Patience

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from trimtab.core.decision import Value
 from trimtab.core.features import OF_PLANS, PREFIX, Entity, FeaturesDocument
 from trimtab.core.models import Variant
-from trimtab.core.record import Record, SeenFeature
-from trimtab.dataplane.policy import Policy, Value
+from trimtab.core.record import Record
+from trimtab.core.rows import SeenFeature
+from trimtab.dataplane.policy import Policy
 
 
 class Online(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.decision import Allowed, Features, Plan
+from trimtab.core.decision import Allowed, Features, Plan, Value
 from trimtab.core.ledger import Ledger
 from trimtab.core.money import Price, Usage
-from trimtab.core.record import PlanRow, Record
+from trimtab.core.record import Record
 from trimtab.core.request import Body, EmbeddingTerms, Message
+from trimtab.core.rows import PlanRow
 from trimtab.core.tenancy import KeyEntry
 from trimtab.dataplane.admission import Ending, Foreseen, Ticket
 from trimtab.dataplane.cache import Entry, Flight
@@ -25,7 +26,7 @@ from trimtab.dataplane.guard.grounded import Checker, Quote
 from trimtab.dataplane.inference import Answering, Belief, Placed, Tries
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.plane import Configuration, DataPlane, Reply
-from trimtab.dataplane.policy import Value, contract_values, feature_values
+from trimtab.dataplane.policy import contract_values, feature_values
 from trimtab.dataplane.resume import Resuming
 from trimtab.dataplane.retrieval import Corpus, Retrieved
 from trimtab.dataplane.spend import Lease, Meter, Tokens, Used

@@ -18,8 +18,9 @@ from trimtab.core.decision import Plan
 from trimtab.core.errors import Code
 from trimtab.core.money import Usage
 from trimtab.core.money import settle as rounded_up
-from trimtab.core.record import InterToken, Record, Tokens, blank
+from trimtab.core.record import Record, blank
 from trimtab.core.request import Body, Message
+from trimtab.core.rows import InterToken, Tokens
 from trimtab.dataplane import arms
 from trimtab.dataplane.cache import Entry, storable
 from trimtab.dataplane.guard import Screened

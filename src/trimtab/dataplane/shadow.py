@@ -24,8 +24,9 @@ from trimtab.core.experiments import Assigned
 from trimtab.core.models import Variant
 from trimtab.core.money import NANO, Usage
 from trimtab.core.money import settle as rounded_up
-from trimtab.core.record import Attempt, ExperimentRow, Record, answering, blank
+from trimtab.core.record import Record, answering, blank
 from trimtab.core.request import Chunk
+from trimtab.core.rows import Attempt, ExperimentRow
 from trimtab.dataplane import place, routing, settle
 from trimtab.dataplane.admission import Gate, Ticket, Turn
 from trimtab.dataplane.inference import Answering, AttemptFailed, Replica, Sender, encode, extracts, prompt_of, unfit

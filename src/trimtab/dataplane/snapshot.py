@@ -9,7 +9,7 @@ import msgspec
 
 from trimtab.core.features import NO_FEATURES, FeaturesDocument
 from trimtab.core.models import Model, Prices, Variant
-from trimtab.core.record import Snapshots
+from trimtab.core.rows import Snapshots
 from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane.policy import Policy
 

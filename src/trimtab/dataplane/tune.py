@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.models import own_model, setting_model, setting_of
-from trimtab.core.record import CertificateRow, PlanRow, SettingRow
+from trimtab.core.rows import CertificateRow, PlanRow, SettingRow
 from trimtab.dataplane.ingress import Bound
 from trimtab.dataplane.run import Run
 

@@ -110,7 +110,6 @@ class Controlling:
         day."""
         from trimtab.controlplane.registry import load
         from trimtab.core.clock import SystemClock
-        from trimtab.core.features import span_s
         from trimtab.foundations.store.disk import BusyError
         from trimtab.surfaces import features
 
@@ -128,7 +127,7 @@ class Controlling:
                 continue
             for problem in done.damaged:
                 _log.warning("features: left out, damaged: %s", problem)
-            await asyncio.sleep(span_s(workspace.snapshot.release.features.every))
+            await asyncio.sleep(workspace.snapshot.release.features.every_s)
 
     async def _aside(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._behind, work)

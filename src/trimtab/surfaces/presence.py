@@ -16,8 +16,9 @@ from typing import Final, Literal
 from trimtab.core.clock import NS_PER_S, Clock
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ids import Ids
-from trimtab.core.record import ALIVE_S, GatewayRow, Record, RecordSink, blank
+from trimtab.core.record import ALIVE_S, Record, RecordSink, blank
 from trimtab.core.request import Head
+from trimtab.core.rows import GatewayRow
 from trimtab.core.tenancy import Tenancy
 from trimtab.dataplane.ingress import authenticate, presumed
 from trimtab.surfaces.server.exchange import HttpRequest

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from trimtab.core.record import Record, VerdictRow
+from trimtab.core.record import Record
+from trimtab.core.rows import VerdictRow
 
 NO: Final = frozenset({"no", "false", "wrong", "bad", "down"})
 

@@ -7,7 +7,6 @@ A question is its data subject's text. `forget` takes it out of every golden fil
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ import msgspec
 
 from trimtab.controlplane.evaluate.golden import ANSWERS, FOLDER, Question, Reviewed, read_line
 from trimtab.controlplane.registry import audit, locked
-from trimtab.core.clock import Clock
+from trimtab.core.clock import Clock, instant_text
 from trimtab.core.errors import TrimtabError
 from trimtab.foundations.store import Disk
 
@@ -46,8 +45,7 @@ def decided(folder: Path) -> frozenset[str]:
 
 def reviewed_now(clock: Clock, record: str, subject: str) -> Reviewed:
     """By who calls, now."""
-    at = datetime.fromtimestamp(clock.wall_ns() // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Reviewed(by=audit.actor(), at=at, record=record, subject=subject)
+    return Reviewed(by=audit.actor(), at=instant_text(clock.wall_ns()), record=record, subject=subject)
 
 
 def accept(folder: Path, question: Question, clock: Clock) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import inspect as mi
 
-from trimtab.core.record import CostRow, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import CostRow
 
 NOBODY: Final = "_"
 """The partition of rows without a tenant: a key that was refused. No tenant can have this name."""

@@ -22,7 +22,8 @@ from trimtab.core.decision import Path
 from trimtab.core.errors import Code
 from trimtab.core.models import Tier
 from trimtab.core.money import usd
-from trimtab.core.record import Outcome, Record, SettingRow
+from trimtab.core.record import Record
+from trimtab.core.rows import Outcome, SettingRow
 from trimtab.dataplane.guard import CHECKS_IN, CHECKS_OUT
 
 MOST_SERIES: Final = 10_000

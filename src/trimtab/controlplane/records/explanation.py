@@ -15,7 +15,8 @@ import msgspec
 from trimtab.core.contract import Contract
 from trimtab.core.errors import Code
 from trimtab.core.money import usd
-from trimtab.core.record import AdmissionRow, Attempt, Met, PlanRow, Record, SeenFeature
+from trimtab.core.record import Record
+from trimtab.core.rows import AdmissionRow, Attempt, Met, PlanRow, SeenFeature
 
 UNKNOWN = "unknown"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -17,7 +17,8 @@ import msgspec
 
 from trimtab.controlplane.records.report import Dimension, value_of
 from trimtab.core.outcome import FIGURES, learnt_ms
-from trimtab.core.record import Figure, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import Figure
 from trimtab.foundations.stats import lower, upper
 
 CONFIDENCE: Final = 0.975

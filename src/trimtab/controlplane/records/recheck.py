@@ -2,7 +2,7 @@
 
 A certificate of forecasts says how often outcomes were above their prediction, one of a gate how many of those whom
 forecasts let in missed their contract. Its observations are the rows between the two that it names
-(`core.record.Over`); they are learned by a `Predictor` (a `Rate`) that knows nothing, in the order in which they were
+(`core.rows.Over`); they are learned by a `Predictor` (a `Rate`) that knows nothing, in the order in which they were
 written, and its certificate must be the same to the last bit. A row that is gone might have been learned from, so with
 a gap in the numbers nothing can be said.
 
@@ -18,7 +18,8 @@ import msgspec
 
 from trimtab.core.errors import TrimtabError
 from trimtab.core.outcome import epoch, learnt_ms, missed, ran_on
-from trimtab.core.record import CertificateRow, Over, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import CertificateRow, Over
 from trimtab.foundations.podmodel import Fit, Predictor, Times, learned_at
 from trimtab.foundations.stats import Certificate, Rate
 

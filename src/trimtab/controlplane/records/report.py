@@ -14,7 +14,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-from trimtab.core.record import Record, VerdictRow
+from trimtab.core.record import Record
+from trimtab.core.rows import VerdictRow
 
 Dimension = Literal[
     "tenant", "channel", "path", "tier", "variant", "arm", "language", "persona", "market", "code", "day"

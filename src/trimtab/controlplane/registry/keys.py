@@ -12,7 +12,7 @@ from trimtab.controlplane.registry.audit import Told
 from trimtab.controlplane.registry.checks import key_problems
 from trimtab.controlplane.registry.documents import SETTINGS, file_of, no_workspace
 from trimtab.controlplane.registry.edit import EditError, change, locked
-from trimtab.core.clock import NS_PER_S, Clock, SystemClock, instant_ns
+from trimtab.core.clock import NS_PER_S, Clock, SystemClock, instant_ns, instant_text
 from trimtab.core.errors import ConfigError
 from trimtab.core.keys import hash_key, key_id, make
 from trimtab.core.tenancy import Key, Tenant
@@ -217,7 +217,7 @@ def stamp(clock: Clock) -> str:
 
 
 def _stamp(clock: Clock, after_s: int) -> str:
-    return datetime.fromtimestamp(clock.wall_ns() // NS_PER_S + after_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant_text(clock.wall_ns() + after_s * NS_PER_S)
 
 
 def _status(key: Key, now: datetime) -> Status:

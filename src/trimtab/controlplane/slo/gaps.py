@@ -20,7 +20,8 @@ import msgspec
 
 from trimtab.controlplane.slo.window import MINUTE_NS
 from trimtab.core.clock import NS_PER_MS, NS_PER_S
-from trimtab.core.record import ALIVE_S, GatewayRow, Record
+from trimtab.core.record import ALIVE_S, Record
+from trimtab.core.rows import GatewayRow
 from trimtab.foundations.stats import at_most
 
 ERROR: Final = 0.05

@@ -11,6 +11,7 @@ from typing import Any, Final
 from trimtab.controlplane.slo.engine import Alert, Status
 from trimtab.controlplane.slo.notices import Notice
 from trimtab.core.canonical import canonical, digest
+from trimtab.core.clock import instant_text
 from trimtab.core.money import usd
 
 PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
@@ -42,8 +43,8 @@ def webhook(notice: Notice) -> bytes:
             "tenant": notice.tenant,
             "channel": notice.channel,
             "headline": notice.headline,
-            "at": _time(notice.at_ns),
-            "since": _time(notice.since_ns),
+            "at": instant_text(notice.at_ns),
+            "since": instant_text(notice.since_ns),
             "alerts": notice.alerts,
             "budgets": {status.objective.id: status.budget for status in notice.statuses},
             "changes": notice.changes,
@@ -58,7 +59,7 @@ def slack(notice: Notice) -> bytes:
     blocks: list[dict[str, Any]] = [_section(f"{_MARKS[notice.state]} *{_escaped(notice.headline)}*")]
     if text:
         blocks.append(_section(_escaped(text)))
-    told = f"since {_time(notice.since_ns)}"
+    told = f"since {instant_text(notice.since_ns)}"
     if notice.link is not None:
         told += f" · <{notice.link}|open>"
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": told}]})
@@ -76,7 +77,7 @@ def pagerduty(notice: Notice, routing_key: str) -> bytes:
             "summary": notice.headline[:_SUMMARY_MOST],
             "source": notice.place,
             "severity": "critical" if notice.severity == "page" else "warning",
-            "timestamp": _time(notice.at_ns),
+            "timestamp": instant_text(notice.at_ns),
             "component": notice.channel or notice.tenant,
             "group": notice.tenant,
             "class": "slo",
@@ -101,7 +102,7 @@ def email(notice: Notice, sender: str, to: Sequence[str]) -> EmailMessage:
     else:
         message["Message-ID"] = f"<{digest([notice.key, notice.at_ns], 24)}@{domain}>"
         message["In-Reply-To"] = message["References"] = thread
-    body = [notice.headline, "", *lines(notice), "", f"Since {_time(notice.since_ns)}."]
+    body = [notice.headline, "", *lines(notice), "", f"Since {instant_text(notice.since_ns)}."]
     message.set_content("\n".join([*body, *([notice.link] if notice.link is not None else [])]) + "\n")
     return message
 
@@ -126,7 +127,3 @@ def _section(text: str) -> dict[str, Any]:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _time(wall_ns: int) -> str:
-    return datetime.fromtimestamp(wall_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,7 +17,8 @@ import msgspec
 
 from trimtab.controlplane.telemetry import names as n
 from trimtab.core.clock import NS_PER_MS
-from trimtab.core.record import Attempt, Record, TraceRow
+from trimtab.core.record import Record
+from trimtab.core.rows import Attempt, TraceRow
 from trimtab.core.trace import span_id
 
 Value: TypeAlias = str | bool | int | float | tuple[str, ...]

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.record import GuardRow
 from trimtab.core.request import Message
+from trimtab.core.rows import GuardRow
 from trimtab.dataplane.guard.checks import CHECKS_IN, known
 from trimtab.dataplane.guard.detect import CHECKS, detect, may_hold
 from trimtab.dataplane.guard.walk import rewrite, strings

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from trimtab.core.record import GuardRow
 from trimtab.core.request import Chunk, Text
+from trimtab.core.rows import GuardRow
 from trimtab.dataplane.guard.addresses import is_json
 from trimtab.dataplane.guard.checks import CHECKS_IN, CHECKS_OUT, known
 from trimtab.dataplane.guard.delta import ChoiceState, GuardedStream, Name, part_of, tool_calls

@@ -18,7 +18,7 @@ from trimtab.core.clock import NS_PER_S
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.ledger import Ledger
-from trimtab.core.record import Attempt, Why
+from trimtab.core.rows import Attempt, Why
 from trimtab.core.trace import span_id
 from trimtab.dataplane.inference.answering import Answering
 from trimtab.dataplane.inference.dialect import AttemptFailed, Fault, failed

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from trimtab.core.decision import Value
 from trimtab.dataplane.policy.expression import Token, tokens
-from trimtab.dataplane.policy.variables import CONSTANTS, Value, Variable, known_by
+from trimtab.dataplane.policy.variables import CONSTANTS, Variable, known_by
 
 MAX_CELLS = 4096
 Cell = dict[str, Value | None]

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 
-from trimtab.core.decision import Allowed, At, Degradation, Effects, OnFull, RuleTrace
+from trimtab.core.decision import Allowed, At, Degradation, Effects, OnFull, RuleTrace, Value
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane.policy.document import PolicyDocument, Rule
 from trimtab.dataplane.policy.expression import Condition, ConditionError, parse, raised_by_cel
 from trimtab.dataplane.policy.library import cel
 from trimtab.dataplane.policy.scope import Scope, scope_of
-from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Tables, Value, Variable, known_by
+from trimtab.dataplane.policy.variables import CONSTANTS, VARIABLES, Tables, Variable, known_by
 
 if TYPE_CHECKING:
     from cel import Context
@@ -188,7 +188,7 @@ def _in_scope(scope: Scope, values: Mapping[str, Value | None]) -> bool:
 
 def compile_policy(document: PolicyDocument, tables: Tables = VARIABLES) -> Policy:
     """Compile every condition; `tables`: what conditions may read, by stage. Raises PolicyError with each rule that
-    can\'t run (syntax, unknown names, double ids)."""
+    can't run (syntax, unknown names, double ids)."""
     problems: list[tuple[int, str]] = []
     compiled: dict[At, list[CompiledRule]] = {at: [] for at in tables}
     seen: set[str] = set()

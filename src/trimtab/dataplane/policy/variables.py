@@ -14,12 +14,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from trimtab.core.contract import Contract
-from trimtab.core.decision import At, Features
+from trimtab.core.decision import At, Features, Value
 from trimtab.core.features import OF_PLANS, PREFIX, Feature
 from trimtab.core.money import NANO
 
 VERSION = 1
-Value: TypeAlias = bool | int | float | str | list[str]
 Type = Literal["bool", "int", "double", "string", "list"]
 
 CONSTANTS: Mapping[str, int] = MappingProxyType({"low": 0, "medium": 1, "high": 2})

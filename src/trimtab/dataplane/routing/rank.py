@@ -19,13 +19,13 @@ from typing import Final
 import msgspec
 
 from trimtab.core.contract import Contract
-from trimtab.core.decision import Allowed, Degradation, Effects, Plan, RuleTrace
+from trimtab.core.decision import Allowed, Degradation, Effects, Plan, RuleTrace, Value
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.experiments import Assigned
 from trimtab.core.models import Variant, says_audio
 from trimtab.core.money import NANO, usd
-from trimtab.core.record import PlanRow
 from trimtab.core.request import Body, Message
+from trimtab.core.rows import PlanRow
 from trimtab.dataplane.routing.arms import KEPT, UNNEEDED, with_arm
 from trimtab.dataplane.routing.window import least_dropped, windowed
 from trimtab.foundations.tokens import prompt_bound, text_bytes
@@ -45,7 +45,6 @@ RETRIEVAL_TOKENS = 640
 """Of passages in a prompt; halved where money is short, down to LEAST_RETRIEVAL: one short passage."""
 LEAST_RETRIEVAL = 160
 
-Value = bool | int | float | str | list[str]
 Look = Callable[[Mapping[str, Value | None]], Effects]
 """The policy's rules at `route`, for one plan's values."""
 

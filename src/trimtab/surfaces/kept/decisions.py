@@ -19,13 +19,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from trimtab.core.decision import Allowed, At, RuleTrace
+from trimtab.core.decision import Allowed, At, RuleTrace, Value
 from trimtab.core.features import OF_PLANS, PREFIX
 from trimtab.core.models import Variant
-from trimtab.core.record import PlanRow, Record
+from trimtab.core.record import Record
+from trimtab.core.rows import PlanRow
 from trimtab.core.tenancy import Channel
 from trimtab.dataplane import policy, routing
-from trimtab.dataplane.policy import Tables, Value, contract_values, feature_values, known_by
+from trimtab.dataplane.policy import Tables, contract_values, feature_values, known_by
 from trimtab.dataplane.snapshot import Snapshot
 
 _BODY = frozenset({"has_tools", "has_format", "n", "prompt_tokens", "turns"})

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from trimtab.core.errors import Code, Refusal
-from trimtab.core.record import Met, Record, VerdictRow, blank
+from trimtab.core.record import Record, blank
 from trimtab.core.request import Head
+from trimtab.core.rows import Met, VerdictRow
 from trimtab.dataplane.ingress import authenticate
 from trimtab.dataplane.plane import DataPlane
 from trimtab.surfaces.server import fields

@@ -7,12 +7,11 @@ to one, so that the three are the whole prompt.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from trimtab.core.clock import NS_PER_S
+from trimtab.core.clock import NS_PER_S, instant_text
 from trimtab.core.errors import Refusal
 from trimtab.core.money import Usage
 from trimtab.core.request import Completion, Head, Request
@@ -188,7 +187,7 @@ def _seconds(duration: str) -> float:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant_text(int(seconds * NS_PER_S))
 
 
 def _envelope(top: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from trimtab.controlplane.registry.checks.view import Found, View, error
 from trimtab.controlplane.registry.documents import FEATURES, SETTINGS
-from trimtab.core.features import PREFIX, Feature, columns, span_s, stands_in
+from trimtab.core.clock import NS_PER_S
+from trimtab.core.features import PREFIX, Feature, columns, stands_in
 from trimtab.dataplane.policy import VARIABLES
 from trimtab.foundations.config import Path, did_you_mean
 
-_DAY_S: Final = 86_400
+_DAY_NS: Final = 86_400 * NS_PER_S
 _WITHOUT_COLUMN: Final = frozenset({"count", "share"})
 _SORTS: Final = {"number": "a number", "bool": "true or false", "text": "a text, or a list of texts"}
 
@@ -62,15 +63,15 @@ def kept(view: View) -> Found:
     """Rows are kept for as long as a window reaches back."""
     days = view.documents.settings.lake.keep_days
     for _, one, path in _each(view):
-        if days is not None and span_s(one.window) > (days - 1) * _DAY_S:
+        if days is not None and one.window_ns > (days - 1) * _DAY_NS:
             message = f"{one.window} reaches beyond what the lake keeps: lake.keep_days is {days}, today's included"
-            yield error(FEATURES, (*path, "window"), message, f"Write keep_days: {span_s(one.window) // _DAY_S + 2}")
+            yield error(FEATURES, (*path, "window"), message, f"Write keep_days: {one.window_ns // _DAY_NS + 2}")
 
 
 def ages(view: View) -> Found:
     """Values live longer than it takes to reckon the next ones."""
     document = view.documents.features
-    if span_s(document.stale) < 2 * span_s(document.every):
+    if document.stale_ns < 2 * document.every_s * NS_PER_S:
         message = f"{document.stale} is less than twice every ({document.every}): values would be unknown now and then"
         yield error(FEATURES, ("stale",), message, "Write e.g. every: 5m and stale: 30m")
 
