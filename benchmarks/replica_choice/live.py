@@ -30,7 +30,8 @@ CHOSEN: Final = ("one", "two")
 """Engines of the model `BOTH`."""
 BOTH: Final = "both"
 ROUND: Final = ("three", "four")
-CONTEXT: Final = 1024
+CONTEXT: Final = 2048
+"""Tokens; the last of eight turns has some 1,100."""
 ANSWER: Final = 8
 """Tokens."""
 WORDS: Final = 60
@@ -77,7 +78,9 @@ def measure(folder: Path, *, quick: bool, seed: int) -> dict[str, Any]:
         prompt, cached = (sum(getattr(one, name) or 0 for one in tokens) for name in ("prompt", "cached"))
         times = [one.ttft_ms for one in seen[way] if one.ttft_ms is not None]
         if len(times) < len(seen[way]):
-            raise CannotRunError(f"{len(seen[way]) - len(times)} of {len(seen[way])} requests got no token")
+            why = sorted({one.code or str(one.status) for one in seen[way] if one.ttft_ms is None})
+            without = len(seen[way]) - len(times)
+            raise CannotRunError(f"{without} of {len(seen[way])} requests got no token: {', '.join(why)}")
         figures.append(
             {
                 "policy": way,
