@@ -172,6 +172,21 @@ SPACED = Says(
     ),
     usage(60, 31),
 )
+_PATCH = {"id": "call_1", "type": "custom", "custom": {"name": "fleet__apply", "input": "*** Begin {not JSON"}}
+CUSTOM = Says(
+    (message(None, "tool_calls", tool_calls=[_PATCH, _call(2, "weather", "{}")]),),
+    (
+        first(content=None),
+        delta(tool_calls=[{"index": 0, **_PATCH, "custom": {"name": "fleet__apply", "input": ""}}]),
+        delta(tool_calls=[{"index": 0, "custom": {"input": "*** Begin"}}]),
+        delta(tool_calls=[{"index": 0, "custom": {"input": " {not JSON"}}]),
+        delta(tool_calls=[{"index": 1, **_call(2, "weather", "")}]),
+        _piece(1, "{}"),
+        last("tool_calls"),
+    ),
+    usage(60, 31),
+)
+"""A tool whose input is free text, in a namespace, then a function."""
 ONE_TOOL = Says(
     (message(None, "stop", tool_calls=[_call(7, "weather", _WEATHER)]),),
     (first(content=None, tool_calls=[{"index": 0, **_call(7, "weather", "")}]), _piece(0, _WEATHER), last("stop")),

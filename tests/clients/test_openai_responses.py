@@ -133,6 +133,55 @@ def test_tools_of_a_namespace(stage: Stage, streamed: bool) -> None:
             ours.responses.create(**ASKED, tools=[*tools, {**own[0], "name": "fleet__close"}])
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_tools_of_free_text(stage: Stage, streamed: bool) -> None:
+    """As Codex declares its patches: by a grammar, in a namespace or not. Its calls come as they were written, and go
+    back with what came of them."""
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
+    own = [{"type": "custom", "name": "apply", "description": "Patches.", "format": grammar}]
+    tools: list[Any] = [*TOOLS, {"type": "custom", "name": "note"}]
+    tools.append({"type": "namespace", "name": "fleet", "description": "Of files.", "tools": own})
+    stage.plays(scripts.CUSTOM)
+    with client(stage) as ours:
+        if streamed:
+            with ours.responses.stream(**ASKED, tools=tools) as stream:
+                deltas = [one.delta for one in stream if one.type == "response.custom_tool_call_input.delta"]
+                response: Any = stream.get_final_response()
+            assert deltas == ["*** Begin", " {not JSON"]
+        else:
+            response = ours.responses.create(**ASKED, tools=tools)
+        patch, call = response.output
+        assert (patch.type, patch.name, patch.namespace) == ("custom_tool_call", "apply", "fleet")
+        assert (patch.call_id, patch.input) == ("call_1", "*** Begin {not JSON")
+        assert (call.type, call.name, call.arguments) == ("function_call", "weather", "{}")
+        declared = stage.upstream.requests[-1].json["tools"]
+        assert declared[2:] == [
+            {"type": "custom", "custom": {"name": "note"}},
+            {
+                "type": "custom",
+                "custom": {
+                    "name": "fleet__apply",
+                    "description": "Patches.",
+                    "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /.+/"}},
+                },
+            },
+        ]
+        sent = [{k: v for k, v in one.to_dict().items() if k != "parsed_arguments"} for one in (patch, call)]
+        outputs = [
+            {"type": "custom_tool_call_output", "call_id": "call_1", "output": "done"},
+            {"type": "function_call_output", "call_id": "call_2", "output": "rain"},
+        ]
+        stage.plays(scripts.HELLO)
+        turns: list[Any] = [{"role": "user", "content": "Hello"}, *sent, *outputs]
+        ours.responses.create(model="auto", input=turns, tools=tools, tool_choice={"type": "custom", "name": "note"})
+    asked = stage.upstream.requests[-1].json
+    *_, assistant, done, rain = asked["messages"]
+    made = {"name": "fleet__apply", "input": "*** Begin {not JSON"}
+    assert assistant["tool_calls"][0] == {"id": "call_1", "type": "custom", "custom": made}
+    assert [one["content"] for one in (done, rain)] == ["done", "rain"]
+    assert asked["tool_choice"] == {"type": "custom", "custom": {"name": "note"}}
+
+
 def test_reasoning_comes_in_clear_and_may_be_sent_back(stage: Stage) -> None:
     """An item of its own before the message."""
     stage.plays(scripts.UNKNOWN)

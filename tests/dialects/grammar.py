@@ -12,6 +12,7 @@ Kinds = list[tuple[str, str]]
 
 _SAID = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 _STARTED = {"text": "text", "thinking": "thinking", "tool_use": "input"}
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
 def of_messages(events: list[Event]) -> Kinds:
@@ -72,21 +73,22 @@ def of_responses(events: list[Event]) -> Kinds:
         if name.endswith(".delta"):
             said += data["delta"]
         elif name.endswith(".done") and "part" not in data:
-            assert said in (data.get("text"), data.get("refusal"), data.get("arguments")) or data["arguments"] == "{}"
+            told = [data[field] for field in ("text", "refusal", "arguments", "input") if field in data]
+            assert told == [said] or told == ["{}"]
     assert item is None
     assert events[-1][1]["response"]["output"] == done
     return [(_kind(one), _said(one)) for one in done]
 
 
 def _kind(item: dict[str, Any]) -> str:
-    if item["type"] == "function_call":
+    if item["type"] in _CALLS:
         return str(item["name"])
     return "thinking" if item["type"] == "reasoning" else "text"
 
 
 def _said(item: dict[str, Any]) -> str:
-    if item["type"] == "function_call":
-        return str(item["arguments"])
+    if item["type"] in _CALLS:
+        return str(item[_CALLS[item["type"]]])
     (part,) = item["content"]
     return str(part.get("text", part.get("refusal")))
 

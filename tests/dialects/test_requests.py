@@ -22,6 +22,7 @@ HELLO = {"role": "user", "content": "Hello"}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+CUSTOM = {"type": "custom", "name": "patch"}
 
 
 def user(*blocks: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,18 @@ RESPONSES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a conversation": ({"conversation": "c"}, "unsupported", "conversation"),
     "in the background": ({"background": True}, "unsupported", "background"),
     "a server's tool": ({"tools": [{"type": "web_search"}]}, "unsupported", "tools[0]"),
-    "a custom tool": ({"tools": [{"type": "custom", "name": "x"}]}, "unsupported", "tools[0]"),
+    "a grammar of no language": (
+        {"tools": [{**CUSTOM, "format": {"type": "grammar", "syntax": "ebnf", "definition": "x"}}]},
+        "invalid_request",
+        "tools[0].format.syntax",
+    ),
+    "a grammar without its text": (
+        {"tools": [{**CUSTOM, "format": {"type": "grammar", "syntax": "lark"}}]},
+        "invalid_request",
+        "tools[0].format.definition",
+    ),
+    "a deferred custom tool": ({"tools": [{**CUSTOM, "defer_loading": True}]}, "unsupported", "tools[0].defer_loading"),
+    "one name for two tools": ({"tools": [CUSTOM, {**FUNCTION, "name": "patch"}]}, "invalid_request", "tools"),
     "allowed tools": (
         {"tools": [FUNCTION], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
         "unsupported",

@@ -29,7 +29,8 @@ TOP = {"id": "chatcmpl-1", "created": 1, "model": "m"}
 _text = st.text(min_size=1, max_size=4)
 _texts = st.tuples(st.sampled_from(["content", "reasoning_content", "refusal"]), _text)
 _arguments = st.dictionaries(st.text(max_size=2), st.integers() | st.text(max_size=3), max_size=2)
-_calls = st.lists(_arguments, max_size=3)
+Call: TypeAlias = "dict[str, Any] | str"
+"""A call's arguments, or free text."""
 
 
 class Wire:
@@ -61,17 +62,19 @@ DIALECTS: dict[str, tuple[Make, Callable[[list[grammar.Event]], grammar.Kinds]]]
 
 
 @st.composite
-def mixes(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Deltas of an answer, and its calls' arguments: every call in pieces, in their order, anything between them."""
-    calls = draw(_calls)
+def mixes(draw: st.DrawFn, *, free: bool = False) -> tuple[list[dict[str, Any]], list[Call]]:
+    """Deltas of an answer, and its calls' arguments: every call in pieces, in their order, anything between them.
+    `free`: tools whose input is free text are called, too."""
+    calls: list[Call] = draw(st.lists(_arguments | _text if free else _arguments, max_size=3))
     rest: list[list[dict[str, Any]]] = [[{kind: text}] for kind, text in draw(st.lists(_texts, max_size=6))]
     for index, arguments in enumerate(calls):
-        text = msgspec.json.encode(arguments).decode()
+        kind, field = ("custom", "input") if isinstance(arguments, str) else ("function", "arguments")
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
         cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
         parts = [text[one:other] for one, other in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        first = {"index": index, "id": f"call_{index}", "type": "function"}
-        pieces = [{"tool_calls": [{**first, "function": {"name": f"tool_{index}", "arguments": parts[0]}}]}]
-        pieces += [{"tool_calls": [{"index": index, "function": {"arguments": part}}]} for part in parts[1:]]
+        first = {"index": index, "id": f"call_{index}", "type": kind}
+        pieces = [{"tool_calls": [{**first, kind: {"name": f"tool_{index}", field: parts[0]}}]}]
+        pieces += [{"tool_calls": [{"index": index, kind: {field: part}}]} for part in parts[1:]]
         rest.append(pieces)
     mixed: list[dict[str, Any]] = []
     while rest:
@@ -112,27 +115,26 @@ def written(make: Make, batches: list[list[Chunk | Text]], finish: str) -> bytes
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@given(mixes(), st.sampled_from(["stop", "length", "tool_calls", "content_filter"]), st.integers(1, 4))
-def test_any_mix_is_a_stream_by_its_grammar(
-    dialect: str, mix: tuple[list[dict[str, Any]], list[dict[str, Any]]], finish: str, at_once: int
-) -> None:
+@given(st.data(), st.sampled_from(["stop", "length", "tool_calls", "content_filter"]), st.integers(1, 4))
+def test_any_mix_is_a_stream_by_its_grammar(dialect: str, data: st.DataObject, finish: str, at_once: int) -> None:
     """Each block is begun once and ended once, in order; texts of a kind and every call's arguments are all there."""
     make, check = DIALECTS[dialect]
-    deltas, calls = mix
+    deltas, calls = data.draw(mixes(free=dialect == "responses"))
     items = items_of(deltas)
     batches = [items[at : at + at_once] for at in range(0, len(items), at_once)]
     blocks = check(named_events(written(make, batches, finish)))
     for kind, names in {"thinking": ("reasoning_content",), "text": ("content", "refusal")}.items():
         told = "".join(text for delta in deltas for name, text in delta.items() if name in names)
         assert "".join(said for one, said in blocks if one == kind) == told
-    found = {one: grammar.whole_json(said) for one, said in blocks if one.startswith("tool_")}
-    assert found == {f"tool_{index}": arguments for index, arguments in enumerate(calls)}
+    found = {one: said for one, said in blocks if one.startswith("tool_")}
+    assert found.keys() == {f"tool_{index}" for index in range(len(calls))}
+    for index, arguments in enumerate(calls):
+        said = found[f"tool_{index}"]
+        assert arguments == (said if isinstance(arguments, str) else grammar.whole_json(said))
 
 
 @given(mixes(), st.sampled_from(["stop", "tool_calls"]))
-def test_a_whole_message_says_what_its_stream_does(
-    mix: tuple[list[dict[str, Any]], list[dict[str, Any]]], finish: str
-) -> None:
+def test_a_whole_message_says_what_its_stream_does(mix: tuple[list[dict[str, Any]], list[Call]], finish: str) -> None:
     """Calls with their arguments and all texts are the same, whether the answer comes at once or in pieces."""
     deltas, calls = mix
 

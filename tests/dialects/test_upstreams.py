@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialects.wires import PROVIDERS, bytes_of
+from dialects.wires import PROVIDERS, bytes_of, typed
 from support.gateway import Gateway, events, replaced, text_of
 from support.upstream import EVENTS, Hang, Head, Raw, ScriptedUpstream, answer
 from trimtab.dataplane.inference import WIRES
@@ -207,6 +207,84 @@ def test_what_a_provider_has_no_words_for_is_not_sent_there(name: str, tmp_path:
                 assert [row.outcome for row in gateway.last.plans if row.tier == "S"] == [f"has no words for {field}"]
                 got = await gateway.ask("Hi", model="tier:S", **UNSAID[name])
                 assert (got.status, got.json["error"]["param"]) == (400, field)
+
+    run_virtual(main)
+
+
+CUSTOM = {"name": "patch", "description": "Change a file", "format": {
+    "type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /.+/"}
+}}  # fmt: skip
+PATCHED: list[dict[str, Any]] = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": None, "tool_calls": [
+        {"id": "call_0", "type": "custom", "custom": {"name": "patch", "input": "- a"}},
+        {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}},
+    ]},
+    {"role": "tool", "tool_call_id": "call_0", "content": "done"},
+    {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+]  # fmt: skip
+
+
+def test_a_tool_of_free_text_in_the_words_of_responses(tmp_path: Path) -> None:
+    """Declared with its grammar, demanded, called before and now: whole, streamed, and counted where nobody counts."""
+    said = typed(
+        {"type": "response.created", "response": {"id": "r"}},
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {"type": "custom_tool_call", "call_id": "call_2", "name": "patch"},
+        },
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": '+ {"b'},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": '": 1}'},
+        {"type": "response.completed", "response": {}},
+    )
+    tools = [{"type": "custom", "custom": CUSTOM}, *TOOLS]
+    asked = {"tools": tools, "tool_choice": {"type": "custom", "custom": {"name": "patch"}}}
+
+    async def main() -> None:
+        async with ScriptedUpstream(lambda _: said) as up:
+            async with Gateway(tmp_path, up.url, None, *speaks("responses", tmp_path)) as gateway:
+                whole = await gateway.ask(PATCHED, model="tier:S", **asked)
+                streamed = await gateway.ask(PATCHED, model="tier:S", stream=True, **asked)
+                body = up.requests[0].json
+                assert body["tools"][0] == {
+                    "type": "custom",
+                    "name": "patch",
+                    "description": "Change a file",
+                    "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
+                }
+                assert body["tool_choice"] == {"type": "custom", "name": "patch"}
+                assert body["input"][1:] == [
+                    {"type": "custom_tool_call", "call_id": "call_0", "name": "patch", "input": "- a"},
+                    {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": "{}"},
+                    {"type": "custom_tool_call_output", "call_id": "call_0", "output": "done"},
+                    {"type": "function_call_output", "call_id": "call_1", "output": "sunny"},
+                ]
+                called = {"id": "call_2", "type": "custom", "custom": {"name": "patch", "input": '+ {"b": 1}'}}
+                choice = whole.json["choices"][0]
+                assert (choice["message"]["tool_calls"], choice["finish_reason"]) == ([called], "tool_calls")
+                told = [one["choices"][0]["delta"] for one in events(streamed.body) if not isinstance(one, str)]
+                calls = [call for delta in told for call in delta.get("tool_calls", ())]
+                assert "".join(call["custom"]["input"] for call in calls) == called["custom"]["input"]
+                assert all(row.tokens.completion for row in gateway.records), "its words are paid for"
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "bedrock", "gemini", "sglang", "vllm"])
+def test_a_tool_of_free_text_goes_where_it_can_be_said(name: str, tmp_path: Path) -> None:
+    """Declared or only called before: the next model that knows such tools answers; alone it is a 400."""
+
+    async def main() -> None:
+        async with ScriptedUpstream() as up, ScriptedUpstream() as two:
+            async with Gateway(tmp_path, up.url, two.url, *speaks(name, tmp_path)) as gateway:
+                for tools in ([{"type": "custom", "custom": CUSTOM}], TOOLS):
+                    assert (await gateway.ask(PATCHED, tools=tools)).status == 200
+                    assert up.requests == []
+                    outcomes = [row.outcome for row in gateway.last.plans if row.tier == "S"]
+                    assert outcomes == ["has no words for tools of type custom"]
+                got = await gateway.ask(PATCHED, model="tier:S", tools=TOOLS)
+                assert (got.status, got.json["error"]["param"]) == (400, "tools")
 
     run_virtual(main)
 

@@ -42,6 +42,7 @@ from trimtab.surfaces.twin import run_virtual
 
 SHOP = "tenants/shop.yaml"
 PAGES = "# Returns\n\n## Shoes\n\nShoes can be returned within 45 days.\n"
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 SHOES = "How many days do I have to return shoes?"
 PRIVATE = {
     "email": "ann@example.com",
@@ -116,6 +117,8 @@ class Ask:
     """1: asked afresh each time; None: may be answered again."""
     stream: bool = False
     system: str | None = None
+    shows: str | None = None
+    """An image's address."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +256,12 @@ GUARD_TERMS = {
         "echo Write to <EMAIL_1>",
         "said",
     ),
+    "images": Alone(
+        Ask("What is it?", edits=(setting("models.yaml", "models/small/images", 300),), shows=PIXEL),
+        on(web("guards/images", "allow")),
+        "400 invalid_request",
+        "direct S",
+    ),
 }
 CACHE_TERMS = {
     "reuse": Alone(STORED, on(web("cache/reuse", False)), "cache-exact S", "direct S"),
@@ -339,7 +348,10 @@ async def told(folder: Path, ask: Ask, at: str) -> str:
         for number, text in enumerate((*ask.earlier, ask.text)):
             if number == len(ask.earlier):
                 await asyncio.sleep(ask.pause_s)
-            messages = [*before, {"role": "user", "content": text}]
+            said: Any = text
+            if ask.shows is not None:
+                said = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": ask.shows}}]
+            messages = [*before, {"role": "user", "content": said}]
             got = await gateway.ask(
                 messages, *ask.headers, model=ask.model, temperature=ask.temperature, stream=ask.stream
             )

@@ -18,6 +18,7 @@ from trimtab.core.keys import hash_key, key_id, make
 from trimtab.surfaces.twin import run_virtual
 
 HELLO = [{"role": "user", "content": "Hello"}]
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 DEEP = b'{"messages": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 
 BODIES: dict[str, tuple[bytes, int, str]] = {
@@ -68,8 +69,20 @@ FIELDS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "field_not_allowed",
         "messages[0].content[0].image_url",
     ),
-    "an image inside": (
+    "an image of no kind": (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]},
+        400,
+        "invalid_request",
+        "messages[0].content[0].image_url",
+    ),
+    "an image without its address": (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        400,
+        "invalid_request",
+        "messages[0].content[0].image_url",
+    ),
+    "an image where none is taken": (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}]},
         400,
         "invalid_request",
         "messages",

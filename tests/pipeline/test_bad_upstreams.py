@@ -176,14 +176,11 @@ def test_a_caller_who_does_not_stream_never_sees_half_an_answer(name: str, tmp_p
         async with ScriptedUpstream(script) as one, ScriptedUpstream() as two:
             async with Gateway(tmp_path, one.url, two.url) as gateway:
                 got = await gateway.ask("one two")
-                if name == "silence until the deadline":  # the deadline is everybody's
-                    assert (got.status, gateway.last.code) == (504, "deadline_exceeded")
-                else:
-                    assert got.json["choices"][0]["message"]["content"] == "echo one two"
-                    assert gateway.last.tier == "M"
-                    assert len(gateway.last.attempts) == 2
-                    both = [attempt.usage for attempt in gateway.last.attempts]
-                    assert all(used is not None for used in both)
+                assert got.json["choices"][0]["message"]["content"] == "echo one two"
+                assert gateway.last.tier == "M"
+                assert len(gateway.last.attempts) == 2
+                both = [attempt.usage for attempt in gateway.last.attempts]
+                assert all(used is not None for used in both)
                 assert gateway.settled_nanousd() == gateway.last.cost.settled_nanousd != 0
 
     run_virtual(main)

@@ -339,8 +339,8 @@ def test_a_silent_server_is_not_asked_twice(tmp_path: Path) -> None:
 
 
 def test_a_stall_is_left_to_another_where_nothing_has_left(tmp_path: Path) -> None:
-    """Held back: an answer that stops for fifty of the contract's times between tokens begins anew elsewhere. Live:
-    it is waited for, since nobody could go on with it."""
+    """Held back, or not streamed: an answer that stops for fifty of the contract's times between tokens begins anew
+    elsewhere. Live: it is waited for, since nobody could go on with it."""
     stalls = [Head(200, (EVENTS,)), chunk({"content": "He"}), Delay(11), chunk({"content": "llo"}, "stop")]
     hold = replaced("tenants/shop.yaml", "  web:\n", "  web:\n    resume: hold\n")
     patient = replaced("tenants/shop.yaml", "e2e_ms: 4000", "e2e_ms: 14000")
@@ -354,5 +354,11 @@ def test_a_stall_is_left_to_another_where_nothing_has_left(tmp_path: Path) -> No
             async with Gateway(tmp_path / "live", one.url, two.url, patient) as gateway:
                 got = await gateway.ask("one two", stream=True)
                 assert (got.whole, text_of(got.body)) == (True, "Hello")
+                got = await gateway.ask("one three")
+                assert got.json["choices"][0]["message"]["content"] == "echo one three"
+                assert whys(gateway) == [("small/0", "first", "stalled"), ("medium/0", "next plan", None)]
+            async with Gateway(tmp_path / "alone", one.url, None, patient) as gateway:
+                got = await gateway.ask("one two", model="tier:S")
+                assert got.json["choices"][0]["message"]["content"] == "Hello", "nobody else could be asked"
 
     run_virtual(main)

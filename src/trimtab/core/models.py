@@ -181,6 +181,9 @@ class Model(Document, frozen=True):
     settings: dict[Slug, Setting] = {}
     """Other settings of its engines, by name. Which of them a request gets, if any, is decided for each tenant and by
     how many requests run: by the time that answers take for each of their tokens, as it was measured."""
+    images: Annotated[int, Meta(ge=1, examples=[1600])] | None = None
+    """Most tokens that it makes of one image: prompts with images are bounded, paid for and routed by it. Unset: it
+    takes none."""
     prefill: bool = False
     """The endpoint continues an assistant message that is begun: it may go on with another's broken answer where the
     contract says `resume: continue`."""
@@ -317,6 +320,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     region: str | None
     overflow: OverflowTerms | None = None
     context: int
+    images: int | None = None
     prefill: bool
     system: str | None
     sampling: dict[str, Any]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from trimtab.core.contract import Asked
 from trimtab.core.errors import Refusal
+from trimtab.core.images import Image
 from trimtab.core.money import Usage
 
 Message: TypeAlias = dict[str, Any]
 """One chat message in OpenAI's shape. Treated as immutable: who changes one makes a new dict."""
 
 Kind = Literal["chat", "embeddings"]
+
+CALL_PARTS: Final = (("function", "arguments"), ("custom", "input"))
+"""What a tool call says, by its type: arguments as JSON, or free text. The part is named as the type is."""
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -68,10 +73,20 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the body as it came."""
     embedding: EmbeddingTerms | None = None
     """Vectors are wanted, not an answer."""
+    images: Mapping[str, Image] = MappingProxyType({})
+    """By the names that messages have in their place."""
 
     @property
     def has_tools(self) -> bool:
         return bool(self.extra.get("tools") or self.extra.get("functions"))
+
+    @property
+    def has_custom(self) -> bool:
+        """Whether a tool is declared, or was called, whose input is free text."""
+        calls = (call for message in self.messages for call in message.get("tool_calls") or ())
+        tools = self.extra.get("tools")
+        declared = tools if isinstance(tools, list) else ()
+        return any(isinstance(one, dict) and one.get("type") == "custom" for one in (*declared, *calls))
 
     @property
     def has_format(self) -> bool:

@@ -197,6 +197,9 @@ class GuardTerms(Document, frozen=True):
     """Placeholders become the caller's own values again on the way out."""
     deny: list[str] = []
     """Texts that never leave, for the check `deny`."""
+    images: Literal["refuse", "allow"] = "refuse"
+    """What is to be seen in an image is neither looked at nor redacted. `allow`: prompts with images go to models that
+    declare `images`; never out of a residency, from where only what was redacted may leave."""
 
 
 class Channel(Document, frozen=True):
@@ -232,7 +235,8 @@ class Channel(Document, frozen=True):
     next. `template`: as reroute, then the template `unavailable`. `refuse`: no waiting at all."""
     resume: Resume = "error"
     """When a stream breaks after its first byte. `error`: an error event and a cut. `hold`: nothing leaves before
-    the answer is whole, so another plan can still answer. `continue` is not supported yet."""
+    the answer is whole, so another plan can still answer. `continue`: a model with `prefill` goes on with it, where
+    there is one, else as `error`."""
     system: Literal["append", "forbid"] = "append"
     """Whether callers may send system messages (they come after the variant's prompt), or get 403."""
     tiers: list[Tier] = msgspec.field(default_factory=lambda: ["S", "M", "L"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from trimtab.core import images
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.request import Arrival, Body, Request
 from trimtab.dataplane import hold, ingress, settle
+from trimtab.dataplane.bounded import bounded
 from trimtab.dataplane.plane import Configuration, DataPlane
 from trimtab.dataplane.spend import StoreLostError
-from trimtab.foundations.tokens import prompt_bound, text_bytes
+from trimtab.foundations.tokens import text_bytes
 
 _ASIDE_BYTES = 32_768  # prompts above this are counted off the event loop
 
@@ -30,11 +32,12 @@ async def count(request: Request, arrival: Arrival, plane: DataPlane) -> int | R
     body = await request.body()
     if isinstance(body, Refusal):
         return body
-    if prompt_bound(body.messages, body.extra) is None:
-        return Refusal(code=Code.INVALID_REQUEST, message="only text can be counted", param="messages")
     place = ingress.channel_of(head.headers.get("trimtab-channel"), entry)
     if isinstance(place, Refusal):
         return place
+    most = bounded(body, place[1], configuration.catalogue.models)
+    if isinstance(most, Refusal):
+        return most
     target = ingress.resolve(body.model, configuration.catalogue, place[1])
     if isinstance(target, Refusal):
         return target
@@ -43,14 +46,15 @@ async def count(request: Request, arrival: Arrival, plane: DataPlane) -> int | R
     names = {one.model for one in variants if target.takes(one) and (one.tier in tiers or target.pin is not None)}
     if not names:
         return Refusal(code=Code.NOTHING_ALLOWED, message="no model of this channel's tiers is declared")
-    text = _read(body)
+    text, shown = _read(body), images.count(body.messages)
     if text_bytes(text) > _ASIDE_BYTES:
-        return await plane.clock.offload(_most, configuration, names, text)
-    return _most(configuration, names, text)
+        return await plane.clock.offload(_most, configuration, names, text, shown)
+    return _most(configuration, names, text, shown)
 
 
-def _most(configuration: Configuration, names: set[str], text: str) -> int:
-    return max(configuration.counters[name].count(text) for name in names)
+def _most(configuration: Configuration, names: set[str], text: str, images: int) -> int:
+    counters, models = configuration.counters, configuration.catalogue.models
+    return max(counters[name].count(text) + images * (models[name].images or 0) for name in names)
 
 
 def _read(body: Body) -> str:

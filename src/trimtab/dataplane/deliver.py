@@ -51,10 +51,7 @@ async def answer(run: Run, plan: Plan, answering: Answering) -> NotAnswered | No
     assert run.bound is not None
     assert run.body is not None
     run.plan = plan
-    contract = run.bound.contract
-    if run.body.stream and contract.emit == "token" and contract.resume != "hold":
-        return await _live(run, plan, answering)
-    return await _whole(run, plan, answering)
+    return await _live(run, plan, answering) if run.is_live else await _whole(run, plan, answering)
 
 
 async def _live(run: Run, plan: Plan, answering: Answering) -> NotAnswered | None:

@@ -81,15 +81,10 @@ def sent(run: Run, plan: Plan, bound: Bound) -> None:
     }
     if run.ticket.look.held is not None:
         record.predicted["prefix_cache_score"] = ask.cached / ask.prompt
-    if not _leaves_as_it_comes(run, plan, bound):  # what is seen of its tokens is when they were let go
+    if not (run.is_live and plan.variant.streams and plan.choices == 1):
+        # what is seen of its tokens is when they were let go
         for name in ("ttft_ms", "itl_ms", "model_ttft_ms", "model_itl_ms"):
             del record.predicted[name]
-
-
-def _leaves_as_it_comes(run: Run, plan: Plan, bound: Bound) -> bool:
-    contract = bound.contract
-    streams = run.body is not None and run.body.stream and plan.variant.streams and plan.choices == 1
-    return streams and contract.emit == "token" and contract.resume != "hold"
 
 
 def learn(run: Run) -> None:

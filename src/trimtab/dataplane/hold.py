@@ -225,10 +225,11 @@ def _hedge(run: Run, plan: Plan) -> Hedge | None:
 def stall_s(run: Run, plan: Plan, bound: Bound, others: int, plans: Sequence[Plan]) -> float | None:
     """How long an answer that has begun may stop: where somebody could go on with it, or begin anew since nothing of
     it leaves before its end. Else until the deadline."""
-    spare = others + run.plane.fleet.count(plan.variant.model) - 1
-    if run.resuming is not None:
+    if not run.is_live:
+        spare = others + run.plane.fleet.count(plan.variant.model) - 1
+    elif run.resuming is not None:
         spare = sum(one.variant.prefill and not one.leaves for one in plans)
-    elif bound.contract.resume != "hold":
+    else:
         spare = 0
     return max(LEAST_STALL_S, STALL_GAPS * bound.contract.latency.itl_ms / 1000) if spare else None
 

@@ -24,6 +24,8 @@ def redacted(run: Run, decision: Decision, terms: OverflowTerms) -> Decision | N
     """The decision with a body that may leave, what is sent (and the sentences to choose from) redacted in the run; or
     why nothing leaves: names of fields and numbers can't be redacted, so there must be nothing to be found in them."""
     entry, body = decision.bound.entry, decision.body
+    if body.images:  # nothing sees who is in them
+        return _kept("can't be redacted")
     regions = regions_of((entry.key.market or "", *entry.tenant.markets))
     beside = {"body": body.extra, "sentences": list(run.sentences)}
     screened = screen_in(run.sent, beside, terms.redact, regions)

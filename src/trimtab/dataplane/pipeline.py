@@ -32,6 +32,7 @@ from trimtab.dataplane import (
     settle,
     tune,
 )
+from trimtab.dataplane.bounded import bounded
 from trimtab.dataplane.cache import Entry, bypass_reason, cache_key, usable
 from trimtab.dataplane.fulfil import fulfil
 from trimtab.dataplane.guard import regions_of, screen_in
@@ -41,7 +42,7 @@ from trimtab.dataplane.plane import DataPlane, Reply
 from trimtab.dataplane.run import Decision, Run, Template, Wanted, request_values
 from trimtab.dataplane.spend import StoreLostError
 from trimtab.foundations.derive import tenant_secret
-from trimtab.foundations.tokens import prompt_bound, text_bytes
+from trimtab.foundations.tokens import text_bytes
 
 _log = logging.getLogger(__name__)
 _COUNT_ASIDE_BYTES = 32_768  # prompts above this are counted off the event loop
@@ -161,10 +162,9 @@ async def decide(request: Request, run: Run) -> Decision | Template | Entry | Wa
 
 async def _charge(run: Run, bound: Bound, body: Body) -> Refusal | None:
     """The channel's request rate, and tokens by estimate: a quarter of the prompt's bytes, trued up at settle."""
-    tokens = prompt_bound(body.messages, body.extra)
-    if tokens is None:
-        message = "only text can be bounded in tokens: images, audio and files are not taken here"
-        return Refusal(code=Code.INVALID_REQUEST, message=message, param="messages")
+    tokens = bounded(body, bound.channel, run.configuration.catalogue.models)
+    if isinstance(tokens, Refusal):
+        return tokens
     run.prompt_bound = tokens
     charged = await run.plane.limiter.charge_bound(bound.entry, bound.name, bound.channel, tokens // 4)
     run.charges.append(charged)
@@ -239,7 +239,7 @@ async def _route(run: Run, bound: Bound, body: Body, allowed: Allowed) -> Decisi
         allowed=allowed,
         takes=bound.target.takes,
         place=bound.target.place,
-        unfit=lambda variant: unfit(variant.dialect, body),
+        unfit=lambda variant: unfit(variant, body),
         checked=bool(run.guards_out or bound.channel.guards.deny),
         left_nanousd=await run.plane.budgets.unspent(bound.entry, bound.name, bound.channel),
         index=run.corpus.id if run.corpus is not None and allowed.rag else None,

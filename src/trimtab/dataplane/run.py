@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from trimtab.core.decision import Allowed, Features, Plan, Value
+from trimtab.core.images import count
 from trimtab.core.ledger import Ledger
 from trimtab.core.money import Price, Usage
 from trimtab.core.record import Record
@@ -155,6 +156,13 @@ class Run:
         known = features.language if features is not None else None
         return str(known.value) if known is not None and known.value else None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether pieces of a model's answer leave as they come; else none does before all of it is there."""
+        contract = self.bound.contract if self.bound is not None else None
+        streams = self.body is not None and self.body.stream
+        return streams and contract is not None and contract.emit == "token" and contract.resume != "hold"
+
     def begin_infer(self) -> None:
         """Stage 11 begins: asking the model, and taking its answer for as long as it comes."""
         self._infer_ns = self.ledger.clock.now_ns()
@@ -216,6 +224,7 @@ def request_values(
         "has_format": body.has_format,
         "n": body.n,
         "prompt_tokens": prompt_tokens,
+        "images": count(body.messages) if body.images else 0,
         "turns": len(body.messages),
         "cache_unclassified": bound.channel.cache.unclassified == "allow",
         **feature_values(features),

@@ -16,6 +16,7 @@ import msgspec
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code
+from trimtab.core.images import count
 from trimtab.core.money import Usage
 from trimtab.core.money import settle as rounded_up
 from trimtab.core.record import Record, blank
@@ -186,11 +187,12 @@ def count_usage(run: Run) -> None:
             parts = [part for part in (answering.plan.variant.system or "", *texts(run.sent), before) if part]
             around = _PER_MESSAGE_TOKENS if counter.source == "counted" else 0  # an estimate has learnt that, too
             prompt = sum(counter.count(part) + around for part in parts)
+            prompt += count(run.sent) * (answering.plan.variant.images or 0)
         completion = usage.completion
         if completion is None:
             completion = counter.written(answering.produced.text, answering.produced.pieces)
         usage = msgspec.structs.replace(usage, prompt=prompt, completion=completion, source=counter.source)
-    elif isinstance(counter, RatioEstimator) and usage.prompt and run.before is None:
+    elif isinstance(counter, RatioEstimator) and usage.prompt and run.before is None and not count(run.sent):
         counter.observe(sum(map(len, texts(run.sent))), usage.prompt)
         if usage.completion and not usage.reasoning:  # what was thought is billed, and not shown
             counter.observe_answer(len(answering.produced.text), answering.produced.pieces, usage.completion)

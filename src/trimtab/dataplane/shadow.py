@@ -123,7 +123,7 @@ class Shadow:
             return False
         if variant.tier not in allowed.tiers or variant.name in allowed.forbidden_variants:
             return False
-        if unfit(variant.dialect, self._body) is not None:
+        if unfit(variant, self._body) is not None:
             return False
         cap, estimate = contract.cost.max_per_request_nanousd, self._plan.estimate_nanousd
         effects = self._configuration.snapshot.release.policy.look(

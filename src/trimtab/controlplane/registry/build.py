@@ -102,6 +102,7 @@ def variant(name: str, document: VariantDoc, model: Model, prompts: dict[str, st
         region=model.region,
         overflow=model.overflow,
         context=model.context,
+        images=model.images,
         prefill=model.prefill,
         system=system,
         sampling=document.sampling,

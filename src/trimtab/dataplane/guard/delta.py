@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
+from trimtab.core.request import CALL_PARTS
 from trimtab.dataplane.guard.deny import DenyStream
 from trimtab.dataplane.guard.redact import RedactStream
 from trimtab.dataplane.guard.restore import RestoreStream
@@ -12,8 +13,7 @@ from trimtab.dataplane.guard.restore import RestoreStream
 Name: TypeAlias = tuple[str | int, ...]
 """Of a guarded stream within its choice: the delta's field, or the tool call's index, its part and the part's field."""
 
-_CALL_PARTS: Final = (("function", "arguments"), ("custom", "input"))
-_BARE_CALL: Final = frozenset({"index", "type", "function", "custom"})
+_BARE_CALL: Final = frozenset({"index", "type", *(part for part, _ in CALL_PARTS)})
 
 
 class GuardedStream:
@@ -73,7 +73,7 @@ def tool_calls(calls: list[Any], text: Callable[[Name, str], str]) -> list[Any]:
         new = call
         if isinstance(call, dict):
             index = call.get("index", position)
-            for part, field in _CALL_PARTS:
+            for part, field in CALL_PARTS:
                 inner = new.get(part)
                 if isinstance(inner, dict):
                     screened = part_of((index, part), inner, field, text)
@@ -99,7 +99,7 @@ def part_of(name: Name, part: dict[str, Any], field: str, text: Callable[[Name, 
 
 
 def _says_nothing(call: dict[str, Any]) -> bool:
-    return call.keys() <= _BARE_CALL and not any(call.get(part) for part, _ in _CALL_PARTS)
+    return call.keys() <= _BARE_CALL and not any(call.get(part) for part, _ in CALL_PARTS)
 
 
 def _joined(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:

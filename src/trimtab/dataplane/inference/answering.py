@@ -19,7 +19,7 @@ import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.money import Usage
-from trimtab.core.request import Chunk, Text
+from trimtab.core.request import CALL_PARTS, Chunk, Text
 from trimtab.dataplane.inference.credentials import CredentialMissing
 from trimtab.dataplane.inference.dialect import (
     AttemptFailed,
@@ -97,6 +97,8 @@ class Answering:
         self._size = 0
         self.skipped = 0
         """Events that were no JSON, left out: proxies that rewrite bodies make such."""
+        self.beside = 0
+        """Requests of ours that ran on the replica when it was sent."""
         self.stall_s: float | None = None
         """How long it may say nothing once it has begun; None: as long as the request may last. Comments and blank
         lines are nothing."""
@@ -106,6 +108,7 @@ class Answering:
 
     async def begin(self, dialer: Dialer, data: bytes) -> None:
         """Send, and return when the first content is there. Raises AttemptFailed; cancelling closes the connection."""
+        self.beside = self._fleet.running(self.replica)
         self._over = self._fleet.began(self.replica)
         self._slots = self._fleet.slots_of(self.replica)
         if self._slots is not None:
@@ -389,9 +392,10 @@ def texts_of(event: Chunk | Text) -> str:
 def _said(delta: dict[str, Any]) -> list[str]:
     said = [delta.get("content"), delta.get("reasoning_content")]
     for call in delta.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            said += [function.get("name"), function.get("arguments")]
+        for part, field in CALL_PARTS:
+            told = call.get(part) if isinstance(call, dict) else None
+            if isinstance(told, dict):
+                said += [told.get("name"), told.get(field)]
     return [text for text in said if isinstance(text, str) and text]
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code, Refusal
+from trimtab.core.images import parts_of, put_back
 from trimtab.core.models import Dialect, Variant
 from trimtab.core.request import Body, Message
 
@@ -77,6 +78,8 @@ def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Seque
     """
     variant = plan.variant
     options = body.extra.get("stream_options")
+    if body.images:
+        messages = put_back(_shown_by_users(messages), body.images)
     request: dict[str, Any] = {
         **variant.sampling,
         **body.extra,
@@ -100,6 +103,23 @@ def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Seque
         if messages and messages[-1]["role"] == "assistant":  # a prefill, to be gone on with
             request |= {"continue_final_message": True, "add_generation_prompt": False}
     return _encode(request)
+
+
+def _shown_by_users(messages: Sequence[Message]) -> list[Message]:
+    """The messages with images in users' turns alone: the result of a tool is text in chat, so that what it shows
+    stands in a turn behind the results."""
+    found: list[Message] = []
+    waiting: list[dict[str, Any]] = []
+    for message in messages:
+        if waiting and message["role"] != "tool":
+            found.append({"role": "user", "content": waiting})
+            waiting = []
+        if message["role"] == "tool" and (shown := list(parts_of(message))):
+            waiting += [{"type": "text", "text": f"Shown by {message.get('tool_call_id')}:"}, *shown]
+            told = [part for part in message["content"] if part not in shown]
+            message = {**message, "content": told or "shown below"}
+        found.append(message)
+    return [*found, {"role": "user", "content": waiting}] if waiting else found
 
 
 def extracts(variant: Variant, body: Body) -> bool:

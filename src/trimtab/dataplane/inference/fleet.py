@@ -224,6 +224,10 @@ class Fleet:
         rests = [self._resting(one.id, now) for one in self._models.get(model, ())]
         return min((rest for rest in rests if rest), default=0) / NS_PER_S or None
 
+    def running(self, replica: Replica) -> int:
+        """Requests of ours that run there now."""
+        return self._running.get(replica.id, 0)
+
     def began(self, replica: Replica) -> Callable[[], None]:
         """A request was sent there; call what this returns when it has ended, however that was."""
         used = self._used.setdefault(replica.id, _Used())

@@ -85,6 +85,7 @@ def _request() -> Iterable[Variable]:
     yield _v("has_format", "bool", "the request declares a response format")
     yield _v("n", "int", "choices asked for", least=1)
     yield _v("prompt_tokens", "int", "bound on the prompt's tokens", "tokens", least=0)
+    yield _v("images", "int", "images in the prompt", least=0)
     yield _v("turns", "int", "messages of the conversation", least=1)
     yield _v("cache_unclassified", "bool", "the channel declares cache.unclassified: allow")
 

@@ -62,7 +62,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     place: Callable[[Variant], int]
     """0 for what the caller asked for, more for what may stand in for it."""
     unfit: Callable[[Variant], str | None]
-    """The field of the request that a variant's endpoint has no words for."""
+    """What of the request a variant's endpoint has no words for, the field first."""
     checked: bool
     """Whether the answer's text is looked at on its way out, which none that is heard can be."""
     left_nanousd: int | None
@@ -211,8 +211,8 @@ def _plan(variant: Variant, question: Question, look: Look) -> tuple[Plan | str,
 
 def bound_of(variant: Variant, messages: Sequence[Message], body: Body) -> int:
     """Tokens that the variant's prompt can't exceed. The caller has refused what can't be bounded."""
-    bound = prompt_bound(messages, body.extra)
-    assert bound is not None, "media is refused before routing"
+    bound = prompt_bound(messages, body.extra, variant.images)
+    assert bound is not None, "what nobody can bound is refused before routing"
     return bound + (text_bytes(variant.system) if variant.system else 0)
 
 
@@ -221,10 +221,11 @@ def _shrink(variant: Variant, question: Question, cap: int, money: int) -> int:
     price, body = variant.price, question.body
     assert price is not None
     rest = bound_of(variant, (), body) + (RETRIEVAL_TOKENS if question.index is not None else 0)
-    fewest = least_dropped(question.messages, lambda bound: price.most(bound + rest, cap * body.n) <= money)
+    messages, images = question.messages, variant.images
+    fewest = least_dropped(messages, lambda bound: price.most(bound + rest, cap * body.n) <= money, images)
     if fewest is not None:
         return fewest
-    possible = least_dropped(question.messages, lambda bound: price.most(bound + rest, LEAST_OUTPUT * body.n) <= money)
+    possible = least_dropped(messages, lambda bound: price.most(bound + rest, LEAST_OUTPUT * body.n) <= money, images)
     return possible or 0
 
 
@@ -303,7 +304,7 @@ def _refusal(left_out: Sequence[PlanRow], question: Question) -> Refusal:
     unsaid = sorted(one.removeprefix(_UNSAID) for one in reasons if one is not None and one.startswith(_UNSAID))
     if unsaid and len(unsaid) == len(reasons):
         message = f"no model that may answer takes {unsaid[0]}"
-        return Refusal(code=Code.INVALID_REQUEST, message=message, param=unsaid[0])
+        return Refusal(code=Code.INVALID_REQUEST, message=message, param=unsaid[0].partition(" ")[0])
     if reasons == {_HEARD}:
         message = "what is said on the way out is checked here, and audio can't be"
         return Refusal(code=Code.UNSUPPORTED, message=message, param="modalities")

@@ -34,8 +34,9 @@ def windowed(messages: Sequence[Message], dropped: int) -> tuple[Message, ...]:
     return tuple(kept)
 
 
-def least_dropped(messages: Sequence[Message], fits: Callable[[int], bool]) -> int | None:
-    """The fewest oldest turns to drop so that the rest's token bound `fits`; None if no cut does.
+def least_dropped(messages: Sequence[Message], fits: Callable[[int], bool], images: int | None = None) -> int | None:
+    """The fewest oldest turns to drop so that the rest's token bound `fits`; None if no cut does. `images`: tokens of
+    one image.
 
     Bisection: the bound falls with every turn that goes, so the work stays small for long conversations.
     """
@@ -43,7 +44,7 @@ def least_dropped(messages: Sequence[Message], fits: Callable[[int], bool]) -> i
     low, high = 0, len(counts)
     while low < high:
         middle = (low + high) // 2
-        bound = prompt_bound(windowed(messages, counts[middle]))
+        bound = prompt_bound(windowed(messages, counts[middle]), None, images)
         if bound is not None and fits(bound):
             high = middle
         else:

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from trimtab.core.images import PART
+
 PER_REQUEST: Final = 128
 """Tokens: BOS, the assistant's opening, and the default system text that templates add by themselves (SmolLM2 25,
 Llama 3.1 30, gpt-oss about 80)."""
@@ -62,16 +64,19 @@ _TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
 _encode = msgspec.json.Encoder().encode
 
 
-def prompt_bound(messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> int | None:
+def prompt_bound(
+    messages: Iterable[Mapping[str, Any]], extra: Mapping[str, Any] | None = None, images: int | None = None
+) -> int | None:
     """Tokens that these messages and body fields can't exceed once rendered.
 
     `extra`: the other fields of the body; all that are not known to stay out of prompts are counted, so a field that
-    we have never heard of can't carry text past a budget. None: a part is not text (image, audio, file), so nothing
-    but the endpoint's own declaration can bound it, and the caller refuses.
+    we have never heard of can't carry text past a budget. `images`: what an endpoint declares that it makes of an image
+    at most. None: a part is neither text nor such an image (audio, a file), so nothing bounds it, and the caller
+    refuses.
     """
     total = PER_REQUEST
     for message in messages:
-        size = _message(message)
+        size = _message(message, images)
         if size is None:
             return None
         total += size
@@ -83,7 +88,7 @@ def text_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _message(message: Mapping[str, Any]) -> int | None:
+def _message(message: Mapping[str, Any], images: int | None) -> int | None:
     total = PER_MESSAGE
     for name, value in message.items():
         if value is None:
@@ -91,7 +96,7 @@ def _message(message: Mapping[str, Any]) -> int | None:
         if isinstance(value, str):
             total += text_bytes(value)
         elif name == "content":
-            size = _content(value)
+            size = _content(value, images)
             if size is None:
                 return None
             total += size
@@ -102,23 +107,28 @@ def _message(message: Mapping[str, Any]) -> int | None:
     return total
 
 
-def _content(content: Any) -> int | None:
+def _content(content: Any, images: int | None) -> int | None:
     """A list of parts; templates join them with a newline."""
     if not isinstance(content, list):
         return _structure(content)
     total = 0
     for part in content:
-        size = _part(part)
+        size = _part(part, images)
         if size is None:
             return None
         total += size + 1
     return total
 
 
-def _part(part: Any) -> int | None:
+def _part(part: Any, images: int | None) -> int | None:
     if isinstance(part, str):
         return text_bytes(part)
-    if not isinstance(part, Mapping) or part.get("type", "text") not in _TEXT_PARTS:
+    if not isinstance(part, Mapping):
+        return None
+    kind = part.get("type", "text")
+    if kind == PART:
+        return images
+    if kind not in _TEXT_PARTS:
         return None
     return sum(text_bytes(value) if isinstance(value, str) else _structure(value) for value in part.values())
 

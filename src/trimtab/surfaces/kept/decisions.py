@@ -29,7 +29,7 @@ from trimtab.dataplane import policy, routing
 from trimtab.dataplane.policy import Tables, contract_values, feature_values, known_by
 from trimtab.dataplane.snapshot import Snapshot
 
-_BODY = frozenset({"has_tools", "has_format", "n", "prompt_tokens", "turns"})
+_BODY = frozenset({"has_tools", "has_format", "images", "n", "prompt_tokens", "turns"})
 """Of what rules may read, what a row does not have."""
 
 

@@ -2,7 +2,8 @@
 
 A block is a run of text, of thought or of refusal, or one tool call. Exactly one is open at a time: it is opened, told
 more, closed, and then the next one is. Models write so, too, but no upstream must: a piece of a later block waits
-until the open one is over. A text is over when something else begins, a call when its arguments are whole JSON.
+until the open one is over. A text is over when something else begins, a call when its arguments are whole JSON. One
+whose input is free text says nowhere that it is over: it is when the answer is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-Kind = Literal["text", "thought", "refusal", "call"]
+from trimtab.core.request import CALL_PARTS
+
+Kind = Literal["text", "thought", "refusal", "call", "custom"]
 Step: TypeAlias = "tuple[Literal['open', 'more', 'close'], Block, str]"
 """What to write next: a block begins, it goes on by this text, it ends."""
 
@@ -24,6 +27,8 @@ _FIELDS: tuple[tuple[str, Kind], ...] = (
     ("refusal", "refusal"),
 )
 """Fields of a delta, in the order in which a model writes them. `reasoning` is what some servers call it."""
+_CALLS: tuple[tuple[Kind, str, str], ...] = (("call", *CALL_PARTS[0]), ("custom", *CALL_PARTS[1]))
+"""Kinds of calls, each with the part and the field of its words."""
 
 
 class Block:
@@ -40,6 +45,10 @@ class Block:
         """Pieces that came before its turn."""
         self.is_open = self.is_closed = False
         """Whether it was begun; whether it has ended since."""
+
+    @property
+    def is_call(self) -> bool:
+        return self.kind in ("call", "custom")
 
     @property
     def text(self) -> str:
@@ -73,7 +82,7 @@ class Blocks:
 
     @property
     def has_calls(self) -> bool:
-        return any(block.kind == "call" for block in self.all)
+        return any(block.is_call for block in self.all)
 
     def feed(self, delta: Mapping[str, Any]) -> Iterator[Step]:
         """What a delta, or a whole message, adds."""
@@ -101,16 +110,17 @@ class Blocks:
 
     def _call(self, told: dict[str, Any], place: int) -> None:
         number = told.get("index", place)
-        block = next((one for one in self.all if one.kind == "call" and one.call == number), None)
+        block = next((one for one in self.all if one.is_call and one.call == number), None)
+        kind, part, field = _CALLS[isinstance(told.get("custom"), dict)]
         if block is None:
-            block = self._new("call", number)
-        function = told.get("function")
-        function = function if isinstance(function, dict) else {}
+            block = self._new(kind, number)
+        words = told.get(part)
+        words = words if isinstance(words, dict) else {}
         block.call_id = block.call_id or str(told.get("id") or "")
-        block.name = block.name or str(function.get("name") or "")
-        arguments = function.get("arguments")
-        if isinstance(arguments, str) and arguments and block in self._rest:
-            block.waiting.append(arguments)  # what comes after whole JSON is no part of it
+        block.name = block.name or str(words.get("name") or "")
+        said = words.get(field)
+        if isinstance(said, str) and said and block in self._rest:
+            block.waiting.append(said)  # what comes after whole JSON is no part of it
 
     def _new(self, kind: Kind, call: int = -1) -> Block:
         block = Block(len(self.all), kind, call)
@@ -122,7 +132,7 @@ class Blocks:
         while self._rest:
             block = self._rest[0]
             if not block.is_open:
-                if block.kind == "call" and not block.name and not last:
+                if block.is_call and not block.name and not last:
                     return  # a block is opened under its name
                 block.is_open = True
                 yield "open", block, ""
@@ -140,7 +150,7 @@ class Blocks:
 
 def _is_over(block: Block) -> bool:
     """Whether another block that waits may have its turn."""
-    return block.kind != "call" or _json(block.text) is not None
+    return not block.is_call or (block.kind == "call" and _json(block.text) is not None)
 
 
 def _json(text: str) -> Any:

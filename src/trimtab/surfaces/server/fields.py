@@ -9,6 +9,7 @@ import msgspec
 
 from trimtab.core.contract import Asked
 from trimtab.core.errors import Code, Refusal
+from trimtab.core.images import image_of, taken_out
 from trimtab.core.request import Body
 from trimtab.dataplane.ingress import TermError, asked_in_body, refusal
 
@@ -25,7 +26,8 @@ class InvalidError(ValueError):
 
 
 def read(data: bytes, make: Callable[[dict[str, Any], int], Body]) -> Body | Refusal:
-    """`make` gets the object and its size in bytes, may change it, and raises InvalidError or TermError."""
+    """`make` gets the object and its size in bytes, may change it, and raises InvalidError or TermError. Images leave
+    the messages here, once each address has been looked at by `image`."""
     try:
         raw = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -35,7 +37,9 @@ def read(data: bytes, make: Callable[[dict[str, Any], int], Body]) -> Body | Ref
     if not isinstance(raw, dict):
         return Refusal(code=Code.INVALID_REQUEST, message="the body must be a JSON object")
     try:
-        return make(raw, len(data))
+        body = make(raw, len(data))
+        messages, images = taken_out(body.messages)
+        return msgspec.structs.replace(body, messages=messages, images=images) if images else body
     except TermError as error:
         return refusal(error)
     except InvalidError as error:
@@ -77,6 +81,17 @@ def text(value: Any, param: str, most: int) -> str | None:
     if not isinstance(value, str) or len(value) > most:
         raise InvalidError(param, f"takes a text of at most {most} characters")
     return value
+
+
+def image(address: Any, param: str) -> str:
+    """An image's address that carries the image itself."""
+    if not isinstance(address, str):
+        raise InvalidError(param, "takes a data: address")
+    if not address.startswith("data:"):
+        raise InvalidError(param, "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
+    if image_of(address) is None:
+        raise InvalidError(param, "takes a PNG, JPEG, GIF or WebP image as data:image/...;base64,...")
+    return address
 
 
 def flag(value: Any, param: str) -> bool:

@@ -213,7 +213,8 @@ def _part(block: dict[str, Any], where: str) -> dict[str, Any]:
 def _image(source: dict[str, Any], where: str) -> str:
     if source.get("type") == "base64":
         kind = translate.a_text(source.get("media_type"), f"{where}.source.media_type")
-        return f"data:{kind};base64,{translate.a_text(source.get('data'), f'{where}.source.data')}"
+        data = translate.a_text(source.get("data"), f"{where}.source.data")
+        return fields.image(f"data:{kind};base64,{data}", f"{where}.source")
     if source.get("type") == "url":
         raise InvalidError(f"{where}.source.url", "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
     raise unsupported(f"{where}.source", "is not supported: send type: base64")

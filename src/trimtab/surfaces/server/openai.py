@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from trimtab.core import images
 from trimtab.core.errors import Code, Refusal
 from trimtab.core.request import Body, Chunk, Completion, Head, Request, Text
 from trimtab.dataplane.inference import NOT_ALLOWED
@@ -181,10 +182,8 @@ def _content(value: Any, where: str) -> None:
     for index, part in enumerate(value):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise InvalidError(f"{where}[{index}]", "must be an object with a type")
-        image = part.get("image_url")
-        address = image.get("url") if isinstance(image, dict) else image
-        if isinstance(address, str) and not address.startswith("data:"):
-            raise InvalidError(f"{where}[{index}].image_url", "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
+        if images.PART in (part["type"], *part):
+            fields.image(images.address_of(part), f"{where}[{index}].{images.PART}")
         if part["type"] in ("text", "input_text") and not isinstance(part.get("text"), str):
             raise InvalidError(f"{where}[{index}].text", "takes a text")
 

@@ -1,7 +1,8 @@
 """OpenAI's responses dialect on our side of the wire: a body in. What goes out is in `responses_out`.
 
     instructions, input     chat messages: calls join the assistant's turn, their outputs are messages of their own
-    tools, tool_choice      functions, those of a namespace by both names; tools that a provider runs are refused
+    tools, tool_choice      functions and tools of free text, those of a namespace by both names; tools that a provider
+                            runs are refused
     text, reasoning         `response_format`, `verbosity`, `reasoning_effort`
     max_output_tokens       `max_completion_tokens`
 
@@ -17,8 +18,9 @@ from typing import Any
 
 import msgspec
 
-from trimtab.core.errors import Code, Refusal
-from trimtab.core.request import Body, Message
+from trimtab.core.errors import Refusal
+from trimtab.core.images import PART
+from trimtab.core.request import CALL_PARTS, Body, Message
 from trimtab.surfaces.server import fields, translate
 from trimtab.surfaces.server.fields import InvalidError
 from trimtab.surfaces.server.translate import unsupported
@@ -51,8 +53,10 @@ _ECHOED = (
 )
 """What an answer repeats of its request."""
 _ITEM_HARMLESS = frozenset({"id", "status", "phase"})
+_CALLS = {"function_call": CALL_PARTS[0], "custom_tool_call": CALL_PARTS[1]}
+_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
 _LONGEST = 64
-"""Characters of a function's name."""
+"""Characters of a tool's name."""
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 _INCLUDED = frozenset({"reasoning.encrypted_content"})
 """May be asked for: reasoning comes in clear, so there is nothing encrypted to include."""
@@ -63,7 +67,7 @@ class Echo(msgspec.Struct):
 
     said: dict[str, Any] = msgspec.field(default_factory=dict)
     spaces: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
-    """Namespace and name of functions, by what the model knows them as."""
+    """Namespace and name of tools, by what the model knows them as."""
 
 
 def parse(data: bytes, echo: Echo | None = None) -> Body | Refusal:
@@ -145,9 +149,9 @@ def _input(value: Any) -> list[Message]:
         kind = item.pop("type", "message")
         if kind == "message":
             found.append(_message(item, where))
-        elif kind == "function_call":
-            found.append(_call(item, where))
-        elif kind == "function_call_output":
+        elif kind in _CALLS:
+            found.append(_call(item, kind, where))
+        elif kind in _OUTPUTS:
             found.append(_output(item, where))
         elif kind != "reasoning":  # earlier reasoning is passed over
             raise unsupported(where, f"is an item of type {str(kind)[:64]!r}, which is not supported")
@@ -167,10 +171,11 @@ def _message(item: dict[str, Any], where: str) -> Message:
     return {"role": role, "content": translate.content(parts)}
 
 
-def _call(item: dict[str, Any], where: str) -> Message:
-    arguments = translate.a_text(item.pop("arguments", None), f"{where}.arguments")
+def _call(item: dict[str, Any], item_kind: str, where: str) -> Message:
+    kind, field = _CALLS[item_kind]
+    said = translate.a_text(item.pop(field, None), f"{where}.{field}")
     name = _known_as(item, where)
-    call = translate.call(item.pop("call_id", None), name, arguments, where)
+    call = translate.call(item.pop("call_id", None), name, said, where, kind)
     translate.nothing_left(item, f"{where}.", _ITEM_HARMLESS)
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
@@ -196,12 +201,11 @@ def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
     if kind == "refusal":
         return {"type": "text", "text": translate.a_text(part.get("refusal"), f"{where}.refusal")}
     if kind == "input_image":
-        address = part.get("image_url")
-        if not isinstance(address, str):
+        if part.get("image_url") is None:
             raise unsupported(where, "is not supported: send the image as a data: address in image_url")
-        if not address.startswith("data:"):
-            raise InvalidError(f"{where}.image_url", "is an address to fetch from", Code.FIELD_NOT_ALLOWED)
-        return {"type": "image_url", "image_url": {"url": address}}
+        shown = {"url": fields.image(part["image_url"], f"{where}.image_url")}
+        detail = translate.one_of(part.get("detail"), f"{where}.detail", ("low", "high", "auto", "original"))
+        return {"type": PART, PART: shown if detail is None else {**shown, "detail": detail}}
     if not isinstance(kind, str):
         raise InvalidError(f"{where}.type", "takes a text")
     raise unsupported(where, f"is a part of type {kind[:64]!r}, which is not supported")
@@ -218,7 +222,7 @@ def _only_text(parts: list[dict[str, Any]], where: str) -> str:
 
 
 def _tools(value: Any, spaces: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
-    """Functions as chat declares them. `spaces` is told of those that are in a namespace."""
+    """Tools as chat declares them. `spaces` is told of those that are in a namespace."""
     if value is None:
         return []
     found: list[dict[str, Any]] = []
@@ -226,39 +230,41 @@ def _tools(value: Any, spaces: dict[str, tuple[str, str]]) -> list[dict[str, Any
         where = f"tools[{index}]"
         tool = translate.an_object(given, where)
         if tool.get("type") != "namespace":
-            found.append(_function(tool, where))
+            found.append(_tool(tool, where))
             continue
         space = translate.a_name(tool.get("name"), f"{where}.name")
         for number, own in enumerate(translate.a_list(tool.get("tools"), f"{where}.tools", 1024)):
             at = f"{where}.tools[{number}]"
-            function = _function(translate.an_object(own, at), at)
-            name = function["function"]["name"]
-            flat = function["function"]["name"] = _flat(space, name)
+            made = _tool(translate.an_object(own, at), at)
+            name = made[made["type"]]["name"]
+            flat = made[made["type"]]["name"] = _flat(space, name)
             spaces[flat] = (space, name)
-            found.append(function)
+            found.append(made)
         translate.nothing_left(tool, f"{where}.", {"type", "name", "description", "tools"})
     _each_once(found)
     return found
 
 
-def _function(tool: dict[str, Any], where: str) -> dict[str, Any]:
+def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
     kind = tool.pop("type", None)
-    if kind != "function":
-        raise unsupported(where, f"is of type {str(kind)[:64]!r}: only functions are supported")
-    name = translate.a_name(tool.pop("name", None), f"{where}.name")
-    about = (tool.pop("description", None), tool.pop("parameters", None), tool.pop("strict", None))
-    made = translate.function(name, *about, where)
+    if kind not in ("function", "custom"):
+        raise unsupported(where, f"is of type {str(kind)[:64]!r}: only functions and custom tools are supported")
+    name, about = translate.a_name(tool.pop("name", None), f"{where}.name"), tool.pop("description", None)
+    if kind == "custom":
+        made = translate.custom(name, about, tool.pop("format", None), where)
+    else:
+        made = translate.function(name, about, tool.pop("parameters", None), tool.pop("strict", None), where)
     translate.nothing_left(tool, f"{where}.")
     return made
 
 
 def _each_once(tools: list[dict[str, Any]]) -> None:
-    """A name that two functions have would not tell which of them is called."""
+    """A name that two tools have would not tell which of them is called."""
     seen = set[str]()
     for one in tools:
-        name = one["function"]["name"]
+        name = one[one["type"]]["name"]
         if name in seen:
-            raise InvalidError("tools", f"has two functions that are {name!r} to the model")
+            raise InvalidError("tools", f"has two tools that are {name!r} to the model")
         seen.add(name)
 
 
@@ -283,12 +289,10 @@ def _tool_choice(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return translate.one_of(value, "tool_choice", ("auto", "none", "required"))
     choice = translate.an_object(value, "tool_choice")
-    if choice.get("type") != "function":
-        raise unsupported("tool_choice", f"of type {str(choice.get('type'))[:64]!r} is not supported")
-    return {
-        "type": "function",
-        "function": {"name": translate.a_name(_known_as(choice, "tool_choice"), "tool_choice.name")},
-    }
+    kind = choice.get("type")
+    if kind not in ("function", "custom"):
+        raise unsupported("tool_choice", f"of type {str(kind)[:64]!r} is not supported")
+    return {"type": kind, kind: {"name": translate.a_name(_known_as(choice, "tool_choice"), "tool_choice.name")}}
 
 
 def _text(value: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """OpenAI's responses dialect on our side of the wire: answers, streams and errors out, and the route.
 
 Each block is an item of its own: text and refusals are messages with one part, thoughts are reasoning in clear, calls
-are function calls. Every event is numbered; the last one has the whole response.
+are calls of functions or of tools of free text. Every event is numbered; the last one has the whole response.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _DELTAS = {
     "refusal": "response.refusal",
     "thought": "response.reasoning_text",
     "call": "response.function_call_arguments",
+    "custom": "response.custom_tool_call_input",
 }
 _PARTS = {"text": ("output_text", "text"), "refusal": ("refusal", "refusal"), "thought": ("reasoning_text", "text")}
 """A part's type, and the field of its text."""
-_PREFIXES = {"text": "msg", "refusal": "msg", "thought": "rs", "call": "fc"}
+_PREFIXES = {"text": "msg", "refusal": "msg", "thought": "rs", "call": "fc", "custom": "ctc"}
 _RATE = 429
 _DEFAULTS: Mapping[str, Any] = {
     "object": "response",
@@ -97,7 +98,7 @@ class ResponsesReply(BlockReply):
         item = {"output_index": block.index}
         if what == "open":
             opened = self._event("response.output_item.added", {**item, "item": self._item(block, "in_progress")})
-            if block.kind == "call":
+            if block.is_call:
                 return [opened]
             part = {**self._at(block), "part": _part(block, "")}
             return [opened, self._event("response.content_part.added", part)]
@@ -105,14 +106,14 @@ class ResponsesReply(BlockReply):
         closed = {**item, "item": self._item(block, status)}
         done = {**self._at(block), **(self._named(block) if block.kind == "call" else {}), **_done(block)}
         events = [self._event(f"{delta}.done", done)]
-        if block.kind != "call":
+        if not block.is_call:
             part = {**self._at(block), "part": _part(block, block.text)}
             events.append(self._event("response.content_part.done", part))
         return [*events, self._event("response.output_item.done", closed)]
 
     def _at(self, block: Block) -> dict[str, Any]:
         place = {"item_id": self._item_id(block), "output_index": block.index}
-        return place if block.kind == "call" else {**place, "content_index": 0}
+        return place if block.is_call else {**place, "content_index": 0}
 
     def _item_id(self, block: Block) -> str:
         own = str(self._head["id"]).removeprefix("resp_")
@@ -125,17 +126,19 @@ class ResponsesReply(BlockReply):
 
     def _item(self, block: Block, status: str) -> dict[str, Any]:
         item: dict[str, Any] = {"id": self._item_id(block), "status": status}
-        if block.kind == "call":
-            call_id = block.call_id or f"call_{block.index}"
-            arguments = "" if status == "in_progress" else _arguments(block)
-            return {"type": "function_call", **item, "call_id": call_id, **self._named(block), "arguments": arguments}
+        if block.is_call:
+            call = {"call_id": block.call_id or f"call_{block.index}", **self._named(block)}
+            begun = status == "in_progress"
+            if block.kind == "custom":
+                return {"type": "custom_tool_call", **item, **call, "input": "" if begun else block.text}
+            return {"type": "function_call", **item, **call, "arguments": "" if begun else _arguments(block)}
         parts = [] if status == "in_progress" else [_part(block, block.text)]
         if block.kind == "thought":
             return {"type": "reasoning", **item, "summary": [], "content": parts}
         return {"type": "message", **item, "role": "assistant", "content": parts}
 
     def _named(self, block: Block) -> dict[str, str]:
-        """The function that is called, as the caller declared it."""
+        """The tool that is called, as the caller declared it."""
         space = self._echo.spaces.get(block.name)
         return {"name": block.name} if space is None else {"name": space[1], "namespace": space[0]}
 
@@ -206,5 +209,7 @@ def _done(block: Block) -> dict[str, Any]:
     """What the event that ends a run of deltas says of it."""
     if block.kind == "call":
         return {"arguments": _arguments(block)}
+    if block.kind == "custom":
+        return {"input": block.text}
     done = {_PARTS[block.kind][1]: block.text}
     return {**done, "logprobs": []} if block.kind == "text" else done

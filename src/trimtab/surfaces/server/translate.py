@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from trimtab.core.errors import Code
-from trimtab.core.request import Message
+from trimtab.core.request import CALL_PARTS, Message
 from trimtab.surfaces.server.fields import InvalidError
 from trimtab.surfaces.server.openai import MOST_MESSAGES
 
@@ -78,6 +78,24 @@ def function(name: str, description: Any, parameters: Any, strict: Any, where: s
     return {"type": "function", "function": declared}
 
 
+def custom(name: str, description: Any, form: Any, where: str) -> dict[str, Any]:
+    """A tool whose input is free text, or text by a grammar, as OpenAI's chat declares it."""
+    declared: dict[str, Any] = {"name": name}
+    if description is not None:
+        declared["description"] = a_text(description, f"{where}.description")
+    if form is not None:
+        said = an_object(form, f"{where}.format")
+        kind = one_of(said.pop("type", None) or "text", f"{where}.format.type", ("text", "grammar"))
+        declared["format"] = {"type": kind}
+        if kind == "grammar":
+            declared["format"]["grammar"] = {
+                "syntax": one_of(said.pop("syntax", None) or "lark", f"{where}.format.syntax", ("lark", "regex")),
+                "definition": a_text(said.pop("definition", None), f"{where}.format.definition"),
+            }
+        nothing_left(said, f"{where}.format.")
+    return {"type": "custom", "custom": declared}
+
+
 def schema_format(schema: Any, where: str, name: Any = None, strict: Any = True, description: Any = None) -> Any:
     """`response_format` for an answer that follows this JSON schema."""
     said: dict[str, Any] = {"name": "answer" if name is None else a_name(name, f"{where}.name")}
@@ -98,10 +116,10 @@ def chosen(choice: Any, tools: list[dict[str, Any]]) -> dict[str, Any]:
     return {}
 
 
-def call(call_id: Any, name: Any, arguments: str, where: str) -> dict[str, Any]:
-    """A call that the model made earlier."""
-    made = {"name": a_name(name, f"{where}.name"), "arguments": arguments}
-    return {"id": a_name(call_id, f"{where}.id"), "type": "function", "function": made}
+def call(call_id: Any, name: Any, said: str, where: str, kind: str = "function") -> dict[str, Any]:
+    """A call that the model made earlier. `kind`: one of CALL_PARTS."""
+    made = {"name": a_name(name, f"{where}.name"), dict(CALL_PARTS)[kind]: said}
+    return {"id": a_name(call_id, f"{where}.id"), "type": kind, kind: made}
 
 
 def content(texts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

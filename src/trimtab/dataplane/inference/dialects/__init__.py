@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from trimtab.core.decision import Plan
+from trimtab.core.models import Variant
 from trimtab.core.request import Body, Message
 from trimtab.dataplane.inference import dialect
 from trimtab.dataplane.inference.dialects.anthropic import Anthropic
@@ -24,6 +25,9 @@ WIRES: Final[Mapping[str, Wire]] = {
 }
 """By `dialect`; the others are OpenAI's."""
 
+_FREE: Final = frozenset({"openai", "azure", "responses"})
+"""Those that know tools whose input is free text, and hold it to a grammar that the caller gives."""
+
 __all__ = ["WIRES", "FrameParser", "Reader", "Wire", "encode", "kind_of", "unfit"]
 
 
@@ -33,9 +37,13 @@ def encode(plan: Plan, messages: Sequence[Message], body: Body, sentences: Seque
     return dialect.encode(plan, messages, body, sentences, salt) if wire is None else wire.encode(plan, messages, body)
 
 
-def unfit(dialect: str, body: Body) -> str | None:
-    """The field of a request that this dialect has no words for, if there is one."""
-    wire = WIRES.get(dialect)
+def unfit(variant: Variant, body: Body) -> str | None:
+    """What of a request this variant's endpoint has no words for, the field first; None: it can all be said."""
+    if body.images and variant.images is None:
+        return "messages with images"
+    if variant.dialect not in _FREE and body.has_custom:
+        return "tools of type custom"
+    wire = WIRES.get(variant.dialect)
     return None if wire is None else wire.unfit(body)
 
 

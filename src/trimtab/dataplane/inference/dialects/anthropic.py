@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.core.decision import Plan
+from trimtab.core.images import Image
 from trimtab.core.request import Body, Message
 from trimtab.dataplane.inference.dialect import AttemptFailed, fault_of_event
 from trimtab.dataplane.inference.dialects import base
@@ -51,7 +52,7 @@ class Anthropic:
         own: dict[str, Any] = {
             "model": plan.variant.upstream_model,
             "max_tokens": plan.max_tokens,
-            "messages": base.alternating(base.turns(messages), _blocks),
+            "messages": base.alternating(base.turns(messages), lambda message: _blocks(message, body.images)),
             "stream": True,
         }
         if system := base.system_of(plan, messages):
@@ -172,13 +173,19 @@ def _choice(body: Body) -> dict[str, Any] | None:
     return found or None
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
-    said = base.texts(message.get("content"))
+def _blocks(message: Message, images: Mapping[str, Image]) -> list[dict[str, Any]]:
+    said = base.pieces(message, images)
     if message["role"] in ("tool", "function"):
         result = {"type": "tool_result", "tool_use_id": str(message.get("tool_call_id") or message.get("name") or "")}
-        return [{**result, "content": "\n".join(said)}]
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": text} for text in said]
+        return [{**result, "content": [_block(one) for one in said] if base.shown(said) else base.joined(said)}]
+    blocks = [_block(one) for one in said]
     blocks += [
         {"type": "tool_use", "id": call, "name": name, "input": value} for call, name, value in base.calls(message)
     ]
     return blocks
+
+
+def _block(piece: str | Image) -> dict[str, Any]:
+    if isinstance(piece, str):
+        return {"type": "text", "text": piece}
+    return {"type": "image", "source": {"type": "base64", "media_type": piece.kind, "data": piece.data}}

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import msgspec
 
 from trimtab.core.decision import Plan
-from trimtab.core.request import Body, Message
+from trimtab.core.images import PART, Image, address_of
+from trimtab.core.request import CALL_PARTS, Body, Message
 from trimtab.dataplane.inference.dialer import MalformedAnswer
 
 HARMLESS = frozenset({"user", "metadata", "store", "stream_options", "service_tier", "parallel_tool_calls"})
@@ -31,6 +32,7 @@ _NEUTRAL = {
     "modalities": (None, ["text"]),
 }
 """Values that say nothing."""
+_SAID_IN = dict(CALL_PARTS)
 
 
 class Reader(Protocol):
@@ -87,6 +89,31 @@ def texts(content: Any) -> list[str]:
         return [content] if content else []
     parts = content if isinstance(content, list) else []
     return [str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text")]
+
+
+def pieces(message: Message, images: Mapping[str, Image]) -> list[str | Image]:
+    """Texts and images of a message's content, in order; empty texts are left out."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return list(texts(content))
+    found: list[str | Image] = []
+    for part in content:
+        if isinstance(part, dict) and part.get("type") == PART:
+            shown = part[PART]
+            detail = shown.get("detail") if isinstance(shown, dict) else None
+            found.append(msgspec.structs.replace(images[address_of(part)], detail=detail))
+        else:
+            found += texts([part])
+    return found
+
+
+def joined(said: Sequence[str | Image]) -> str:
+    """The texts of a tool's result as one."""
+    return "\n".join(one for one in said if isinstance(one, str))
+
+
+def shown(said: Sequence[str | Image]) -> list[Image]:
+    return [one for one in said if isinstance(one, Image)]
 
 
 def system_of(plan: Plan, messages: Sequence[Message]) -> list[str]:
@@ -183,11 +210,13 @@ def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0) -> d
     return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
 
 
-def tool_delta(index: int, *, call: str | None = None, name: str | None = None, said: str = "") -> dict[str, Any]:
-    """A piece of a tool call; its beginning names it."""
-    function: dict[str, Any] = {"arguments": said} if name is None else {"name": name, "arguments": said}
-    told: dict[str, Any] = {"index": index, "function": function}
-    return chunk({"tool_calls": [told if name is None else {**told, "id": call, "type": "function"}]})
+def tool_delta(
+    index: int, *, call: str | None = None, name: str | None = None, said: str = "", kind: str = "function"
+) -> dict[str, Any]:
+    """A piece of a tool call; its beginning names it. `kind`: one of CALL_PARTS."""
+    part: dict[str, Any] = {_SAID_IN[kind]: said} if name is None else {"name": name, _SAID_IN[kind]: said}
+    told: dict[str, Any] = {"index": index, kind: part}
+    return chunk({"tool_calls": [told if name is None else {**told, "id": call, "type": kind}]})
 
 
 def usage_chunk(

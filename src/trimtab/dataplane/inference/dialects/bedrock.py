@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from trimtab.core.decision import Plan
+from trimtab.core.images import Image
 from trimtab.core.request import Body, Message
 from trimtab.dataplane.inference.dialect import AttemptFailed, fault_of_event
 from trimtab.dataplane.inference.dialects import base
@@ -43,7 +44,7 @@ class Bedrock:
             inference["stopSequences"] = stop
         request: dict[str, Any] = {}
         own: dict[str, Any] = {
-            "messages": base.alternating(base.turns(messages), _blocks),
+            "messages": base.alternating(base.turns(messages), lambda message: _blocks(message, body.images)),
             "inferenceConfig": {"maxTokens": plan.max_tokens},
         }
         if system := base.system_of(plan, messages):
@@ -135,11 +136,18 @@ def _choice(body: Body) -> dict[str, Any] | None:
     return {"auto": {"auto": {}}, "required": {"any": {}}}.get(choice or "")
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
-    said = base.texts(message.get("content"))
+def _blocks(message: Message, images: Mapping[str, Image]) -> list[dict[str, Any]]:
+    said = base.pieces(message, images)
     if message["role"] in ("tool", "function"):
         call = str(message.get("tool_call_id") or message.get("name") or "")
-        return [{"toolResult": {"toolUseId": call, "content": [{"text": "\n".join(said)}]}}]
-    blocks: list[dict[str, Any]] = [{"text": text} for text in said]
+        told = [{"text": base.joined(said)}, *map(_block, base.shown(said))]
+        return [{"toolResult": {"toolUseId": call, "content": told}}]
+    blocks = [_block(one) for one in said]
     used = base.calls(message)
     return blocks + [{"toolUse": {"toolUseId": call, "name": name, "input": value}} for call, name, value in used]
+
+
+def _block(piece: str | Image) -> dict[str, Any]:
+    if isinstance(piece, str):
+        return {"text": piece}
+    return {"image": {"format": piece.kind.removeprefix("image/"), "source": {"bytes": piece.data}}}

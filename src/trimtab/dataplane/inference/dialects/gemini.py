@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.core.decision import Plan
+from trimtab.core.images import Image
 from trimtab.core.request import Body, Message
 from trimtab.dataplane.inference.dialect import AttemptFailed, content_refused, failed, fault_of_event
 from trimtab.dataplane.inference.dialects import base
@@ -56,7 +57,7 @@ class Gemini:
             generation["thinkingConfig"] = {"thinkingBudget": min(BUDGETS[effort], plan.max_tokens)}
         request: dict[str, Any] = {}
         own: dict[str, Any] = {
-            "contents": _contents(base.turns(messages)),
+            "contents": _contents(base.turns(messages), body.images),
             "generationConfig": {"maxOutputTokens": plan.max_tokens},
         }
         if system := base.system_of(plan, messages):
@@ -181,17 +182,25 @@ def _calling(choice: str) -> dict[str, Any]:
     return {"mode": _MODES.get(choice, "AUTO")}
 
 
-def _contents(turns: Sequence[Message]) -> list[dict[str, Any]]:
+def _contents(turns: Sequence[Message], images: Mapping[str, Image]) -> list[dict[str, Any]]:
     """A tool's result names its function, not the call: names are taken from the calls."""
     names = {call: name for message in turns for call, name, _ in base.calls(message)}
-    return base.alternating(turns, lambda message: _parts(message, names), own="model", into="parts")
+    return base.alternating(turns, lambda message: _parts(message, names, images), own="model", into="parts")
 
 
-def _parts(message: Message, names: dict[str, str]) -> list[dict[str, Any]]:
-    said = base.texts(message.get("content"))
+def _parts(message: Message, names: dict[str, str], images: Mapping[str, Image]) -> list[dict[str, Any]]:
+    """What a tool shows stands beside its result."""
+    said = base.pieces(message, images)
     if message["role"] in ("tool", "function"):
         call = str(message.get("tool_call_id") or "")
         name = names.get(call) or str(message.get("name") or call)
-        return [{"functionResponse": {"name": name, "response": {"result": "\n".join(said)}}}]
-    parts: list[dict[str, Any]] = [{"text": text} for text in said]
+        result = {"functionResponse": {"name": name, "response": {"result": base.joined(said)}}}
+        return [result, *map(_piece, base.shown(said))]
+    parts = [_piece(one) for one in said]
     return parts + [{"functionCall": {"name": name, "args": value}} for _, name, value in base.calls(message)]
+
+
+def _piece(piece: str | Image) -> dict[str, Any]:
+    if isinstance(piece, str):
+        return {"text": piece}
+    return {"inlineData": {"mimeType": piece.kind, "data": piece.data}}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.core.decision import Plan
+from trimtab.core.images import Image
 from trimtab.core.request import Body, Message
 from trimtab.dataplane.inference.dialect import AttemptFailed, fault_of_event
 from trimtab.dataplane.inference.dialects import base
 
 _SAID = frozenset({"tools", "tool_choice", "top_p", "response_format", "reasoning_effort", "parallel_tool_calls"})
 _CHOICES = ("auto", "none", "required")
+_CALLS = {"function_call": "function", "custom_tool_call": "custom"}
+"""Types of items that are calls, with chat's types of calls."""
+_CALL_DELTAS = {
+    "response.function_call_arguments.delta": "function",
+    "response.custom_tool_call_input.delta": "custom",
+}
 
 
 class Responses:
@@ -28,7 +35,7 @@ class Responses:
         }
         own: dict[str, Any] = {
             "model": plan.variant.upstream_model,
-            "input": [item for message in base.turns(messages) for item in _items(message)],
+            "input": _input(base.turns(messages), body.images),
             "max_output_tokens": plan.max_tokens,
             "stream": True,
             "store": False,
@@ -40,12 +47,14 @@ class Responses:
         for name in ("top_p", "parallel_tool_calls"):
             if body.extra.get(name) is not None:
                 request[name] = body.extra[name]
-        if declared := base.functions(body):
-            request["tools"] = [{"strict": None, **one, "type": "function"} for one in declared]
-            if (choice := base.chosen(body)) in _CHOICES:
+        if declared := [_tool(tool) for tool in body.extra.get("tools") or ()]:
+            request["tools"] = declared
+            choice = body.extra.get("tool_choice")
+            if isinstance(choice, dict):
+                kind = choice.get("type")
+                request["tool_choice"] = {"type": kind, "name": base.part(choice, str(kind)).get("name")}
+            elif choice in _CHOICES:
                 request["tool_choice"] = choice
-            elif choice is not None:
-                request["tool_choice"] = {"type": "function", "name": choice.removeprefix("function:")}
         if body.extra.get("reasoning_effort") is not None:
             request["reasoning"] = {"effort": body.extra["reasoning_effort"]}
         if (told := body.extra.get("response_format")) is not None:
@@ -69,6 +78,7 @@ class Reader:
     def __init__(self) -> None:
         self.ended = False
         self._calls: dict[int, int] = {}
+        """By their place in the output."""
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         kind = event.get("type")
@@ -82,13 +92,13 @@ class Reader:
             return [base.chunk({"reasoning_content": event.get("delta") or ""})]
         if kind == "response.output_item.added":
             item = base.part(event, "item")
-            if item.get("type") != "function_call":
+            if (called := _CALLS.get(str(item.get("type")))) is None:
                 return []
             number = self._calls[event.get("output_index", 0)] = len(self._calls)
-            return [base.tool_delta(number, call=str(item.get("call_id")), name=str(item.get("name")))]
-        if kind == "response.function_call_arguments.delta":
-            called = self._calls.get(event.get("output_index", 0))
-            return [] if called is None else [base.tool_delta(called, said=str(event.get("delta") or ""))]
+            return [base.tool_delta(number, call=str(item.get("call_id")), name=str(item.get("name")), kind=called)]
+        if (called := _CALL_DELTAS.get(str(kind))) is not None:
+            place = self._calls.get(event.get("output_index", 0))
+            return [] if place is None else [base.tool_delta(place, said=str(event.get("delta") or ""), kind=called)]
         if kind in ("response.completed", "response.incomplete"):
             self.ended = True
             return self._ends(base.part(event, "response"))
@@ -123,18 +133,47 @@ def _told(usage: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _items(message: Message) -> list[dict[str, Any]]:
-    said = base.texts(message.get("content"))
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A declared tool. The format of one whose input is free text is flat here."""
+    if tool.get("type") != "custom":
+        return {"strict": None, **base.part(tool, "function"), "type": "function"}
+    custom = base.part(tool, "custom")
+    form = base.part(custom, "format")
+    told = {**base.part(form, "grammar"), "type": "grammar"} if form.get("type") == "grammar" else form
+    return {**custom, "type": "custom"} | ({"format": told} if told else {})
+
+
+def _input(turns: Sequence[Message], images: Mapping[str, Image]) -> list[dict[str, Any]]:
+    calls = [call for message in turns for call in message.get("tool_calls") or ()]
+    free = frozenset(str(call.get("id")) for call in calls if call.get("type") == "custom")
+    return [item for message in turns for item in _items(message, free, images)]
+
+
+def _items(message: Message, free: frozenset[str], images: Mapping[str, Image]) -> list[dict[str, Any]]:
+    """`free`: calls whose input was free text, by their ids."""
+    said = base.pieces(message, images)
     if message["role"] in ("tool", "function"):
         call = str(message.get("tool_call_id") or message.get("name") or "")
-        return [{"type": "function_call_output", "call_id": call, "output": "\n".join(said)}]
+        kind = "custom_tool_call_output" if call in free else "function_call_output"
+        output = [_part(one, "input_text") for one in said] if base.shown(said) else base.joined(said)
+        return [{"type": kind, "call_id": call, "output": output}]
     role = "assistant" if message["role"] == "assistant" else "user"
     kind = "output_text" if role == "assistant" else "input_text"
     items: list[dict[str, Any]] = []
     if said:
-        items.append({"role": role, "content": [{"type": kind, "text": text} for text in said]})
+        items.append({"role": role, "content": [_part(one, kind) for one in said]})
     for call in message.get("tool_calls") or ():
+        if (custom := call.get("custom")) is not None:
+            told = {"call_id": call.get("id"), "name": custom.get("name"), "input": custom.get("input") or ""}
+            items.append({"type": "custom_tool_call", **told})
+            continue
         function = call.get("function") or {}
         told = {"call_id": call.get("id"), "name": function.get("name"), "arguments": function.get("arguments") or "{}"}
         items.append({"type": "function_call", **told})
     return items
+
+
+def _part(piece: str | Image, kind: str) -> dict[str, Any]:
+    if isinstance(piece, str):
+        return {"type": kind, "text": piece}
+    return {"type": "input_image", "image_url": piece.address, "detail": piece.detail or "auto"}
