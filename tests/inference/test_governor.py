@@ -100,13 +100,41 @@ def test_a_change_is_found() -> None:
 def test_more_requests_than_where_it_lost_do_not_try_it_often() -> None:
     """A gain does not grow with the number of requests that run: neighbours are believed until more is known."""
     governor = Governor()
-    play(governor, 100, noisy(1, 2000, 1500), running=4)
-    seen = play(governor, 16, noisy(2, 2000, 1500), running=40)
-    assert (seen["neighbour"], seen["on"]) == (14, 2)
+    play(governor, 800, noisy(1, 2000, 1500), running=4)
+    seen = play(governor, 8 * 41, noisy(2, 2000, 1500), running=40)
+    assert (seen["neighbour"], seen["on"]) == (7 * 41, 41)
     seen = play(governor, 16, noisy(3, 1000, 2000), running=0)
     assert seen["neighbour"] == 0
-    play(governor, 100, noisy(4, 1000, 2000), running=2)
-    assert play(governor, 8, noisy(5, 1000, 2000), running=1)["neighbour"] == 7
+    play(governor, 400, noisy(4, 1000, 2000), running=2)
+    assert play(governor, 16, noisy(5, 1000, 2000), running=1)["neighbour"] == 14
+
+
+def test_nobody_seems_fast_for_being_alone() -> None:
+    """Eight run on two replicas; who tries the setting finds nobody there, and takes less time for that alone. Nothing
+    is learned of it for those who run together."""
+    governor, random = Governor(), seeded(11).random
+    seen: Counter[str] = Counter()
+    for _ in range(30 * 8 * 8):
+        chosen = governor.choose("small", FAST, "shop", 7, replicas=2)
+        assert chosen is not None
+        on = chosen.setting is not None
+        seen[chosen.why] += 1
+        seen["on"] += on
+        ms = (700 if on else 1500) * (0.7 + 0.6 * random())
+        governor.observe("small", FAST, "shop", 0 if on else 3, chosen.setting, ms=ms, tokens=100)
+    assert (seen["measured"], seen["on"]) == (0, 30 * 8)
+
+
+@pytest.mark.parametrize(("running", "share"), [(0, 2), (1, 8), (9, 8)])
+def test_those_who_try_it_do_so_one_after_the_other(running: int, share: int) -> None:
+    """As many as run; where nothing is known half of the requests that run alone, and an eighth of others."""
+    governor, turns = Governor(), []
+    for _ in range(4 * share * (running + 1)):
+        chosen = governor.choose("small", FAST, "shop", running)
+        assert chosen is not None
+        turns.append(chosen.setting is not None)
+    at_once = running + 1
+    assert turns == 4 * ([False] * (share - 1) * at_once + [True] * at_once)
 
 
 def test_too_much_in_vain_is_off_however_fast() -> None:

@@ -40,7 +40,7 @@ def _chosen(run: Run, bound: Bound, plan: Plan) -> Plan | None:
     gates = {name: plane.gates.of(setting_model(model, name)) for name in settings}
     own = plane.gates.of(model)
     running = sum(gate.view().running for gate in (own, *gates.values()) if gate is not None)
-    chosen = plane.governor.choose(model, settings, bound.tenant.id, running)
+    chosen = plane.governor.choose(model, settings, bound.tenant.id, running, plane.fleet.count(model))
     if chosen is None:
         return None
     record, told = run.record, chosen.certificate
@@ -78,7 +78,9 @@ def learn(run: Run) -> None:
     """What a whole answer took for each of its tokens. One that was cut, that another had begun, or that has several
     choices says nothing."""
     row, plan, record, bound = run.record.setting, run.plan, run.record, run.bound
-    if row is None or plan is None or bound is None or own_model(plan.variant.model) != row.model:
+    if row is None or plan is None or bound is None or run.answering is None:
+        return
+    if own_model(plan.variant.model) != row.model:
         return
     if record.code is not None or run.cut or run.before is not None or plan.choices > 1:
         return
@@ -89,7 +91,7 @@ def learn(run: Run) -> None:
         row.model,
         run.configuration.catalogue.models[row.model].settings,
         bound.tenant.id,
-        row.running,
+        run.answering.beside,
         row.by,
         ms=record.e2e_ms - last.start_ms,
         tokens=completion,

@@ -3,13 +3,17 @@
 Speculative decoding halves the time of an answer whose text repeats what came before it, and costs time where it does
 not, or where the machine is busy with other sequences anyhow (2 to 3 times as fast at batch 1, 1.38 at 64; slower than
 without it beyond that: vllm-project/vllm#4565). So nobody can say in general; it is measured for each tenant, by how
-many requests run (powers of two), as the time that an answer took for each of its tokens, from when it was sent.
+many requests run beside it on the same replica (powers of two), as the time that an answer took for each of its tokens,
+from when it was sent. On the replica, since engines of a setting that few requests get have nearly nothing to do, and
+would seem fast for that alone.
 
 A setting is compared with the model's own endpoints by two bets (`stats.Worse`): that it is faster, that it is slower.
 Whichever wins decides, with its certificate, and both begin anew, so that a change of traffic is found. Until then the
 tenant goes by what was decided before a restart, by what holds for all tenants together, or by the neighbouring numbers
-of requests (a gain does not grow with them), else requests alternate. A few go the other way for ever (`EVERY`), else
-nothing would be learned any more.
+of requests (a gain does not grow with them), else requests that run alone alternate, and of others a few try the
+setting (`UNKNOWN`): there it seldom gains. A few go the other way for ever (`EVERY`), else nothing would be learned any
+more. They go one after the other, as many as run, so that what they meet on their replicas is what the rest meets on
+its own.
 """
 
 from __future__ import annotations
@@ -30,8 +34,12 @@ ALPHA: Final = 0.05
 """Probability that one decision is wrong."""
 EVERY: Final = {True: 16, False: 32}
 """One of so many requests goes the other way, where the setting was found faster, and slower."""
-BORROWED, DOUBTED, WASTEFUL = 8, 2, 64
-"""The same where others' measurements decide, where nothing does, and where it proposed too much in vain."""
+BORROWED, WASTEFUL = 8, 64
+"""The same where others' measurements decide, and where it proposed too much in vain."""
+UNKNOWN: Final = {True: 2, False: 8}
+"""The same where nothing decides: for requests that run alone, and for others."""
+MOST_AT_ONCE: Final = 64
+"""Requests one after the other that go the other way."""
 WEIGHT: Final = 0.05
 """Of the newest answer, in means."""
 LEAST_TOKENS: Final = 8
@@ -42,6 +50,8 @@ ALL: Final = ""
 """In a tenant's place: all of them."""
 
 
+_Key = tuple[str, str, str, int]
+"""Model, setting, tenant, and the power of two of those beside it."""
 _Known = tuple[bool | None, Why]
 """Whether a setting is faster, None where nobody knows, and what says so."""
 
@@ -51,8 +61,6 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
     setting: str | None
     why: Why
-    running: int
-    """Requests of the model that ran, whatever their setting."""
     about: str
     """The setting that `gain` and `certificate` are about."""
     gain: float | None
@@ -64,7 +72,7 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 class Gain(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided of a setting, as another process may go on with it: without the evidence, which was its own.
 
-    `tenant` empty: all of them; `at`: the power of two of the requests that run.
+    `tenant` empty: all of them; `at`: the power of two of the requests that run beside one on its replica.
     """
 
     model: str
@@ -119,22 +127,27 @@ class Governor:
     """Of all models. Nothing is known of a setting at the start."""
 
     def __init__(self) -> None:
-        self._cells: OrderedDict[tuple[str, str, str, int], _Cell] = OrderedDict()
+        self._cells: OrderedDict[_Key, _Cell] = OrderedDict()
         self._wasted: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Governor of {len(self._cells)} cells>"
 
-    def choose(self, model: str, settings: Mapping[str, Setting], tenant: str, running: int) -> Chosen | None:
-        """For one more request while so many run; None: no setting is for this tenant. Of several that are faster it is
-        the one that gains most, and one that is to be tried goes before."""
+    def choose(
+        self, model: str, settings: Mapping[str, Setting], tenant: str, running: int, replicas: int = 1
+    ) -> Chosen | None:
+        """For one more request while so many of the model run, which has so many `replicas` of its own; None: no
+        setting is for this tenant. Of several that are faster it is the one that gains most, and one that is to be
+        tried goes before."""
         own = {name: one for name, one in settings.items() if one.tenants is None or tenant in one.tenants}
         if not own:
             return None
-        known = {name: self._standing(model, name, tenant, running) for name in own}
-        doubted = BORROWED if any(standing for standing, _ in known.values()) else DOUBTED
+        beside = running // max(1, replicas)
+        known = {name: self._standing(model, name, tenant, beside) for name in own}
+        doubted = BORROWED if any(standing for standing, _ in known.values()) else UNKNOWN[not beside]
         found = {
-            name: self._judged(model, name, terms, tenant, running, known[name], doubted) for name, terms in own.items()
+            name: self._judged((model, name, tenant, _bin(beside)), terms, running, known[name], doubted)
+            for name, terms in own.items()
         }
         for name, one in found.items():
             if one.setting is not None and not known[name][0]:
@@ -147,15 +160,15 @@ class Governor:
         model: str,
         settings: Mapping[str, Setting],
         tenant: str,
-        running: int,
+        beside: int,
         setting: str | None,
         *,
         ms: float,
         tokens: int,
         wasted: int | None = None,
     ) -> None:
-        """An answer of so many tokens took `ms` from when it was sent, on `setting`. `wasted`: tokens proposed in vain;
-        None: the engine did not tell. What says little is passed over."""
+        """An answer of so many tokens took `ms` from when it was sent, on `setting`, to a replica where so many others
+        ran. `wasted`: tokens proposed in vain; None: the engine did not tell. What says little is passed over."""
         if setting is not None and wasted is not None and tokens:
             for whose in (tenant, ALL):
                 self._waste((model, setting, whose), wasted / tokens)
@@ -164,7 +177,7 @@ class Governor:
         octave = log2(ms / tokens)
         for name in settings if setting is None else (setting,):
             for whose in (tenant, ALL):
-                self._cell(model, name, whose, _bin(running)).observe(setting is not None, octave)
+                self._cell((model, name, whose, _bin(beside))).observe(setting is not None, octave)
 
     def told(self, model: str, setting: str, wasted: float) -> None:
         """An engine has told of all its answers since the last time: tokens proposed in vain for each one written."""
@@ -189,7 +202,7 @@ class Governor:
         """Go by what was decided before, where nothing has been decided here. It is put to the test as often as what
         holds for others."""
         for one in gains:
-            cell = self._cell(one.model, one.setting, one.tenant, one.at)
+            cell = self._cell((one.model, one.setting, one.tenant, one.at))
             if cell.standing is None:
                 cell.standing, cell.remembered = one.faster, one
 
@@ -198,44 +211,42 @@ class Governor:
         own = self._wasted.get((model, setting, tenant))
         return own if own is not None else self._wasted.get((model, setting, ALL))
 
-    def _judged(
-        self, model: str, name: str, terms: Setting, tenant: str, running: int, known: _Known, doubted: int
-    ) -> Chosen:
+    def _judged(self, key: _Key, terms: Setting, running: int, known: _Known, doubted: int) -> Chosen:
         """This setting, or the model's own endpoints beside it."""
-        own = self._cell(model, name, tenant, _bin(running))
+        own, (model, name, tenant, _) = self._cell(key), key
         standing, why = known
         every = doubted if standing is None else EVERY[standing] if why == "measured" else BORROWED
         wasted = self.wasted(model, name, tenant) if terms.speculative else None
         if terms.most_running is not None and running >= terms.most_running:
-            return Chosen(setting=None, why="batch", running=running, about=name, gain=own.gain, certificate=None)
+            return Chosen(setting=None, why="batch", about=name, gain=own.gain, certificate=None)
         if wasted is not None and wasted > terms.overhead:
             standing, why, every = False, "overhead", WASTEFUL
+        at_once = min(running + 1, MOST_AT_ONCE)
+        flipped = own.turns % (every * at_once) >= (every - 1) * at_once
         own.turns += 1
-        flipped = own.turns % every == 0
         on = bool(standing) != flipped
         if flipped or standing is None:
             why = "exploring"
         certificate = own.certificate if why == "measured" else None
         setting = name if on else None
-        return Chosen(setting=setting, why=why, running=running, about=name, gain=own.gain, certificate=certificate)
+        return Chosen(setting=setting, why=why, about=name, gain=own.gain, certificate=certificate)
 
-    def _standing(self, model: str, name: str, tenant: str, running: int) -> _Known:
+    def _standing(self, model: str, name: str, tenant: str, beside: int) -> _Known:
         """What is known of the gain: the tenant's own, everybody's, or that of other numbers of requests."""
-        at = _bin(running)
+        at = _bin(beside)
         own: Why = "measured"
         everybody: Why = "measured for all"
         for whose, why in ((tenant, own), (ALL, everybody)):
             found = self._cells.get((model, name, whose, at))
             if found is not None and found.standing is not None:
                 return found.standing, why if found.remembered is None else "remembered"
-        for number in range(_bin(MOST_RUNNING) + 1):
+        for number in range(_bin(MOST_BESIDE) + 1):
             found = self._cells.get((model, name, ALL, number))
             if found is not None and found.standing is (number > at):
                 return found.standing, "neighbour"
         return None, "exploring"
 
-    def _cell(self, model: str, name: str, tenant: str, at: int) -> _Cell:
-        key = (model, name, tenant, at)
+    def _cell(self, key: _Key) -> _Cell:
         found = self._cells.get(key)
         if found is None:
             found = self._cells[key] = _Cell()
@@ -251,9 +262,9 @@ class Governor:
             self._wasted.popitem(last=False)
 
 
-MOST_RUNNING: Final = 4096
+MOST_BESIDE: Final = 4096
 
 
-def _bin(running: int) -> int:
+def _bin(beside: int) -> int:
     """0 alone, 1 beside one, 2 beside two or three, 3 beside four to seven, ..."""
-    return min(running, MOST_RUNNING).bit_length()
+    return min(beside, MOST_BESIDE).bit_length()
