@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
 import http.client
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,10 +21,11 @@ from ruamel.yaml import YAML
 from benchmarks.faults import provider as faulty
 from benchmarks.faults import workspace
 from benchmarks.faults.client import Saw, call
+from benchmarks.faults.hangups import hang_ups
 from benchmarks.faults.scenarios import SCENARIOS, Verdict, play
 from benchmarks.gateway_overhead import processes
 from benchmarks.gateway_overhead.native import CannotRunError
-from benchmarks.tables import table
+from benchmarks.tables import claim, tell
 
 TRIMTAB = Path(sys.executable).with_name("trimtab")
 BEST = {"pass": 11, "fail": 3}
@@ -69,6 +67,10 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 chosen = [one for one in SCENARIOS if not given.only or one.id in given.only]
                 found[channel] = [await play(one, ask, provider) for one in chosen]
             await client.close()
+            if not given.only:
+                found["hang-ups"] = await hang_ups(
+                    port, key, provider, 40 if given.quick else 200, folder / "ws/var/records"
+                )
     return found
 
 
@@ -146,16 +148,12 @@ def words(verdicts: Sequence[Verdict]) -> dict[str, int]:
 def claims(counts: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
     """`baseline`: the best gateway of the card."""
     found = []
-    for channel, (claim, target) in CLAIMS.items():
+    for channel, (what, target) in CLAIMS.items():
         ours = counts[channel]["pass"]
-        found.append(_claim(claim, ours, BEST["pass"], target, ours >= target and not counts[channel]["fail"]))
+        met = ours >= target and not counts[channel]["fail"]
+        found.append(claim(what, ours, BEST["pass"], f">= {target}", met))
     failed = sum(one["fail"] for one in counts.values())
-    return [*found, _claim("failed, both ways together", failed, BEST["fail"], 0, not failed)]
-
-
-def _claim(claim: str, ours: int, baseline: int, target: int, met: bool) -> dict[str, Any]:
-    ratio = round(ours / baseline, 2)
-    return {"claim": claim, "ours": ours, "baseline": baseline, "ratio": ratio, "target": target, "met": met}
+    return [*found, claim("failed, both ways together", failed, BEST["fail"], "0", not failed)]
 
 
 def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -181,8 +179,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.data:
         parser.error("--data: this benchmark reads no data")
     processes.end_on_signals()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
     try:
         with tempfile.TemporaryDirectory(prefix="tt-faults-") as temporary:
             if given.harness is not None:
@@ -198,17 +194,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 found = asyncio.run(measure(given, Path(temporary)))
                 counts = {channel: words(found[channel]) for channel in CLAIMS}
-                tables = {"saw": found["saw"], "scenarios": rows(found)}
+                tables = {"saw": found["saw"], "scenarios": rows(found), **found.get("hang-ups", {})}
     except (CannotRunError, subprocess.CalledProcessError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 2
+    tables["counts"] = [{"way": channel, **counts[channel]} for channel in CLAIMS]
     tables["claims"] = claims(counts)
-    if given.json:
-        print(json.dumps({"date": date, "machine": machine, "quick": given.quick, "counts": counts, **tables}))
-        return 0
-    print(f"{date}, {machine}")
-    for one in tables.values():
-        print("", table(one), sep="\n")
+    tell(tables, quick=given.quick, as_json=given.json)
     return 0
 
 

@@ -22,6 +22,8 @@ ANSWER = (
     "for no more than that is worth a place between those who ask and who answer"
 )
 WORDS = ANSWER.split()
+TALKS = "talks"
+"""The model that never ends."""
 _EVENTS = "text/event-stream"
 
 
@@ -50,18 +52,34 @@ class Asked:
     prefill: bool
 
 
+@dataclass(frozen=True)
+class Left:
+    """A caller who went: when (s, monotonic), and how many words it had been written."""
+
+    at: float
+    words: int
+
+
 @dataclass
 class Provider:
     """Listens on `port` of this machine."""
 
     times: Times
     port: int = 0
+    left: dict[str, Left] = field(default_factory=dict)
+    """Callers of `talks`, by the last word of their prompts."""
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
     asked: dict[str, list[Asked]] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
     _server: asyncio.Server | None = None
 
     def reset(self) -> None:
         self.asked, self.since = {}, time.monotonic()
+
+    async def left_by(self, name: str) -> None:
+        """Returns once this caller has gone."""
+        async with self.news:
+            await self.news.wait_for(lambda: name in self.left)
 
     async def __aenter__(self) -> Provider:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -90,6 +108,12 @@ class Provider:
         if "noprefill" in reply.model and reply.prefilled:
             await reply.error(400, "this model takes no assistant message as the last one", "invalid_prefill")
             return True
+        if reply.model == TALKS:
+            words = await reply.talk()
+            async with self.news:
+                self.left[reply.name] = Left(time.monotonic(), words)
+                self.news.notify_all()
+            return False
         return await FAULTS[reply.model.removesuffix("-alone")](reply)
 
 
@@ -102,6 +126,7 @@ class Reply:
         self.stream = bool(body.get("stream"))
         last = body["messages"][-1]
         self.prefilled = last["role"] == "assistant"
+        self.name = str(last["content"]).split()[-1] if last["content"] else ""
         text = last["content"] if self.prefilled else ""
         self.begun = len(text.split()) if text and ANSWER.startswith(text.strip()) else 0
         self.attempt, self.at = 1, 0.0
@@ -159,6 +184,19 @@ class Reply:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reader.read(1), seconds)
         return False
+
+    async def talk(self) -> int:
+        """Write for as long as somebody listens; how many words that were."""
+        await self.begin()
+        gone = asyncio.ensure_future(self._reader.read(1))
+        words = 0
+        with contextlib.suppress(OSError):
+            while not gone.done():
+                await self.delta({"content": f" {WORDS[words % len(WORDS)]}"})
+                words += 1
+                await asyncio.wait([gone], timeout=self.times.token)
+        gone.cancel()
+        return words
 
 
 Fault = Callable[[Reply], Awaitable[bool]]

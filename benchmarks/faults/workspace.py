@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.provider import FAULTS
+from benchmarks.faults.provider import FAULTS, TALKS
 from benchmarks.gateway_overhead.workspace import call
 
 TENANT = "faults"
@@ -57,6 +57,7 @@ def models(url: str, eject_s: float, names: Mapping[str, Any] = FAULTS) -> dict[
         found[f"m-{name}{ALONE}"] = {**own, "upstream_name": name + ALONE}
         stand_in = {} if name.startswith("fb-ok") else {"fallbacks": [f"m-{fallback_of(name)}"]}
         found[f"m-{name}"] = {**own, "upstream_name": name, **stand_in}
+    found[f"m-{TALKS}"] = {"endpoint": url, "private": True, "tier": "L", "context": 100_000, "upstream_name": TALKS}
     return {
         "models": found,
         "variants": {name.removeprefix("m-"): {"model": name, "max_tokens": 400} for name in found},
