@@ -187,6 +187,19 @@ CUSTOM = Says(
     usage(60, 31),
 )
 """A tool whose input is free text, in a namespace, then a function."""
+_SEARCH = '{"query": "calendar", "limit": 3}'
+SEARCHED = Says(
+    (message(None, "tool_calls", tool_calls=[_call(1, "tool_search", _SEARCH)]),),
+    (
+        first(content=None),
+        delta(tool_calls=[{"index": 0, **_call(1, "tool_search", "")}]),
+        _piece(0, _SEARCH[:9]),
+        _piece(0, _SEARCH[9:]),
+        last("tool_calls"),
+    ),
+    usage(60, 31),
+)
+"""It asks its caller for more tools."""
 ONE_TOOL = Says(
     (message(None, "stop", tool_calls=[_call(7, "weather", _WEATHER)]),),
     (first(content=None, tool_calls=[{"index": 0, **_call(7, "weather", "")}]), _piece(0, _WEATHER), last("stop")),

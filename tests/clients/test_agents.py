@@ -21,6 +21,8 @@ from trimtab.controlplane.records import rows
 
 BIN = Path(__file__).parent / "agents" / "node_modules" / ".bin"
 WORD = "trimtab-was-here"
+OPENAIS = "gpt-5.5"
+"""A model that Codex knows."""
 
 pytestmark = [
     pytest.mark.clients,
@@ -29,24 +31,28 @@ pytestmark = [
 ]
 
 
-def called(name: str, arguments: str) -> Iterable[Step]:
+PATCH = f"*** Begin Patch\n*** Add File: made.txt\n+{WORD}\n*** End Patch\n"
+
+
+def called(kind: str, **words: str) -> Iterable[Step]:
     """An answer that calls a tool."""
     head, role, *end = stream([], finish="tool_calls")
-    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
-    return [head, role, chunk({"tool_calls": [call]}), *end]
+    return [head, role, chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": kind, kind: words}]}), *end]
 
 
 def script(seen: Seen) -> Iterable[Step]:
     """Look at the folder with the tool that there is; then say what was found. Questions beside it (a title) end."""
     body = seen.json
-    names = {tool["function"]["name"] for tool in body.get("tools", ())}
+    names = {tool[tool["type"]]["name"] for tool in body.get("tools", ())}
     told = [one for one in body["messages"] if one["role"] == "tool"]
     if told:
         return stream([f"It says: {WORD if WORD in str(told) else told}"])
     if "Bash" in names:
-        return called("Bash", '{"command": "cat note.txt", "description": "Read the note"}')
+        return called("function", name="Bash", arguments='{"command": "cat note.txt", "description": "Read the note"}')
+    if "apply_patch" in names:
+        return called("custom", name="apply_patch", input=PATCH)
     if "exec_command" in names:
-        return called("exec_command", '{"cmd": "cat note.txt"}')
+        return called("function", name="exec_command", arguments='{"cmd": "cat note.txt"}')
     return stream(["A title"])
 
 
@@ -59,7 +65,11 @@ def patient(documents: dict[str, str]) -> None:
         ('usd: "10"', 'usd: "1000"'),
     ):
         replaced("tenants/shop.yaml", old, new)(documents)
-    for old, new in (("context: 8192", "context: 200000"), ("max_tokens: 200", "max_tokens: 32000")):
+    for old, new in (
+        ("aliases: {", f"aliases: {{{OPENAIS}: auto, "),
+        ("context: 8192", "context: 200000"),
+        ("max_tokens: 200", "max_tokens: 32000"),
+    ):
         replaced("models.yaml", old, new)(documents)
 
 
@@ -114,12 +124,12 @@ def test_claude_code(server: Live, tmp_path: Path) -> None:
     assert set(found) == {200}
 
 
-def test_codex(server: Live, tmp_path: Path) -> None:
-    """The same; its tools come in namespaces, too."""
-    settings = tmp_path / ".codex" / "config.toml"
+def codex(server: Live, home: Path, model: str) -> str:
+    """What it said of the note, as its documents have it set up."""
+    settings = home / ".codex" / "config.toml"
     settings.parent.mkdir()
     settings.write_text(f"""
-model = "auto"
+model = "{model}"
 model_provider = "trimtab"
 web_search = "disabled"
 [model_providers.trimtab]
@@ -129,10 +139,21 @@ env_key = "TRIMTAB_KEY"
 wire_api = "responses"
 """)
     command: list[str | Path] = [BIN / "codex", "exec", "--skip-git-repo-check"]
-    said = ran(
-        tmp_path,
-        [*command, "--dangerously-bypass-approvals-and-sandbox", "What does the note say?"],
-        TRIMTAB_KEY=KEY,
+    return ran(
+        home, [*command, "--dangerously-bypass-approvals-and-sandbox", "What does the note say?"], TRIMTAB_KEY=KEY
     )
-    assert f"It says: {WORD}" in said
+
+
+def test_codex(server: Live, tmp_path: Path) -> None:
+    """The same; its tools come in namespaces, too."""
+    assert f"It says: {WORD}" in codex(server, tmp_path, "auto")
     assert answered(server, "/v1/responses") == [200, 200]
+
+
+def test_codex_with_a_model_of_openais(server: Live, tmp_path: Path) -> None:
+    """What it knows of such a model makes it declare a tool of free text for patches, and a search for tools: the patch
+    is applied as the model wrote it."""
+    before = len(answered(server, "/v1/responses"))
+    codex(server, tmp_path, OPENAIS)
+    assert (tmp_path / "work" / "made.txt").read_text() == f"{WORD}\n"
+    assert answered(server, "/v1/responses")[before:] == [200, 200]

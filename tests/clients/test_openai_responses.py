@@ -182,6 +182,41 @@ def test_tools_of_free_text(stage: Stage, streamed: bool) -> None:
     assert asked["tool_choice"] == {"type": "custom", "custom": {"name": "note"}}
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_search_for_tools_that_the_caller_runs(stage: Stage, streamed: bool) -> None:
+    """As Codex has it: the model asks for tools and is told what there is; what was found may then be called."""
+    parameters = {"type": "object", "properties": {"query": {"type": "string"}}}
+    search = {"type": "tool_search", "execution": "client", "description": "Finds.", "parameters": parameters}
+    tools: list[Any] = [*TOOLS, search]
+    stage.plays(scripts.SEARCHED)
+    with client(stage) as ours:
+        if streamed:
+            with ours.responses.stream(**ASKED, tools=tools) as stream:
+                kinds = [one.type for one in stream if "tool" in one.type or "item" in one.type]
+                response: Any = stream.get_final_response()
+            assert kinds == ["response.output_item.added", "response.output_item.done"]
+        else:
+            response = ours.responses.create(**ASKED, tools=tools)
+        (asked,) = response.output
+        assert (asked.type, asked.execution, asked.call_id) == ("tool_search_call", "client", "call_1")
+        assert asked.arguments == {"query": "calendar", "limit": 3}
+        declared = stage.upstream.requests[-1].json["tools"][2]
+        assert declared["function"] == {"name": "tool_search", "description": "Finds.", "parameters": parameters}
+        own = {"type": "function", "name": "close", "description": "Closes.", "defer_loading": True}
+        found = {"type": "namespace", "name": "fleet", "description": "Of agents.", "tools": [own, own | {"name": "x"}]}
+        output = {"type": "tool_search_output", "call_id": "call_1", "execution": "client", "tools": [found]}
+        turns: list[Any] = [{"role": "user", "content": "Hello"}, asked.to_dict(), output]
+        stage.plays(scripts.SPACED)
+        (call,) = ours.responses.create(model="auto", input=turns, tools=tools).output
+        assert (call.type, call.namespace, call.name) == ("function_call", "fleet", "close")
+    body = stage.upstream.requests[-1].json
+    *_, assistant, result = body["messages"]
+    assert assistant["tool_calls"][0]["function"]["name"] == "tool_search"
+    assert result["tool_call_id"] == "call_1"
+    assert "fleet__close" in result["content"]
+    assert [one["function"]["name"] for one in body["tools"][2:]] == ["tool_search", "fleet__close", "fleet__x"]
+
+
 def test_reasoning_comes_in_clear_and_may_be_sent_back(stage: Stage) -> None:
     """An item of its own before the message."""
     stage.plays(scripts.UNKNOWN)

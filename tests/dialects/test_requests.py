@@ -73,6 +73,7 @@ RESPONSES: dict[str, tuple[dict[str, Any], str, str]] = {
         "tools[0].format.definition",
     ),
     "a deferred custom tool": ({"tools": [{**CUSTOM, "defer_loading": True}]}, "unsupported", "tools[0].defer_loading"),
+    "a search that nobody runs": ({"tools": [{"type": "tool_search"}]}, "unsupported", "tools[0].execution"),
     "one name for two tools": ({"tools": [CUSTOM, {**FUNCTION, "name": "patch"}]}, "invalid_request", "tools"),
     "allowed tools": (
         {"tools": [FUNCTION], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},

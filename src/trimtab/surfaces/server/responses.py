@@ -1,8 +1,7 @@
 """OpenAI's responses dialect on our side of the wire: a body in. What goes out is in `responses_out`.
 
     instructions, input     chat messages: calls join the assistant's turn, their outputs are messages of their own
-    tools, tool_choice      functions and tools of free text, those of a namespace by both names; tools that a provider
-                            runs are refused
+    tools, tool_choice      `responses_tools`
     text, reasoning         `response_format`, `verbosity`, `reasoning_effort`
     max_output_tokens       `max_completion_tokens`
 
@@ -13,7 +12,6 @@ nothing was stored stands in the answer. Passed over: hints to a cache, earlier 
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -23,6 +21,7 @@ from trimtab.core.images import PART
 from trimtab.core.request import CALL_PARTS, Body, Message
 from trimtab.surfaces.server import fields, translate
 from trimtab.surfaces.server.fields import InvalidError
+from trimtab.surfaces.server.responses_tools import SEARCH, Tools, chosen, executed_here, known_as
 from trimtab.surfaces.server.translate import unsupported
 
 _HARMLESS = frozenset(
@@ -55,9 +54,8 @@ _ECHOED = (
 _ITEM_HARMLESS = frozenset({"id", "status", "phase"})
 _CALLS = {"function_call": CALL_PARTS[0], "custom_tool_call": CALL_PARTS[1]}
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_LONGEST = 64
-"""Characters of a tool's name."""
 _TEXTS = frozenset({"input_text", "output_text", "text"})
+_encode = msgspec.json.Encoder().encode
 _INCLUDED = frozenset({"reasoning.encrypted_content"})
 """May be asked for: reasoning comes in clear, so there is nothing encrypted to include."""
 
@@ -66,8 +64,7 @@ class Echo(msgspec.Struct):
     """What an answer repeats of its request, field by field as it was sent."""
 
     said: dict[str, Any] = msgspec.field(default_factory=dict)
-    spaces: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
-    """Namespace and name of tools, by what the model knows them as."""
+    tools: Tools = msgspec.field(default_factory=Tools)
 
 
 def parse(data: bytes, echo: Echo | None = None) -> Body | Refusal:
@@ -78,18 +75,18 @@ def parse(data: bytes, echo: Echo | None = None) -> Body | Refusal:
 def _body(raw: dict[str, Any], size: int, echo: Echo) -> Body:
     asked = fields.terms(raw)
     echo.said = {name: raw[name] for name in _ECHOED if raw.get(name) is not None}
-    messages = _input(raw.pop("input", None))
+    messages = _input(raw.pop("input", None), echo.tools)
     if (instructions := fields.text(raw.pop("instructions", None), "instructions", 1 << 31)) is not None:
         messages.insert(0, {"role": "system", "content": instructions})
     extra: dict[str, Any] = {}
     if (top_p := fields.number(raw.pop("top_p", None), "top_p", 0, 1)) is not None:
         extra["top_p"] = top_p
     parallel = raw.pop("parallel_tool_calls", None)
-    if tools := _tools(raw.pop("tools", None), echo.spaces):
+    if tools := echo.tools.declared(raw.pop("tools", None)):
         extra["tools"] = tools
         if parallel is not None:
             extra["parallel_tool_calls"] = fields.flag(parallel, "parallel_tool_calls")
-    extra |= translate.chosen(_tool_choice(raw.pop("tool_choice", None)), tools)
+    extra |= translate.chosen(chosen(raw.pop("tool_choice", None)), tools)
     extra |= _text(raw.pop("text", None))
     extra |= _reasoning(raw.pop("reasoning", None))
     stream = fields.flag(raw.pop("stream", None), "stream")
@@ -139,7 +136,7 @@ def _refused(raw: dict[str, Any]) -> None:
 # --- input ----------------------------------------------------------------------------------------------------------
 
 
-def _input(value: Any) -> list[Message]:
+def _input(value: Any, tools: Tools) -> list[Message]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     found: list[Message] = []
@@ -153,6 +150,10 @@ def _input(value: Any) -> list[Message]:
             found.append(_call(item, kind, where))
         elif kind in _OUTPUTS:
             found.append(_output(item, where))
+        elif kind == "tool_search_call":
+            found.append(_search(item, where))
+        elif kind == "tool_search_output":
+            found.append(_found(item, tools, where))
         elif kind != "reasoning":  # earlier reasoning is passed over
             raise unsupported(where, f"is an item of type {str(kind)[:64]!r}, which is not supported")
     if not found:
@@ -174,10 +175,28 @@ def _message(item: dict[str, Any], where: str) -> Message:
 def _call(item: dict[str, Any], item_kind: str, where: str) -> Message:
     kind, field = _CALLS[item_kind]
     said = translate.a_text(item.pop(field, None), f"{where}.{field}")
-    name = _known_as(item, where)
+    name = known_as(item, where)
     call = translate.call(item.pop("call_id", None), name, said, where, kind)
     translate.nothing_left(item, f"{where}.", _ITEM_HARMLESS)
     return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _search(item: dict[str, Any], where: str) -> Message:
+    """A search for tools, which is a function of the caller's to the model."""
+    arguments = _encode(translate.an_object(item.pop("arguments", None) or {}, f"{where}.arguments")).decode()
+    call = translate.call(item.pop("call_id", None), SEARCH, arguments, where)
+    executed_here(item.pop("execution", None), where)
+    translate.nothing_left(item, f"{where}.", _ITEM_HARMLESS)
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _found(item: dict[str, Any], tools: Tools, where: str) -> Message:
+    """What it found: the model may call these from now on, and is told what they are."""
+    call_id = translate.a_name(item.pop("call_id", None), f"{where}.call_id")
+    executed_here(item.pop("execution", None), where)
+    told = tools.loaded(item.pop("tools", None), f"{where}.tools")
+    translate.nothing_left(item, f"{where}.", _ITEM_HARMLESS)
+    return {"role": "tool", "tool_call_id": call_id, "content": told}
 
 
 def _output(item: dict[str, Any], where: str) -> Message:
@@ -219,80 +238,6 @@ def _only_text(parts: list[dict[str, Any]], where: str) -> str:
 
 
 # --- options --------------------------------------------------------------------------------------------------------
-
-
-def _tools(value: Any, spaces: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
-    """Tools as chat declares them. `spaces` is told of those that are in a namespace."""
-    if value is None:
-        return []
-    found: list[dict[str, Any]] = []
-    for index, given in enumerate(translate.a_list(value, "tools", 1024)):
-        where = f"tools[{index}]"
-        tool = translate.an_object(given, where)
-        if tool.get("type") != "namespace":
-            found.append(_tool(tool, where))
-            continue
-        space = translate.a_name(tool.get("name"), f"{where}.name")
-        for number, own in enumerate(translate.a_list(tool.get("tools"), f"{where}.tools", 1024)):
-            at = f"{where}.tools[{number}]"
-            made = _tool(translate.an_object(own, at), at)
-            name = made[made["type"]]["name"]
-            flat = made[made["type"]]["name"] = _flat(space, name)
-            spaces[flat] = (space, name)
-            found.append(made)
-        translate.nothing_left(tool, f"{where}.", {"type", "name", "description", "tools"})
-    _each_once(found)
-    return found
-
-
-def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
-    kind = tool.pop("type", None)
-    if kind not in ("function", "custom"):
-        raise unsupported(where, f"is of type {str(kind)[:64]!r}: only functions and custom tools are supported")
-    name, about = translate.a_name(tool.pop("name", None), f"{where}.name"), tool.pop("description", None)
-    if kind == "custom":
-        made = translate.custom(name, about, tool.pop("format", None), where)
-    else:
-        made = translate.function(name, about, tool.pop("parameters", None), tool.pop("strict", None), where)
-    translate.nothing_left(tool, f"{where}.")
-    return made
-
-
-def _each_once(tools: list[dict[str, Any]]) -> None:
-    """A name that two tools have would not tell which of them is called."""
-    seen = set[str]()
-    for one in tools:
-        name = one[one["type"]]["name"]
-        if name in seen:
-            raise InvalidError("tools", f"has two tools that are {name!r} to the model")
-        seen.add(name)
-
-
-def _flat(space: str, name: str) -> str:
-    """What a namespace's function is called where there are no namespaces; what is longer than providers take ends by a
-    digest."""
-    flat = f"{space}__{name}"
-    if len(flat) <= _LONGEST:
-        return flat
-    return f"{flat[: _LONGEST - 9]}_{blake2b(flat.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
-
-
-def _known_as(item: dict[str, Any], where: str) -> Any:
-    """The name of a call or a choice, as the model knows it."""
-    name, space = item.pop("name", None), item.pop("namespace", None)
-    if space is None:
-        return name
-    return _flat(translate.a_name(space, f"{where}.namespace"), translate.a_name(name, f"{where}.name"))
-
-
-def _tool_choice(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return translate.one_of(value, "tool_choice", ("auto", "none", "required"))
-    choice = translate.an_object(value, "tool_choice")
-    kind = choice.get("type")
-    if kind not in ("function", "custom"):
-        raise unsupported("tool_choice", f"of type {str(kind)[:64]!r} is not supported")
-    return {"type": kind, kind: {"name": translate.a_name(_known_as(choice, "tool_choice"), "tool_choice.name")}}
 
 
 def _text(value: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from trimtab.surfaces.server.blocks import Block, Step
 from trimtab.surfaces.server.errors import error_object
 from trimtab.surfaces.server.exchange import HttpReply, HttpRequest
 from trimtab.surfaces.server.reply import BlockReply, named_event
+from trimtab.surfaces.server.responses_tools import SEARCH
 
 _encode = msgspec.json.Encoder().encode
 _ID = "chatcmpl-"
@@ -92,6 +93,8 @@ class ResponsesReply(BlockReply):
     def _step(self, step: Step) -> list[bytes]:
         what, block, text = step
         delta = _DELTAS[block.kind]
+        if self._is_search(block):
+            return self._searched(what, block)
         if what == "more":
             logprobs: dict[str, Any] = {"logprobs": []} if block.kind == "text" else {}
             return [self._event(f"{delta}.delta", {**self._at(block), "delta": text, **logprobs})]
@@ -111,6 +114,17 @@ class ResponsesReply(BlockReply):
             events.append(self._event("response.content_part.done", part))
         return [*events, self._event("response.output_item.done", closed)]
 
+    def _searched(self, what: str, block: Block) -> list[bytes]:
+        """A search for tools comes whole: its arguments are an object."""
+        if what == "more":
+            return []
+        name, status = ("added", "in_progress") if what == "open" else ("done", self._status(block))
+        item = {"output_index": block.index, "item": self._item(block, status)}
+        return [self._event(f"response.output_item.{name}", item)]
+
+    def _is_search(self, block: Block) -> bool:
+        return block.kind == "call" and block.name == SEARCH and self._echo.tools.searches
+
     def _at(self, block: Block) -> dict[str, Any]:
         place = {"item_id": self._item_id(block), "output_index": block.index}
         return place if block.is_call else {**place, "content_index": 0}
@@ -129,6 +143,9 @@ class ResponsesReply(BlockReply):
         if block.is_call:
             call = {"call_id": block.call_id or f"call_{block.index}", **self._named(block)}
             begun = status == "in_progress"
+            if self._is_search(block):
+                told = {"arguments": {} if begun else block.arguments, "execution": "client"}
+                return {"type": "tool_search_call", **item, "call_id": call["call_id"], **told}
             if block.kind == "custom":
                 return {"type": "custom_tool_call", **item, **call, "input": "" if begun else block.text}
             return {"type": "function_call", **item, **call, "arguments": "" if begun else _arguments(block)}
@@ -139,7 +156,7 @@ class ResponsesReply(BlockReply):
 
     def _named(self, block: Block) -> dict[str, str]:
         """The tool that is called, as the caller declared it."""
-        space = self._echo.spaces.get(block.name)
+        space = self._echo.tools.spaces.get(block.name)
         return {"name": block.name} if space is None else {"name": space[1], "namespace": space[0]}
 
     def _last(self) -> bytes:
