@@ -995,6 +995,15 @@ def test_a_broken_stream_needs_somebody_who_can_go_on(tmp_path: Path) -> None:
     assert "prefill: true" in found.hint
 
 
+def test_images_need_somebody_who_takes_them(tmp_path: Path) -> None:
+    """`guards.images: allow` where no model of the channel's tiers declares images would let in what nobody answers."""
+    sandbox = Sandbox(tmp_path).replace(HR, "    guards:\n", "    guards:\n      images: allow\n")
+    (found,) = sandbox.problems()
+    assert (found.severity, found.path) == ("error", ("channels", "assistant", "guards", "images"))
+    sandbox.replace("models.yaml", "    tier: S\n", "    tier: S\n    images: 900\n")
+    assert sandbox.problems() == []
+
+
 def test_workers_over_a_shared_store_are_well(tmp_path: Path) -> None:
     """With a store that they share, several workers are refused no more."""
     sandbox = Sandbox(tmp_path).replace("trimtab.yaml", "workers: 1", "workers: 3")

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from trimtab.core import images
 from trimtab.core.decision import Allowed, Features, Plan, Value
-from trimtab.core.images import count
 from trimtab.core.ledger import Ledger
 from trimtab.core.money import Price, Usage
 from trimtab.core.record import Record
@@ -224,7 +224,7 @@ def request_values(
         "has_format": body.has_format,
         "n": body.n,
         "prompt_tokens": prompt_tokens,
-        "images": count(body.messages) if body.images else 0,
+        "images": images.count(body.messages) if body.images else 0,
         "turns": len(body.messages),
         "cache_unclassified": bound.channel.cache.unclassified == "allow",
         **feature_values(features),

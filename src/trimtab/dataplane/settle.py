@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
+from trimtab.core import images
 from trimtab.core.clock import NS_PER_MS
 from trimtab.core.decision import Plan
 from trimtab.core.errors import Code
-from trimtab.core.images import count
 from trimtab.core.money import Usage
 from trimtab.core.money import settle as rounded_up
 from trimtab.core.record import Record, blank
@@ -187,12 +187,12 @@ def count_usage(run: Run) -> None:
             parts = [part for part in (answering.plan.variant.system or "", *texts(run.sent), before) if part]
             around = _PER_MESSAGE_TOKENS if counter.source == "counted" else 0  # an estimate has learnt that, too
             prompt = sum(counter.count(part) + around for part in parts)
-            prompt += count(run.sent) * (answering.plan.variant.images or 0)
+            prompt += images.count(run.sent) * (answering.plan.variant.images or 0)
         completion = usage.completion
         if completion is None:
             completion = counter.written(answering.produced.text, answering.produced.pieces)
         usage = msgspec.structs.replace(usage, prompt=prompt, completion=completion, source=counter.source)
-    elif isinstance(counter, RatioEstimator) and usage.prompt and run.before is None and not count(run.sent):
+    elif isinstance(counter, RatioEstimator) and usage.prompt and run.before is None and not images.count(run.sent):
         counter.observe(sum(map(len, texts(run.sent))), usage.prompt)
         if usage.completion and not usage.reasoning:  # what was thought is billed, and not shown
             counter.observe_answer(len(answering.produced.text), answering.produced.pieces, usage.completion)

@@ -252,6 +252,18 @@ def resume(view: View) -> Found:
             yield error(file, ("channels", name, "resume"), message, hint)
 
 
+def images(view: View) -> Found:
+    """Who may send images is answered by somebody who takes them."""
+    models = view.documents.models.models
+    for file, _, name, channel in view.channels():
+        if channel.guards.images == "allow" and not any(
+            model.images is not None and model.tier in channel.tiers for model in models.values()
+        ):
+            hint = "Write images: N, the most tokens of one image, at a model that takes some, or images: refuse."
+            message = "no model of the channel's tiers takes images"
+            yield error(file, ("channels", name, "guards", "images"), message, hint)
+
+
 def capture(view: View) -> Found:
     """What is kept can be encrypted, and something redacts it first."""
     for file, _, name, channel in view.channels():
@@ -278,6 +290,7 @@ CHECKS = (
     latency,
     availability,
     resume,
+    images,
     channel_tiers,
     pins,
     baseline,
