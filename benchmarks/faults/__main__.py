@@ -31,6 +31,7 @@ TRIMTAB = Path(sys.executable).with_name("trimtab")
 BEST = {"pass": 11, "fail": 3}
 """Of the gateways on Failover Bench's card of 2026-09, full profile: Bifrost, as released."""
 TABLE = tuple(name for name in faulty.FAULTS if not name.startswith("fb-"))
+HANG_UPS = "hang-ups"
 CLAIMS = {
     "continue": ("passed as answers come (S14 safe)", 15),
     "hold": ("passed held back", 16),
@@ -67,7 +68,7 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 chosen = [one for one in SCENARIOS if not given.only or one.id in given.only]
                 found[channel] = [await play(one, ask, provider) for one in chosen]
             await client.close()
-            if not given.only:
+            if not given.only or HANG_UPS in given.only:
                 found["hang-ups"] = await hang_ups(
                     port, key, provider, 40 if given.quick else 200, folder / "ws/var/records"
                 )
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="shorter faults, and contracts to match")
     parser.add_argument("--json", action="store_true", help="one object")
     parser.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="takes none: all is made")
-    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="these scenarios")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help=f"these scenarios, or {HANG_UPS}")
     parser.add_argument("--harness", type=Path, metavar="DIR", help="Failover Bench's own harness")
     given = parser.parse_args(arguments)
     if given.data:

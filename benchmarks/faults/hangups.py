@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.caller import chat_head, connect
-from benchmarks.faults.provider import TALKS, Provider
+from benchmarks.faults.provider import CALLER, TALKS, Provider
 from benchmarks.tables import claim
 from trimtab.controlplane.records import rows
 
 AT_ONCE: Final = 8
 EVENTS: Final = 10
 """After which a caller leaves."""
+WHOLE: Final = 20
+"""Answers before, whole ones, whose usage the provider tells: by them the gateway knows how this model counts."""
 TARGET_MS: Final = 100.0
 
 
@@ -28,6 +30,10 @@ async def hang_ups(
     port: int, key: str, provider: Provider, count: int, records: Path
 ) -> dict[str, list[dict[str, Any]]]:
     """Tables of the times and of the money. `records`: the gateway's journal."""
+    for _ in range(WHOLE):
+        caller = await connect(port, _head(key))
+        answer = await caller.exchange(_asking("Explain."))
+        assert answer.is_whole, (answer.how, answer.status)
     through = await _leave(port, key, provider, count)
     direct = await _leave(provider.port, key, provider, count)
     await asyncio.sleep(1)  # the journal is written every tenth of a second
@@ -60,20 +66,26 @@ async def _leave(port: int, key: str, provider: Provider, count: int) -> dict[st
     """When each caller left, by the name in its prompt."""
     found: dict[str, float] = {}
     places = asyncio.Semaphore(AT_ONCE)
-    head = chat_head(f"authorization: Bearer {key}", "trimtab-channel: error")
 
     async def one(number: int) -> None:
         async with places:
-            name = f"caller-{port}-{number}"
-            ask = {"model": TALKS, "stream": True, "messages": [{"role": "user", "content": f"Talk. {name}"}]}
-            caller = await connect(port, head)
-            answer = await caller.exchange(json.dumps(ask).encode(), leave_events=EVENTS)
+            name = f"{CALLER}{port}-{number}"
+            caller = await connect(port, _head(key))
+            answer = await caller.exchange(_asking(f"Talk. {name}"), leave_events=EVENTS)
             found[name] = time.monotonic()
             assert answer.how == "left", (answer.how, answer.status, bytes(answer.body[-300:]))
             await asyncio.wait_for(provider.left_by(name), 30)
 
     await asyncio.gather(*(one(number) for number in range(count)))
     return found
+
+
+def _head(key: str) -> str:
+    return chat_head(f"authorization: Bearer {key}", "trimtab-channel: error")
+
+
+def _asking(content: str) -> bytes:
+    return json.dumps({"model": TALKS, "stream": True, "messages": [{"role": "user", "content": content}]}).encode()
 
 
 def _ms(left: dict[str, float], provider: Provider) -> list[float]:

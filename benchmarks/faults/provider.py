@@ -22,8 +22,8 @@ ANSWER = (
     "for no more than that is worth a place between those who ask and who answer"
 )
 WORDS = ANSWER.split()
-TALKS = "talks"
-"""The model that never ends."""
+TALKS, CALLER = "talks", "caller-"
+"""A model, and how the last word of a prompt begins whose answer never ends."""
 _EVENTS = "text/event-stream"
 
 
@@ -108,13 +108,13 @@ class Provider:
         if "noprefill" in reply.model and reply.prefilled:
             await reply.error(400, "this model takes no assistant message as the last one", "invalid_prefill")
             return True
-        if reply.model == TALKS:
+        if reply.model == TALKS and reply.name.startswith(CALLER):
             words = await reply.talk()
             async with self.news:
                 self.left[reply.name] = Left(time.monotonic(), words)
                 self.news.notify_all()
             return False
-        return await FAULTS[reply.model.removesuffix("-alone")](reply)
+        return await FAULTS.get(reply.model.removesuffix("-alone"), ok)(reply)
 
 
 class Reply:

@@ -35,7 +35,6 @@ OFF: Final = "off"
 ON: Final = "on"
 GOVERNED: Final = "governed"
 WAYS: Final = (OFF, ON, GOVERNED)
-"""Models; the last has the engines `fourth` and, as a setting, `third`."""
 CONTEXT: Final = 640
 SLOTS: Final = 8
 SPECULATION: Final = {"by": "ngram", "match": 3, "tokens": 6}
@@ -45,16 +44,17 @@ BATCHES: Final = (1, 2, 4, 8)
 
 
 class Plan(NamedTuple):
-    """Answers of each way, tenant and batch, and at least three of each caller; `learn`: the governed way's before they
-    count."""
+    """Answers of each way, tenant and batch, and at least three of each caller, in each of `rounds` in which the ways
+    take turns, so that what the machine does meanwhile meets all of them. `learn`: the governed way's before."""
 
     batches: Sequence[int]
     least: int
+    rounds: int
     learn: int
 
 
-FULL: Final = Plan(BATCHES, least=12, learn=64)
-QUICK: Final = Plan((1, 4), least=4, learn=8)
+FULL: Final = Plan(BATCHES, least=12, rounds=4, learn=64)
+QUICK: Final = Plan((1, 4), least=4, rounds=1, learn=8)
 
 
 def measure(folder: Path, texts: dict[str, list[str]], plan: Plan, seed: int) -> dict[str, Any]:
@@ -67,24 +67,37 @@ def measure(folder: Path, texts: dict[str, list[str]], plan: Plan, seed: int) ->
 
 
 def _documents() -> tuple[dict[str, object], dict[str, dict[str, object]]]:
-    """For each way two engines with half of the cores each: threads of engines that outnumber the cores wait for each
-    other by turning. The governed model has two for each of its settings, of which two are idle once it has settled."""
-    plain = {"model": "bundled", "context": CONTEXT, "slots": SLOTS, "threads": max(1, (os.cpu_count() or 1) // 2)}
-    proposes = {**plain, "speculation": SPECULATION}
+    """For each way two models. One has two engines with half of the cores each, since threads of engines that outnumber
+    the cores wait for each other by turning; its governed way has two for each of its settings, of which two are idle
+    once it has settled. The other is for callers who are alone: one engine with all cores, or one for each setting."""
+    cores = os.cpu_count() or 1
     model = {"dialect": "llamacpp", "tier": "S", "context": CONTEXT, "slots": SLOTS}
     engines: dict[str, object] = {}
+    models: dict[str, dict[str, object]] = {}
+    for alone, count in ((False, 2), (True, 1)):
+        plain = {"model": "bundled", "context": CONTEXT, "slots": SLOTS, "threads": max(1, cores // count)}
 
-    def pair(name: str, engine: dict[str, object]) -> list[str]:
-        engines.update({f"{name}-1": engine, f"{name}-2": engine})
-        return [f"engine:{name}-1", f"engine:{name}-2"]
+        def ends(way: str, engine: dict[str, object], alone: bool = alone, count: int = count) -> list[str]:
+            names = [f"{_model(way, alone=alone)}-{number + 1}" for number in range(count)]
+            engines.update(dict.fromkeys(names, engine))
+            return [f"engine:{name}" for name in names]
 
-    setting = {"endpoint": pair("setting", proposes), "speculative": True}
-    models: dict[str, dict[str, object]] = {
-        OFF: {**model, "endpoint": pair("off", plain)},
-        ON: {**model, "endpoint": pair("on", proposes)},
-        GOVERNED: {**model, "endpoint": pair("own", plain), "settings": {"ngram": setting}},
-    }
+        proposes = {**plain, "speculation": SPECULATION}
+        setting = {"endpoint": ends("setting", proposes), "speculative": True}
+        models |= {
+            _model(OFF, alone=alone): {**model, "endpoint": ends(OFF, plain)},
+            _model(ON, alone=alone): {**model, "endpoint": ends(ON, proposes)},
+            _model(GOVERNED, alone=alone): {
+                **model,
+                "endpoint": ends(GOVERNED, plain),
+                "settings": {"ngram": setting},
+            },
+        }
     return engines, models
+
+
+def _model(way: str, *, alone: bool) -> str:
+    return f"{way}-alone" if alone else way
 
 
 async def _all(
@@ -98,24 +111,35 @@ async def _all(
     for batch in plan.batches:
         for tenant in TENANTS:
             chosen = random.Random(f"{seed} {batch} {tenant}")  # the same texts for each way
-            asked = [chosen.choice(texts[tenant]) for _ in range(max(plan.least, 3 * batch))]
+            rounds = [
+                [chosen.choice(texts[tenant]) for _ in range(max(plan.least, 3 * batch))] for _ in range(plan.rounds)
+            ]
             learned = [chosen.choice(texts[tenant]) for _ in range(max(plan.learn, batch))]
             for way in WAYS:
                 first = learned if way == GOVERNED else learned[:batch]
                 await _ask(callers[tenant], way, first, batch)
                 before += len(first)
-                row = {"callers": batch, "tenant": tenant, "way": way}
-                found.append(row | await _timed(up, callers[tenant], way, asked, batch, before))
-                before += len(asked)
+            seen: dict[str, list[Timed]] = {way: [] for way in WAYS}
+            for asked in rounds:
+                for way in WAYS:
+                    seen[way].append(await _timed(up, callers[tenant], way, asked, batch, before))
+                    before += len(asked)
+            for way in WAYS:
+                found.append({"callers": batch, "tenant": tenant, "way": way, **_figures(way, seen[way])})
                 print(found[-1], file=sys.stderr, flush=True)
     for one in callers.values():
         one.close()
     return found
 
 
-async def _timed(
-    up: Serving, callers: Callers, way: str, texts: Sequence[str], batch: int, before: int
-) -> dict[str, Any]:
+class Timed(NamedTuple):
+    """One round of one way: how long it took, and its records."""
+
+    took_s: float
+    rows: Sequence[Record]
+
+
+async def _timed(up: Serving, callers: Callers, way: str, texts: Sequence[str], batch: int, before: int) -> Timed:
     """`before`: so many requests were there before."""
     began = time.monotonic()
     await _ask(callers, way, texts, batch)
@@ -123,10 +147,14 @@ async def _timed(
     rows = (await _rows(up, before + len(texts)))[before:]
     if any(one.status != 200 for one in rows):
         raise CannotRunError(f"a request was not answered: {next(one.code for one in rows if one.status != 200)}")
-    written = sum(one.tokens.completion or 0 for one in rows)
-    wasted = sum(_wasted(one) for one in rows)
+    return Timed(took_s, rows)
+
+
+def _figures(way: str, seen: Sequence[Timed]) -> dict[str, Any]:
+    rows = [row for one in seen for row in one.rows]
+    written, wasted = sum(one.tokens.completion or 0 for one in rows), sum(_wasted(one) for one in rows)
     return {
-        "tokens/s": round(written / took_s, 1),
+        "tokens/s": round(written / sum(one.took_s for one in seen), 1),
         "proposed in vain for each token": round(wasted / written, 2) if way != ON else None,
         "on the setting": round(sum(_on(one) for one in rows) / len(rows), 2) if way == GOVERNED else None,
     }
@@ -155,10 +183,12 @@ def _wasted(row: Record) -> int:
 
 
 async def _ask(callers: Callers, way: str, texts: Sequence[str], batch: int) -> None:
+    model = _model(way, alone=batch == 1)
+
     def body(number: int) -> bytes:
         content = [{"role": "user", "content": texts[number]}]
         return msgspec.json.encode(
-            {"model": f"{way}-plain", "messages": content, "stream": True, "max_tokens": TOKENS, "temperature": 0}
+            {"model": f"{model}-plain", "messages": content, "stream": True, "max_tokens": TOKENS, "temperature": 0}
         )
 
     await closed_loop(batch, len(texts), lambda number: callers.ask(body(number)))

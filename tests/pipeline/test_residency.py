@@ -169,6 +169,25 @@ def test_what_cannot_be_redacted_stays(tmp_path: Path, extra: dict[str, Any]) ->
     run_virtual(main)
 
 
+def test_an_image_stays(tmp_path: Path) -> None:
+    """Nobody knows who is to be seen in it, so the approved pool, which takes images, is not sent it. At home it is."""
+    pixel = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+    seen = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": pixel}}]}]
+    takes = replaced("models.yaml", "context: 16384", "context: 16384, images: 500")
+    allow = replaced("tenants/shop.yaml", "guards: {", "guards: {images: allow, ")
+
+    async def main() -> None:
+        async with World(tmp_path / "busy", busy, openai, takes, allow) as world:
+            assert (await world.ask(seen)).status == 502
+            assert not world.away.requests
+            assert outcomes(world.gateway)["away-plain"] == "can't be redacted"
+        async with World(tmp_path / "well", openai, openai, takes, allow) as world:
+            assert (await world.ask(seen)).status == 200
+            assert world.home.requests[0].json["messages"][-1:] == seen
+
+    run_virtual(main)
+
+
 def test_the_channels_placeholders_stay_its_own(tmp_path: Path) -> None:
     """What the channel redacted is numbered apart from what the border did, and each is restored by who took it."""
 
