@@ -23,6 +23,4 @@ def bounded(body: Body, channel: Channel, models: Mapping[str, Model]) -> int | 
     message = "only text and images can be bounded in tokens: audio and files are not taken here"
     if body.images and not takes:
         message = "this channel takes no images: nothing looks at what is to be seen in them (guards.images)"
-    elif body.images and most is None:
-        message = "no model here declares what it makes of an image (images, in models.yaml)"
     return Refusal(code=Code.INVALID_REQUEST, message=message, param="messages")
