@@ -199,9 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotRunError, subprocess.CalledProcessError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 2
-    tables["counts"] = [{"way": channel, **counts[channel]} for channel in CLAIMS]
-    tables["claims"] = claims(counts)
-    tell(tables, quick=given.quick, as_json=given.json)
+    if tables["scenarios"]:
+        tables["counts"] = [{"way": channel, **counts[channel]} for channel in CLAIMS]
+    if not given.only:
+        tables["claims"] = claims(counts)
+    tell({name: one for name, one in tables.items() if one}, quick=given.quick, as_json=given.json)
     return 0
 
 
