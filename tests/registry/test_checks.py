@@ -444,6 +444,9 @@ FAULTS = {
         "warning",
     ),
     "version of Azure": far("azure", "models.far.dialect", "Write e.g. api_version"),
+    "images of an engine": Fault(
+        "models.yaml", "    tier: S\n", "    tier: S\n    images: 900\n", "models.small.images", "take no images"
+    ),
     "prefill of responses": far("responses, prefill: true", "models.far.prefill", "begin no assistant message"),
     "signatures of others": cloud(
         "openai", "aws: {by: instance, region: eu-west-1}", "aws", "signs requests to bedrock"
@@ -1000,8 +1003,9 @@ def test_images_need_somebody_who_takes_them(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path).replace(HR, "    guards:\n", "    guards:\n      images: allow\n")
     (found,) = sandbox.problems()
     assert (found.severity, found.path) == ("error", ("channels", "assistant", "guards", "images"))
-    sandbox.replace("models.yaml", "    tier: S\n", "    tier: S\n    images: 900\n")
-    assert sandbox.problems() == []
+    sees = "endpoint: http://127.0.0.1:9/v1, private: true, tier: S, images: 900"
+    sandbox.replace("models.yaml", "variants:\n", f"  sees: {{{sees}}}\nvariants:\n  sees-one: {{model: sees}}\n")
+    assert [one for one in sandbox.problems() if "images" in str(one.path)] == []
 
 
 def test_workers_over_a_shared_store_are_well(tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ def _embedded(engine_name: str, path: Path, model: Model, engines: dict[str, Eng
         yield error(MODELS, (*path, "context"), message, f"Write context: {engine.context}")
     if model.api_key:
         yield error(MODELS, (*path, "api_key"), "an embedded engine gets its key at the start", "Delete the line.")
+    if model.images is not None:
+        hint = "Delete the line, or write the base URL of a server that takes images."
+        yield error(MODELS, (*path, "images"), "embedded engines take no images", hint)
 
 
 def _remote(endpoint: str, model: Model, path: Path) -> Found:
