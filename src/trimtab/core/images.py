@@ -8,7 +8,7 @@ which, and none of them carries its megabytes, or takes its base64 for something
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -86,7 +86,9 @@ def put_back(messages: Sequence[dict[str, Any]], images: Mapping[str, Image]) ->
     return replaced(messages, lambda part: _pointed(part, images[address_of(part)].address))
 
 
-def replaced(messages: Sequence[dict[str, Any]], change: Any) -> tuple[dict[str, Any], ...]:
+def replaced(
+    messages: Sequence[dict[str, Any]], change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> tuple[dict[str, Any], ...]:
     """The messages with `change` applied to each image's part; those without one as they are."""
     return tuple(
         {**message, "content": [change(part) if _is_image(part) else part for part in message["content"]]}

@@ -75,18 +75,12 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     """Vectors are wanted, not an answer."""
     images: Mapping[str, Image] = MappingProxyType({})
     """By the names that messages have in their place."""
+    has_custom: bool = False
+    """A tool is declared, or was called, whose input is free text."""
 
     @property
     def has_tools(self) -> bool:
         return bool(self.extra.get("tools") or self.extra.get("functions"))
-
-    @property
-    def has_custom(self) -> bool:
-        """Whether a tool is declared, or was called, whose input is free text."""
-        calls = (call for message in self.messages for call in message.get("tool_calls") or ())
-        tools = self.extra.get("tools")
-        declared = tools if isinstance(tools, list) else ()
-        return any(isinstance(one, dict) and one.get("type") == "custom" for one in (*declared, *calls))
 
     @property
     def has_format(self) -> bool:

@@ -231,18 +231,7 @@ def _unpriced(run: Run) -> list[str]:
 
 def tokens_of(usage: Usage) -> Tokens:
     """Usage as the record has it, the prompt's parts left open."""
-    return Tokens(
-        prompt=usage.prompt,
-        cached=usage.cached,
-        written=usage.written,
-        written_1h=usage.written_1h,
-        audio_in=usage.audio_in,
-        audio_cached=usage.audio_cached,
-        completion=usage.completion,
-        reasoning=usage.reasoning,
-        audio_out=usage.audio_out,
-        source=usage.source,
-    )
+    return Tokens(**msgspec.structs.asdict(usage))
 
 
 def _tokens(run: Run) -> Tokens:

@@ -38,14 +38,24 @@ def read(data: bytes, make: Callable[[dict[str, Any], int], Body]) -> Body | Ref
         return Refusal(code=Code.INVALID_REQUEST, message="the body must be a JSON object")
     try:
         body = make(raw, len(data))
-        messages, images = taken_out(body.messages)
-        return msgspec.structs.replace(body, messages=messages, images=images) if images else body
     except TermError as error:
         return refusal(error)
     except InvalidError as error:
         return Refusal(code=error.code, message=str(error), param=error.param)
     except RecursionError:
         return Refusal(code=Code.MALFORMED_JSON, message="the body is nested too deeply")
+    messages, images = taken_out(body.messages)
+    custom = _has_custom(body)
+    if not (images or custom):
+        return body
+    return msgspec.structs.replace(body, messages=messages, images=images, has_custom=custom)
+
+
+def _has_custom(body: Body) -> bool:
+    calls = (call for message in body.messages for call in message.get("tool_calls") or ())
+    tools = body.extra.get("tools")
+    declared = tools if isinstance(tools, list) else ()
+    return any(isinstance(one, dict) and one.get("type") == "custom" for one in (*declared, *calls))
 
 
 def terms(raw: dict[str, Any]) -> Asked:
