@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -112,7 +114,14 @@ def test_rows_that_come_in_meanwhile_stay(pond: Pond) -> None:
 
 
 def test_one_process_at_a_time_changes_the_table(pond: Pond) -> None:
-    """Whatever it does; the other is told, and reading goes on."""
+    """Whatever it does; the other waits a while and is told then, and reading goes on."""
+    held = ExitStack()
+    held.enter_context(pond.table.alone("changes the lake"))
+    ends = Timer(0.2, held.close)
+    ends.start()
+    compact(pond.table, keep_days=None, history_h=168, now_ns=NOW)
+    ends.join()
+    pond.table.wait_s = 0.0
     with pond.table.alone("changes the lake"):
         for change in (
             lambda: compact(pond.table, keep_days=None, history_h=168, now_ns=NOW),

@@ -7,8 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from trimtab.core.errors import TrimtabError
+
+_LOOK_S = 0.05
+"""Between two looks at a lock that another process holds."""
 
 
 class BusyError(TrimtabError):
@@ -38,10 +42,18 @@ class Disk:
         return fd
 
     @contextmanager
-    def held(self, path: Path, doing: str) -> Iterator[None]:
-        """As `lock`, for as long as the block runs; the folder is made where there is none."""
+    def held(self, path: Path, doing: str, wait_s: float = 0.0) -> Iterator[None]:
+        """As `lock`, for as long as the block runs; the folder is made where there is none. `wait_s`: who holds it is
+        waited for, in this thread, about so long."""
         self.make_folder(path.parent)
-        fd = self.lock(path, doing)
+        for _ in range(int(wait_s / _LOOK_S)):
+            try:
+                fd = self.lock(path, doing)
+                break
+            except BusyError:
+                Event().wait(_LOOK_S)
+        else:
+            fd = self.lock(path, doing)
         try:
             yield
         finally:

@@ -33,6 +33,9 @@ _SHORT: Final = ("id", "arrived", "kind", "worker", "seq", "t_wall_ns")
 """Columns with their least and greatest value in each file; of all 170 they would be a fifth of a small one."""
 _T = TypeVar("_T")
 
+WAIT_S = 10.0
+"""For another process that changes the table."""
+
 
 class Table:
     """A handle that looks at the newest version whenever it is asked. Errors of the library come out as LakeError.
@@ -42,6 +45,7 @@ class Table:
 
     def __init__(self, place: Place, lock: Path | None = None) -> None:
         self.place = place
+        self.wait_s = WAIT_S
         self._lock = lock or Path(place.url) / "_trimtab.lock"
 
     def __repr__(self) -> str:
@@ -53,12 +57,13 @@ class Table:
 
     @contextmanager
     def alone(self, doing: str) -> Iterator[None]:
-        """Change the table while no other process of this machine does. Raises BusyError, which says `doing` of it.
+        """Change the table while no other process of this machine does, after waiting for one that does: it takes
+        seconds. Raises BusyError, which says `doing` of it, where it takes longer.
 
         Appends need no lock, their marks exclude each other. But delta-rs 1.6 lets two compactions of one version both
         commit, which doubles rows, and files that are being written are not in the log for `sweep` to spare.
         """
-        with Disk().held(self._lock, doing):
+        with Disk().held(self._lock, doing, self.wait_s):
             yield
 
     def files(self) -> list[str]:
